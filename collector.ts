@@ -211,6 +211,8 @@ const within = (value: number | undefined, least: number, most: number) =>
 interface Section {
   bytes: Buffer;
   cutFrom: number;
+  /** That are not empty. */
+  lines: number;
 }
 
 /** A number of `ok`, or the text of one error line. */
@@ -379,6 +381,7 @@ export async function startCollector(
 // while the last chunk is not on disk: that is the backpressure.
 
 const STOP_READING_MS = 500;
+const AHEAD = Number(process.env["AHEAD"] ?? 2) * MIB;
 const LINGER_MS = 30 * SECOND_MS;
 
 /** The listening socket and its connections. */
@@ -437,8 +440,9 @@ class Senders {
     const peer = (socket.remoteAddress ?? "").replace(/^::ffff:/, "");
     const framer = new Framer(this.#options.maxLine, this.#options.ack);
     const replies = new Replies(socket);
-    for await (const chunk of chunksOf(socket, this.#options.idleTimeout, this.#stop.signal)) {
-      const frames = framer.push(chunk);
+    const allowance = () => Math.max(64 * KIB, AHEAD / this.#serving.size);
+    for await (const chunks of chunksOf(socket, this.#options.idleTimeout, this.#stop.signal, allowance)) {
+      const frames = framer.push(chunks);
       if (framer.foreign !== undefined) return this.#refuse(socket, framer.foreign);
       await this.#journal.append(peer, frames); // durable first,
       replies.send(frames.replies); //              only then `ok`
@@ -454,21 +458,40 @@ class Senders {
   }
 }
 
-/** What a sender sends, up to its end, a cut, a silence of `idleMs` or the stop; an `undefined` closes it. */
-async function* chunksOf(socket: Socket, idleMs: number, stop: AbortSignal): AsyncGenerator<Buffer | undefined> {
+/**
+ * What a sender sends, as much at a time as is there, up to its end, a cut, a silence of `idleMs` or the stop; an
+ * `undefined` closes it. While the taker is busy at most `allowance()` bytes are read ahead.
+ */
+async function* chunksOf(
+  socket: Socket,
+  idleMs: number,
+  stop: AbortSignal,
+  allowance: () => number,
+): AsyncGenerator<Buffer[] | undefined> {
   const changed = new Signal();
   const wake = () => changed.notify();
-  for (const event of ["readable", "end", "close"]) socket.on(event, wake);
+  let chunks: Buffer[] = [];
+  let bytes = 0;
+  socket.on("data", (chunk: Buffer) => {
+    chunks.push(chunk);
+    bytes += chunk.length;
+    if (bytes >= allowance()) socket.pause();
+    changed.notify();
+  });
+  for (const event of ["end", "close"]) socket.on(event, wake);
   stop.addEventListener("abort", wake);
-  const silence = new AbortController();
-  while (!silence.signal.aborted) {
-    const chunk = socket.read() as Buffer | null;
-    if (chunk !== null) {
-      yield chunk;
+  let isSilent = false;
+  while (!isSilent) {
+    if (chunks.length > 0) {
+      const taken = chunks;
+      chunks = [];
+      bytes = 0;
+      socket.resume();
+      yield taken;
       continue;
     }
     if (socket.readableEnded || socket.destroyed || stop.aborted) break;
-    const timer = idleMs > 0 ? setTimeout(() => (silence.abort(), wake()), idleMs) : undefined;
+    const timer = idleMs > 0 ? setTimeout(() => ((isSilent = true), wake()), idleMs) : undefined;
     await changed.wait();
     clearTimeout(timer);
   }
@@ -556,23 +579,24 @@ export class Framer {
   }
 
   /** The lines that `chunk` completes; `undefined`, the sender's end, completes the last one. Keeps no view of `chunk`. */
-  push(chunk: Buffer | undefined): Frames {
+  push(chunks: Buffer[] | undefined): Frames {
     const frames: Frames = { sections: [], lines: 0, replies: [] };
-    if (chunk === undefined) {
-      if (this.#length > 0) this.#endPartial(frames, NUL);
-      return frames;
-    }
-    if (this.#isOpening && this.#isForeign(chunk)) return frames;
+    for (const chunk of chunks ?? []) this.#push(frames, chunk);
+    if (chunks === undefined && this.#length > 0) this.#endPartial(frames, NUL);
+    return frames;
+  }
+
+  #push(frames: Frames, chunk: Buffer): void {
+    if (this.foreign !== undefined || (this.#isOpening && this.#isForeign(chunk))) return;
     let at = 0;
     if (this.#length > 0) {
       const end = endOfLine(chunk, 0);
       this.#keep(end < 0 ? chunk : chunk.subarray(0, end));
-      if (end < 0) return frames;
+      if (end < 0) return;
       this.#endPartial(frames, chunk[end]);
       at = end + 1;
     }
     this.#keep(chunk.subarray(this.#wholeLines(frames, chunk, at)));
-    return frames;
   }
 
   /** Adds the lines that end in `chunk` from `from` on; returns where the last one ended. */
@@ -580,10 +604,14 @@ export class Framer {
     const find = chunk.includes(NUL) ? endOfLine : (bytes: Buffer, at: number) => bytes.indexOf(NEWLINE, at);
     let start = from; // of the section, which all lines but over-long ones share
     let at = from;
+    const addSection = () => {
+      const lines = frames.lines - sectionsLines(frames);
+      if (lines > 0) frames.sections.push({ bytes: chunk.subarray(start, at), cutFrom: 0, lines });
+    };
     for (let end = find(chunk, at); end >= 0; end = find(chunk, at)) {
       const length = lengthOf(chunk, at, end);
       if (length > this.#maxLine) {
-        if (start < at) frames.sections.push({ bytes: chunk.subarray(start, at), cutFrom: 0 });
+        addSection();
         this.#addCut(frames, chunk.subarray(at, end), length);
         start = end + 1;
       } else if (length > 0) {
@@ -591,7 +619,7 @@ export class Framer {
       }
       at = end + 1;
     }
-    if (start < at) frames.sections.push({ bytes: chunk.subarray(start, at), cutFrom: 0 });
+    addSection();
     return at;
   }
 
@@ -615,7 +643,7 @@ export class Framer {
     this.#length = 0;
     if (length > this.#maxLine) return this.#addCut(frames, line, length);
     if (length === 0) return;
-    frames.sections.push({ bytes: Buffer.concat([line.subarray(0, length), NEWLINE_BYTES]), cutFrom: 0 });
+    frames.sections.push({ bytes: Buffer.concat([line.subarray(0, length), NEWLINE_BYTES]), cutFrom: 0, lines: 1 });
     this.#count(frames, line, 0);
   }
 
@@ -623,7 +651,7 @@ export class Framer {
   #addCut(frames: Frames, line: Buffer, length: number): void {
     let cut = this.#maxLine;
     while (cut > this.#maxLine - 3 && cut > 1 && ((line[cut] ?? 0) & 0xc0) === 0x80) cut--;
-    frames.sections.push({ bytes: line.subarray(0, cut), cutFrom: length });
+    frames.sections.push({ bytes: line.subarray(0, cut), cutFrom: length, lines: 1 });
     frames.lines++;
     if (this.#isReplied(line, 0)) frames.replies.push(`error: line of ${length} bytes cut to ${this.#maxLine}`);
   }
@@ -659,6 +687,7 @@ export class Framer {
   }
 }
 
+const sectionsLines = ({ sections }: Frames) => sections.reduce((sum, { lines }) => sum + lines, 0);
 const NEWLINE_BYTES = Buffer.from("\n");
 
 function endOfLine(bytes: Buffer, from: number): number {
@@ -680,7 +709,7 @@ const ENTRY_MAGIC = 0x01_47_4f_4c; // "LOG\x01"
 const ENTRY_HEADER_BYTES = 32;
 const SECTION_HEADER_BYTES = 9;
 const ENTRY_BYTES = 512 * KIB; // of an entry's body, unless its one line is longer
-const BLOCK_BYTES = 512 * KIB; // of what is read and stored at a time
+const BLOCK_BYTES = MIB; // of what is read and stored at a time
 const SYNC_BYTES = 4 * MIB; // at most in one write and sync
 const SEGMENT_NAME = /^(\d{10})-([\da-f-]{36})\.segment$/;
 const RELEASED_NAME = /^\d{10}-([\da-f-]{36})-(\d+)\.released$/;
@@ -888,26 +917,26 @@ export class Journal {
   #encode(group: Append[]): Buffer {
     let entryAt = 0;
     let at = ENTRY_HEADER_BYTES;
-    let lines = 0;
+    let entryLines = 0;
     const seal = () => {
-      this.#sealEntry(entryAt, at, lines);
+      this.#sealEntry(entryAt, at, entryLines);
       entryAt = at;
       at += ENTRY_HEADER_BYTES;
-      lines = 0;
+      entryLines = 0;
     };
     for (const { peer, frames } of group) {
-      for (const { bytes, cutFrom } of frames.sections) {
+      for (const { bytes, cutFrom, lines } of frames.sections) {
         this.#growScratch(at, SECTION_HEADER_BYTES + peer.length + bytes.length + ENTRY_HEADER_BYTES);
         this.#scratch.writeUInt32LE(bytes.length, at);
         this.#scratch.writeUInt32LE(cutFrom, at + 4);
         this.#scratch.writeUInt8(peer.length, at + 8);
         at += SECTION_HEADER_BYTES + this.#scratch.write(peer, at + SECTION_HEADER_BYTES, "latin1");
         at += bytes.copy(this.#scratch, at);
+        entryLines += lines;
+        if (at - entryAt >= ENTRY_BYTES) seal();
       }
-      lines += frames.lines;
-      if (at - entryAt >= ENTRY_BYTES) seal();
     }
-    if (lines > 0) seal();
+    if (entryLines > 0) seal();
     return this.#scratch.subarray(0, entryAt);
   }
 
@@ -1380,13 +1409,14 @@ function addRuns(runs: Run[], common: Pick<Run, "position" | "peer" | "time" | "
   return time;
 }
 
+const RUN_LENGTH = Number(process.env["RUNL"] ?? 65536);
 const PLAIN = { level: DEFAULT_LEVEL, delimiter: "\n" } as const;
 
 /** Plain lines of one entry and sender are one run, however many packets they came in. */
 function joinPlain(runs: Run[], next: Run): void {
   const last = runs.at(-1);
   const isSame = last?.delimiter === "\n" && last.position === next.position && last.peer === next.peer;
-  if (!last || !isSame || last.notes || next.notes) return void runs.push(next);
+  if (!last || !isSame || last.notes || next.notes || last.message.length > RUN_LENGTH) return void runs.push(next);
   last.message += `\n${next.message}`;
   last.lines += next.lines;
 }
@@ -1776,7 +1806,10 @@ function insertRuns(sql: postgres.ISql<{}>, runs: Run[]): postgres.PendingQuery<
                 ${column((run) => run.peer)}::text[], ${column((run) => run.json)}::text[],
                 ${column((run) => run.taken && arrayLiteral(run.taken))}::text[],
                 ${column((run) => run.notes && JSON.stringify({ "@collector": run.notes }))}::text[],
-                ${column((run) => run.message)}::text[], ${column((run) => run.delimiter)}::text[])
+                ${textArray(
+                  sql,
+                  runs.map(({ message }) => message),
+                )}, ${column((run) => run.delimiter)}::text[])
            as run (position, time, level, logged_at, host, app, peer, json, taken, notes, messages, delimiter),
          string_to_table(run.messages, run.delimiter) with ordinality as line (message, n)`;
 }
@@ -1786,6 +1819,14 @@ function arrayLiteral(values: (string | number | undefined)[]): string {
   if (values.every((value) => value === undefined)) return "{}"; // unnest pads with nulls
   return `{${values.map((value) => (typeof value === "string" ? quoted(value) : (value ?? "null"))).join(",")}}`;
 }
+
+/** Few long texts travel as parameters of their own: PostgreSQL reads an array's text letter by letter. */
+function textArray(sql: postgres.ISql<{}>, texts: string[]): postgres.PendingQuery<postgres.Row[]> {
+  if (texts.length > LONG_RUNS) return sql`${arrayLiteral(texts)}::text[]`;
+  return sql`array[${texts.map((text, index) => (index === 0 ? sql`${text}::text` : sql`, ${text}::text`))}]`;
+}
+
+const LONG_RUNS = Number(process.env["LR"] ?? 64);
 
 const quoted = (text: string) =>
   `"${text.includes('"') || text.includes("\\") ? text.replace(/["\\]/g, "\\$&") : text}"`;
