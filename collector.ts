@@ -913,31 +913,43 @@ export class Journal {
     return this.#appends.splice(0, count);
   }
 
-  /** Lays the group out as entries in the scratch buffer. */
+  /** Lays the group out as entries in the scratch buffer; whole lines of one peer in a row share a section. */
   #encode(group: Append[]): Buffer {
     let entryAt = 0;
+    let sectionAt = 0;
     let at = ENTRY_HEADER_BYTES;
     let entryLines = 0;
     const seal = () => {
       this.#sealEntry(entryAt, at, entryLines);
       entryAt = at;
+      sectionAt = 0;
       at += ENTRY_HEADER_BYTES;
       entryLines = 0;
     };
+    let last: string | undefined;
     for (const { peer, frames } of group) {
       for (const { bytes, cutFrom, lines } of frames.sections) {
         this.#growScratch(at, SECTION_HEADER_BYTES + peer.length + bytes.length + ENTRY_HEADER_BYTES);
-        this.#scratch.writeUInt32LE(bytes.length, at);
-        this.#scratch.writeUInt32LE(cutFrom, at + 4);
-        this.#scratch.writeUInt8(peer.length, at + 8);
-        at += SECTION_HEADER_BYTES + this.#scratch.write(peer, at + SECTION_HEADER_BYTES, "latin1");
+        if (sectionAt === 0 || cutFrom > 0 || peer !== last) {
+          sectionAt = at;
+          at += this.#startSection(at, peer, cutFrom);
+        }
         at += bytes.copy(this.#scratch, at);
+        this.#scratch.writeUInt32LE(this.#scratch.readUInt32LE(sectionAt) + bytes.length, sectionAt);
+        last = cutFrom > 0 ? undefined : peer;
         entryLines += lines;
         if (at - entryAt >= ENTRY_BYTES) seal();
       }
     }
     if (entryLines > 0) seal();
     return this.#scratch.subarray(0, entryAt);
+  }
+
+  #startSection(at: number, peer: string, cutFrom: number): number {
+    this.#scratch.writeUInt32LE(0, at);
+    this.#scratch.writeUInt32LE(cutFrom, at + 4);
+    this.#scratch.writeUInt8(peer.length, at + 8);
+    return SECTION_HEADER_BYTES + this.#scratch.write(peer, at + SECTION_HEADER_BYTES, "latin1");
   }
 
   #sealEntry(start: number, end: number, lines: number): void {
@@ -1409,14 +1421,13 @@ function addRuns(runs: Run[], common: Pick<Run, "position" | "peer" | "time" | "
   return time;
 }
 
-const RUN_LENGTH = Number(process.env["RUNL"] ?? 65536);
 const PLAIN = { level: DEFAULT_LEVEL, delimiter: "\n" } as const;
 
 /** Plain lines of one entry and sender are one run, however many packets they came in. */
 function joinPlain(runs: Run[], next: Run): void {
   const last = runs.at(-1);
   const isSame = last?.delimiter === "\n" && last.position === next.position && last.peer === next.peer;
-  if (!last || !isSame || last.notes || next.notes || last.message.length > RUN_LENGTH) return void runs.push(next);
+  if (!last || !isSame || last.notes || next.notes) return void runs.push(next);
   last.message += `\n${next.message}`;
   last.lines += next.lines;
 }
