@@ -320,15 +320,14 @@ export async function startCollector(given: Partial<Options> & { log?: Log } = {
   const done = deferred<void>();
   const tasks = [follow(journal, queue), ...database.workers(() => work(queue, journal, database, stop.signal))];
   const housekeeping = keepHouse(journal, database, stop.signal);
-  for (const task of [journal.failed, ...tasks]) task.catch((error) => stop.signal.aborted || done.reject(error));
+  for (const task of [journal.failed, housekeeping, ...tasks])
+    task.catch((error) => stop.signal.aborted || done.reject(error));
   stop.signal.addEventListener("abort", () => queue.close());
   const query = (text: string, isJson: boolean) => database.query(text, isJson);
   lock.answer(query);
-
-  const { host } = hostAndPort(options.listen);
-  log(`listening on tcp://${host.includes(":") ? `[${host}]` : host}:${port}`);
+  log(`listening on tcp://${options.listen.replace(/\d+$/, String(port))}`);
   log(`storing into ${database.name}`);
-  if (isFirstStart) log(`try: echo hello | nc ${host} ${port}`);
+  if (isFirstStart) log(`try: echo hello | nc ${hostAndPort(options.listen).host} ${port}`);
 
   const ledger = () => {
     const { received, released } = journal;
@@ -338,18 +337,13 @@ export async function startCollector(given: Partial<Options> & { log?: Log } = {
   const close = async () => {
     await senders.close();
     await journal.seal();
-    const drainEnds = setTimeout(() => stop.abort(), options.drainTimeout);
-    await Promise.allSettled(tasks);
-    clearTimeout(drainEnds);
+    await deadline(Promise.allSettled(tasks), options.drainTimeout).catch(() => {}); // what is left stays in the journal
     stop.abort();
-    await housekeeping;
     await database.close();
     await journal.close();
     lock.release();
     const { inJournal } = ledger();
-    log(
-      `stopped; ${inJournal === 0 ? "all lines are stored" : `${inJournal} lines are in the journal for the next start`}`,
-    );
+    log(inJournal === 0 ? "stopped: all lines are stored" : `stopped: ${inJournal} lines wait in the journal`);
     done.resolve();
   };
   return { port, done: done.promise, ledger, query, close: onceOnly(close) };
@@ -461,21 +455,24 @@ async function* chunksOf(
   stop.addEventListener("abort", wake);
   const silence = new AbortController();
   silence.signal.addEventListener("abort", wake);
-  while (chunks.length > 0 || !(silence.signal.aborted || socket.readableEnded || socket.destroyed || stop.aborted)) {
-    if (chunks.length === 0) {
-      const timer = idle > 0 ? setTimeout(() => silence.abort(), idle) : undefined;
-      await changed.wait();
-      clearTimeout(timer);
-      continue;
+  try {
+    while (chunks.length > 0 || !(silence.signal.aborted || socket.readableEnded || socket.destroyed || stop.aborted)) {
+      if (chunks.length === 0) {
+        const timer = idle > 0 ? setTimeout(() => silence.abort(), idle) : undefined;
+        await changed.wait();
+        clearTimeout(timer);
+        continue;
+      }
+      const taken = chunks;
+      chunks = [];
+      bytes = 0;
+      socket.resume();
+      yield taken;
     }
-    const taken = chunks;
-    chunks = [];
-    bytes = 0;
-    socket.resume();
-    yield taken;
+    yield undefined;
+  } finally {
+    stop.removeEventListener("abort", wake);
   }
-  stop.removeEventListener("abort", wake);
-  yield undefined;
 }
 
 const OK = "ok\n";
@@ -514,7 +511,7 @@ class Replies {
     this.#socket.resume();
     while (this.#owed.length > 0 && !this.#socket.destroyed && !stop.aborted) await this.#changed.wait();
     this.#socket.end();
-    if (stop.aborted) this.#socket.destroySoon();
+    if (stop.aborted) setTimeout(() => this.#socket.destroy(), STOP_READING_AFTER);
     if (!this.#socket.closed) await once(this.#socket, "close");
   }
 
@@ -873,7 +870,7 @@ export class Journal {
   #nextGroup(): Append[] {
     let bytes = 0;
     const isOver = ({ frames }: Append) =>
-      (bytes += frames.sections.reduce((sum, s) => sum + s.bytes.length, 0)) > SYNC_BYTES;
+      (bytes += frames.sections.reduce((sum, s) => sum + s.bytes.length, 0)) > Math.min(SYNC_BYTES, this.#bytesMax / 8);
     const over = this.#appends.findIndex(isOver);
     return this.#appends.splice(0, over < 0 ? this.#appends.length : Math.max(1, over));
   }
@@ -1008,7 +1005,7 @@ export class Journal {
   }
 
   #sayOver(): void {
-    if (this.#trouble !== undefined) this.#log("journal can be written again: senders go on");
+    if (this.#trouble !== undefined && this.#mayWait) this.#log("journal can be written again: senders go on");
     this.#trouble = undefined;
   }
 
@@ -1430,12 +1427,18 @@ function nextStep(error: unknown, entries: number): Step {
   return /^(22|23|54)...$|^P0001$/.test(code) ? "take apart" : "insert"; // data, constraints, limits, a trigger's `raise`
 }
 
-/** Once a minute: the coming days' partitions, and the keys that are no longer needed. */
+/** At the start and once a minute: the coming days' partitions are made, keys that are no longer needed are pruned. */
 async function keepHouse(journal: Journal, database: Database, stop: AbortSignal): Promise<void> {
   while (!stop.aborted) {
-    await database.makeComingPartitions().catch(() => {}); // in a minute again; the workers say what ails the database
-    await journal.prune((id, endPosition) => database.prune(id, endPosition)).catch(() => {});
-    await sleep(MINUTE, undefined, { signal: stop }).catch(() => {});
+    try {
+      await database.makeComingPartitions();
+      await journal.prune((id, endPosition) => database.prune(id, endPosition));
+      database.isUp();
+      await sleep(MINUTE, undefined, { signal: stop }).catch(() => {});
+    } catch (error) {
+      if (error instanceof DatabaseRefused) throw error;
+      if (!stop.aborted) await database.isDown(error, PAUSE_MOST, stop);
+    }
   }
 }
 
@@ -1445,6 +1448,7 @@ async function keepHouse(journal: Journal, database: Database, stop: AbortSignal
 
 const STATEMENT_MOST = MINUTE;
 const CANCEL_MOST = 10 * SECOND;
+const CLOSE_MOST = 3 * SECOND;
 const DAYS_AHEAD = 7;
 
 /** The database is there, but is not one to store into: said, not tried again. */
@@ -1525,8 +1529,9 @@ class Database {
     await sleep(pause, undefined, { signal: stop }).catch(() => {});
   }
 
+  /** What is under way fails: whether it was committed shows when it is sent again. */
   async close(): Promise<void> {
-    await this.#discard();
+    await deadline(this.#discard(), CLOSE_MOST).catch(() => {});
     await this.#embedded?.close();
   }
 
@@ -1593,25 +1598,33 @@ interface Client {
   close(): Promise<void>;
 }
 
+/** In seconds: a server that is asked to stop, and waits for its clients, need not wait for us long. */
+const LEAVE_SOON = { idle_timeout: 5, max_lifetime: 60 };
+
+interface SocketOptions {
+  host: string[];
+  port: number[];
+  path?: string | false | undefined;
+}
+
 /** A postgres.js client that can be thrown away: its `end()` may never resolve, so its sockets are ours to destroy. */
 async function makeClient(url: string, max: number, path?: string): Promise<Client> {
   const { default: postgres } = await importPackage<{ default: typeof import("postgres") }>("postgres");
   const sockets = new Set<Socket>();
   let attempts = 0;
-  const socket = ({ host, port }: { host: string[]; port: number[] }) => {
+  const socket = ({ host, port, path: file }: SocketOptions) => {
     const at = attempts++ % host.length; // of several hosts, the next at each try
-    const opened = path === undefined ? connect({ host: host[at]!, port: port[at]!, noDelay: true }) : connect(path);
+    const opened = file ? connect(file) : connect({ host: host[at]!, port: port[at]!, noDelay: true });
     sockets.add(opened.once("close", () => sockets.delete(opened)));
     return Object.assign(opened, { host: host[at] }); // the name that TLS checks
   };
   const sql = postgres(url, {
     ...({ socket } as object), // postgres.js knows it, its types don't
+    ...(path === undefined ? LEAVE_SOON : { path }),
     max,
     prepare: false, // PgBouncer in transaction mode
     fetch_types: false,
-    connect_timeout: 10, // s, as the two below: a database that is asked to stop need not wait for us
-    idle_timeout: 5,
-    max_lifetime: 60,
+    connect_timeout: 10, // s
     connection: { application_name: "collector" },
     onnotice: () => {},
   });
