@@ -1948,13 +1948,12 @@ class DirectoryLock {
 
 async function takeLock(directory: string, own: string): Promise<boolean> {
   const newest = await newestLock(directory);
-  const pid = await askHolder(directory, newest).then(
-    (holder) => holder.pid,
-    () => undefined,
-  );
-  if (pid !== undefined) {
+  const holder = await askHolder(directory, newest);
+  if (holder) {
     const remedy = "stop it, or choose another";
-    throw new UsageError(`Cannot use --data-dir ${directory}: the collector with process id ${pid} does; ${remedy}`);
+    throw new UsageError(
+      `Cannot use --data-dir ${directory}: the collector with process id ${holder.pid} does; ${remedy}`,
+    );
   }
   const mine = join(directory, `lock.${newest + 1}`);
   const isLinked = await link(join(directory, own), mine).then(() => true, isTaken);
@@ -1975,17 +1974,27 @@ async function newestLock(directory: string): Promise<number> {
   return Math.max(0, ...numbers);
 }
 
-/** Who holds the directory and, to a question, the output of the query; rejects where nobody listens. */
-async function askHolder(directory: string, number: number, question?: { text: string; isJson: boolean }) {
+interface Answer {
+  pid: number;
+  output?: string;
+  error?: string;
+}
+
+/** Who holds the directory and, to a question, the query's output or error; `undefined` where nobody listens any more. */
+async function askHolder(directory: string, number: number, question?: object): Promise<Answer | undefined> {
   const socket = connect(socketPath(directory, `lock.${number}`));
-  try {
-    const { pid } = JSON.parse(await firstLine(socket)) as { pid: number };
-    if (!question) return { pid };
-    socket.write(`${JSON.stringify(question)}\n`);
-    return { pid, ...(JSON.parse(await firstLine(socket)) as { output?: string; error?: string }) };
-  } finally {
-    socket.destroy();
-  }
+  const isGone = await once(socket, "connect").then(() => false, isRefused);
+  if (isGone) return undefined;
+  const { pid } = JSON.parse(await firstLine(socket)) as Answer;
+  if (question) socket.write(`${JSON.stringify(question)}\n`);
+  const answer = question ? (JSON.parse(await firstLine(socket)) as Answer) : {};
+  socket.destroy();
+  return { ...answer, pid };
+}
+
+function isRefused(error: unknown): true {
+  if (!/^(ECONNREFUSED|ENOENT)$/.test(codeOf(error))) throw error;
+  return true;
 }
 
 async function firstLine(socket: Socket): Promise<string> {
@@ -2155,10 +2164,9 @@ async function queryOnce(options: Options, text: string, isJson: boolean): Promi
   const { databaseUrl, dataDir } = options;
   if (databaseUrl !== "") return queryAndClose(await makeClient(databaseUrl, 1), text, isJson);
   if (!existsSync(dataDir)) throw new UsageError(`Cannot query --data-dir ${dataDir}: there is no such folder`);
-  const asked = { text, isJson };
-  const answer = await askHolder(dataDir, await newestLock(dataDir), asked).catch(() => undefined);
-  if (answer && "output" in answer && answer.output !== undefined) return answer.output;
-  if (answer) throw new Error("error" in answer ? answer.error : "no answer");
+  const answer = await askHolder(dataDir, await newestLock(dataDir), { text, isJson });
+  if (answer?.output !== undefined) return answer.output;
+  if (answer) throw new Error(answer.error);
   const lock = await DirectoryLock.acquire(dataDir);
   const embedded = new EmbeddedPostgres(dataDir);
   try {
