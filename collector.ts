@@ -28,7 +28,7 @@ import { isUtf8 } from "node:buffer";
 import { randomUUID } from "node:crypto";
 import { once, setMaxListeners } from "node:events";
 import { existsSync, openSync, readFileSync, realpathSync } from "node:fs";
-import { link, mkdir, open, readdir, rename, rm, stat, writeFile } from "node:fs/promises";
+import { chmod, link, mkdir, open, readdir, rename, rm, stat, writeFile } from "node:fs/promises";
 import type { FileHandle } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { connect, createServer } from "node:net";
@@ -155,7 +155,10 @@ function pattern(allowed: string, expression: RegExp): Parser<string> {
 }
 
 function oneOf<Word extends string>(...words: Word[]): Parser<Word> {
-  return { allowed: words.join(", "), parse: (text) => words.find((word) => word === text) };
+  return {
+    allowed: words.join(", ").replace(/, (\w+)$/, " or $1"),
+    parse: (text) => words.find((word) => word === text),
+  };
 }
 
 function wholeNumber(least: number, most: number): Parser<number> {
@@ -306,7 +309,8 @@ type Log = (line: string) => void;
 export async function startCollector(given: Partial<Options> & { log?: Log } = {}): Promise<Collector> {
   const options: Options = { ...readOptions({}, {}), ...given };
   const log = given.log ?? ((line) => void process.stderr.write(`${line}\n`));
-  const database = await Database.create(options, readSchema(), log);
+  locatePackages(...(options.databaseUrl === "" ? [DRIVER, ...EMBEDDED] : [DRIVER]));
+  const database = new Database(options, readSchema(), log);
   const isFirstStart = await makeFolder(options.dataDir);
   const lock = await DirectoryLock.acquire(options.dataDir);
   const journal = await Journal.open(join(options.dataDir, "journal"), options.journalMax, log);
@@ -534,7 +538,6 @@ const NUL = 0x00;
 const NEWLINE = 0x0a;
 const RETURN = 0x0d;
 const BRACE = 0x7b;
-const LINE_END = Buffer.from("\n");
 const SYSLOG = /^(?:<\d{1,3}>|[1-9]\d{0,6} <\d{1,3}>)/;
 const HTTP = /^[A-Z]{3,10} \S+ HTTP\/\d/;
 const OPENING_BYTES = 8 * KIB;
@@ -618,7 +621,9 @@ export class Framer {
     this.#length = 0;
     if (length > this.#maxLine) return this.#addCut(frames, line, length);
     if (length === 0) return;
-    frames.sections.push({ bytes: Buffer.concat([line.subarray(0, length), LINE_END]), cutFrom: 0, lines: 1 });
+    const end = line[length - 1] === RETURN ? NUL : NEWLINE; // a return that belongs to the line must not seem to end it
+    const bytes = Buffer.concat([line.subarray(0, length), Buffer.of(end)]);
+    frames.sections.push({ bytes, cutFrom: 0, lines: 1 });
     this.#count(frames, line, 0);
   }
 
@@ -861,7 +866,9 @@ export class Journal {
 
   async #whenRoom(): Promise<void> {
     while (this.#bytes >= this.#bytesMax && this.#mayWait) {
-      this.#say(`journal holds --journal-max ${this.#bytesMax} bytes: senders wait until the database has taken some`);
+      this.#say(
+        `journal is full (--journal-max ${this.#bytesMax} bytes): senders wait until the database has taken some`,
+      );
       await this.#changed.room.wait();
     }
     this.#sayOver();
@@ -1466,7 +1473,7 @@ class Database {
   #days = new Set<number>(); // since 1970, that have their partition
   #down: { since: number; cause: string } | undefined;
 
-  private constructor(options: Options, schema: string, log: Log) {
+  constructor(options: Options, schema: string, log: Log) {
     const { databaseUrl, dataDir } = options;
     this.#options = options;
     this.#schema = schema;
@@ -1474,12 +1481,6 @@ class Database {
     this.#embedded = databaseUrl === "" ? new EmbeddedPostgres(dataDir) : undefined;
     this.name =
       this.#embedded?.name ?? `PostgreSQL at ${databaseUrl.replace(/^\w+:\/\/(?:[^@/]*@)?([^?]*).*$/s, "$1")}`;
-  }
-
-  /** Connects to nothing yet. Throws {@link UsageError} where a package is missing. */
-  static async create(options: Options, schema: string, log: Log): Promise<Database> {
-    await importPackage("postgres");
-    return new Database(options, schema, log);
   }
 
   /** Starts the loops that store: the embedded database has one session, and so one. */
@@ -1609,7 +1610,7 @@ interface SocketOptions {
 
 /** A postgres.js client that can be thrown away: its `end()` may never resolve, so its sockets are ours to destroy. */
 async function makeClient(url: string, max: number, path?: string): Promise<Client> {
-  const { default: postgres } = await importPackage<{ default: typeof import("postgres") }>("postgres");
+  const { default: postgres } = (await import(locatePackages(DRIVER)[0]!)) as { default: typeof import("postgres") };
   const sockets = new Set<Socket>();
   let attempts = 0;
   const socket = ({ host, port, path: file }: SocketOptions) => {
@@ -1793,7 +1794,6 @@ const dayOf = (time: number) => Math.floor(time / 1000 / DAY);
 class EmbeddedPostgres {
   readonly name: string;
   readonly #dataDir: string;
-  readonly #packages = ["@electric-sql/pglite", "@electric-sql/pglite-socket"].map(locatePackage);
   #thread: Worker | undefined;
 
   constructor(dataDir: string) {
@@ -1821,7 +1821,7 @@ class EmbeddedPostgres {
 
   async #start(path: string): Promise<void> {
     await rm(path, { force: true });
-    const [pglite, socket] = this.#packages;
+    const [pglite, socket] = locatePackages(...EMBEDDED);
     const workerData = { pglite, socket, path, directory: this.#directory() };
     const thread = new Worker(EMBEDDED_THREAD, { eval: true, workerData }).on("error", () => {});
     const [outcome] = (await Promise.race([once(thread, "message"), once(thread, "exit")])) as [string | number];
@@ -1831,6 +1831,7 @@ class EmbeddedPostgres {
       );
     }
     this.#thread = thread.once("exit", () => (this.#thread = undefined));
+    await makePrivate(workerData.directory);
   }
 }
 
@@ -2095,17 +2096,30 @@ async function syncFolder(path: string): Promise<void> {
   await handle.sync().finally(() => handle.close());
 }
 
-async function importPackage<T>(name: string): Promise<T> {
-  return (await import(locatePackage(name))) as T;
+/** PGlite unpacks its first files readable for all. */
+async function makePrivate(directory: string): Promise<void> {
+  for (const entry of await readdir(directory, { recursive: true, withFileTypes: true })) {
+    if (entry.isFile()) await chmod(join(entry.parentPath, entry.name), 0o600).catch(() => {}); // or gone already
+  }
 }
 
-/** Throws {@link UsageError} with the words that install it. */
-function locatePackage(name: string): string {
+const DRIVER = "postgres";
+const EMBEDDED = ["@electric-sql/pglite", "@electric-sql/pglite-socket"];
+
+/** The packages' entry points, as URLs. Throws {@link UsageError} with the words that install those that are missing. */
+function locatePackages(...names: string[]): string[] {
+  const { resolve: find } = createRequire(import.meta.url);
+  const missing = names.filter((name) => !isThere(() => find(name)));
+  const orElse = missing.some((name) => EMBEDDED.includes(name)) ? ", or set --database-url" : "";
+  if (missing.length === 0) return names.map((name) => pathToFileURL(find(name)).href);
+  throw new UsageError(`Cannot find the packages that it runs on: npm i ${missing.join(" ")}${orElse}`);
+}
+
+function isThere(find: () => string): boolean {
   try {
-    return pathToFileURL(createRequire(import.meta.url).resolve(name)).href;
+    return find() !== "";
   } catch {
-    const orElse = name === "postgres" ? "" : ", or set --database-url";
-    throw new UsageError(`Cannot find the package ${name}: npm i ${name}${orElse}`);
+    return false;
   }
 }
 
