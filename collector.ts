@@ -309,8 +309,8 @@ type Log = (line: string) => void;
 export async function startCollector(given: Partial<Options> & { log?: Log } = {}): Promise<Collector> {
   const options: Options = { ...readOptions({}, {}), ...given };
   const log = given.log ?? ((line) => void process.stderr.write(`${line}\n`));
-  locatePackages(...(options.databaseUrl === "" ? [DRIVER, ...EMBEDDED] : [DRIVER]));
   const database = new Database(options, readSchema(), log);
+  locatePackages(...(options.databaseUrl === "" ? [DRIVER, ...EMBEDDED] : [DRIVER]));
   const isFirstStart = await makeFolder(options.dataDir);
   const lock = await DirectoryLock.acquire(options.dataDir);
   const journal = await Journal.open(join(options.dataDir, "journal"), options.journalMax, log);
@@ -735,7 +735,6 @@ export class Journal {
   // recomputed
   readonly #appends: Append[] = [];
   readonly #outstanding: Block[] = []; // read and not released, in order
-  #bytes = 0; // of all segments
   #clock = 0; // the last reading, µs
   #trouble: string | undefined; // that was said, and has not ended
   #mayWait = true;
@@ -806,6 +805,7 @@ export class Journal {
       const { segment, end } = this.#outstanding.shift() as Block;
       segment.storedTo = end;
     }
+    this.#changed.room.notify();
     await this.#removeReleased();
   }
 
@@ -865,7 +865,8 @@ export class Journal {
   }
 
   async #whenRoom(): Promise<void> {
-    while (this.#bytes >= this.#bytesMax && this.#mayWait) {
+    const backlog = () => this.#segments.reduce((sum, { size, storedTo }) => sum + size - storedTo, 0);
+    while (backlog() >= this.#bytesMax && this.#mayWait) {
       this.#say(
         `journal is full (--journal-max ${this.#bytesMax} bytes): senders wait until the database has taken some`,
       );
@@ -957,7 +958,6 @@ export class Journal {
     segment.size += bytes.length;
     segment.endPosition = this.#position;
     segment.unreadLines += lines;
-    this.#bytes += bytes.length;
     this.received += lines;
     return true;
   }
@@ -1002,7 +1002,6 @@ export class Journal {
   #add(segment: Pick<Segment, "path" | "sequence" | "journal" | "handle" | "size">): Segment {
     const storedTo = Math.min(segment.size, SEGMENT_HEADER_BYTES);
     this.#segments.push({ ...segment, storedTo, endPosition: 0, unreadLines: 0, isSealed: false, isDamaged: false });
-    this.#bytes += segment.size;
     return this.#last();
   }
 
@@ -1097,8 +1096,6 @@ export class Journal {
       if (this.#segments.length === 1) return; // its header carries the last time over
       this.#segments.shift();
       await this.#remove(oldest);
-      this.#bytes -= oldest.size;
-      this.#changed.room.notify();
     }
   }
 
