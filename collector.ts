@@ -684,6 +684,7 @@ const SEGMENT_BYTES = 16 * MIB; // at most, unless one sync brings more
 const ENTRY_BYTES = 512 * KIB; // at most, unless one line is longer
 const BLOCK_BYTES = MIB; // of what is read, and stored, at a time
 const SYNC_BYTES = 4 * MIB; // written and synced at a time
+const PADDING = Buffer.alloc(64 * KIB); // zeros behind what is written, for what comes next to be written over
 const TRY_AGAIN_AFTER = SECOND;
 const CLOCK_STEP = MINUTE; // a clock set back by more is followed
 const PRUNE_AFTER = 10 * MINUTE;
@@ -705,6 +706,8 @@ interface Segment {
   readonly journal: string;
   readonly handle: FileHandle;
   size: number;
+  /** Up to here the file has blocks: a sync of bytes within them need not wait for the file system's own journal. */
+  allocated: number;
   /** All before this offset is stored. */
   storedTo: number;
   /** Where the journal's positions stand behind its last entry; 0 where it has none. */
@@ -781,8 +784,8 @@ export class Journal {
   async *read(): AsyncGenerator<Block> {
     for (let segment = this.#segments[0]; segment; segment = this.#after(segment)) {
       for (let offset = SEGMENT_HEADER_BYTES; offset < segment.size || !segment.isSealed;) {
-        if (offset >= segment.size) {
-          await this.#changed.synced.wait();
+        if (this.#isTooLittle(segment, offset)) {
+          await Promise.race([this.#changed.synced.wait(), this.#changed.room.wait()]);
           continue;
         }
         const block = await this.#readBlock(segment, offset);
@@ -825,6 +828,7 @@ export class Journal {
   }
 
   async close(): Promise<void> {
+    await this.#last().handle.truncate(this.#last().size); // the padding
     for (const { handle } of this.#segments) await handle.close();
   }
 
@@ -841,6 +845,11 @@ export class Journal {
 
   #last(): Segment {
     return this.#segments.at(-1) as Segment;
+  }
+
+  /** Less than a block waits while another is being stored: a trickle of lines is not a commit each. */
+  #isTooLittle({ size, isSealed }: Segment, offset: number): boolean {
+    return !isSealed && size - offset < (this.#outstanding.length > 0 ? BLOCK_BYTES : 1);
   }
 
   #after({ sequence }: Segment): Segment | undefined {
@@ -966,9 +975,15 @@ export class Journal {
     const most = Math.max(Math.min(SEGMENT_BYTES, this.#bytesMax / 8), this.#bytesMax / 256);
     const isFull = this.#last().size > SEGMENT_HEADER_BYTES && this.#last().size + bytes.length > most;
     if (isFull) await this.#addSegment();
-    const { handle, size } = this.#last();
-    const { bytesWritten } = await handle.write(bytes, 0, bytes.length, size);
-    if (bytesWritten === bytes.length) return;
+    const segment = this.#last();
+    const { handle, size, allocated } = segment;
+    const padding = size + bytes.length <= allocated ? 0 : PADDING.length - ((size + bytes.length) % PADDING.length);
+    const { bytesWritten } = await handle.writev([bytes, PADDING.subarray(0, padding)], size);
+    if (bytesWritten === bytes.length + padding) {
+      segment.allocated = Math.max(allocated, size + bytesWritten);
+      return;
+    }
+    segment.allocated = size;
     await handle.truncate(size); // a short write is no error in Node, so it is made one here
     throw new Error("short write");
   }
@@ -1001,7 +1016,15 @@ export class Journal {
 
   #add(segment: Pick<Segment, "path" | "sequence" | "journal" | "handle" | "size">): Segment {
     const storedTo = Math.min(segment.size, SEGMENT_HEADER_BYTES);
-    this.#segments.push({ ...segment, storedTo, endPosition: 0, unreadLines: 0, isSealed: false, isDamaged: false });
+    const start = {
+      storedTo,
+      allocated: segment.size,
+      endPosition: 0,
+      unreadLines: 0,
+      isSealed: false,
+      isDamaged: false,
+    };
+    this.#segments.push({ ...segment, ...start });
     return this.#last();
   }
 
@@ -1150,8 +1173,10 @@ function readEntry(bytes: Buffer, at: number, journal: string): Entry | undefine
 
 /** Whether a segment's last bytes are what a crash leaves of an entry that was being written, so never acknowledged. */
 function isTornTail(tail: Buffer): boolean {
-  if (tail.length < ENTRY_HEADER_BYTES || tail.every((byte) => byte === 0)) return true;
-  return ENTRY_MAGIC.compare(tail, 0, 4) === 0 && ENTRY_HEADER_BYTES + tail.readUInt32LE(8) > tail.length;
+  const written = tail.findLastIndex((byte) => byte !== 0) + 1;
+  if (written === 0 || tail.length < ENTRY_HEADER_BYTES) return true;
+  const end = ENTRY_HEADER_BYTES + tail.readUInt32LE(8);
+  return ENTRY_MAGIC.compare(tail, 0, 4) === 0 && (end > tail.length || written < end - 1); // NUL may end a line
 }
 
 // ---- Queue -----------------------------------------------------------------
