@@ -31,8 +31,8 @@ import { existsSync, openSync, readFileSync, realpathSync } from "node:fs";
 import { chmod, link, mkdir, open, readdir, rename, rm, stat, writeFile } from "node:fs/promises";
 import type { FileHandle } from "node:fs/promises";
 import { createRequire } from "node:module";
-import { connect, createServer } from "node:net";
-import type { AddressInfo, Socket } from "node:net";
+import { Socket, connect, createServer } from "node:net";
+import type { AddressInfo } from "node:net";
 import { dirname, join, relative, resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath, pathToFileURL } from "node:url";
@@ -1494,6 +1494,7 @@ class Database {
   #client: Promise<Client> | undefined;
   #days = new Set<number>(); // since 1970, that have their partition
   #down: { since: number; cause: string } | undefined;
+  #isClosed = false;
 
   constructor(options: Options, schema: string, log: Log) {
     const { databaseUrl, dataDir } = options;
@@ -1554,12 +1555,14 @@ class Database {
 
   /** What is under way fails: whether it was committed shows when it is sent again. */
   async close(): Promise<void> {
+    this.#isClosed = true;
     await deadline(this.#discard(), CLOSE_MOST).catch(() => {});
     await this.#embedded?.close();
   }
 
   /** The client; made, and its database set up, when it is first needed and after it was discarded. */
-  #connect(): Promise<Client> {
+  async #connect(): Promise<Client> {
+    if (this.#isClosed) throw new Error("Cannot connect: the collector is stopping");
     if (this.#client) return this.#client;
     const client = this.#setUp();
     this.#client = client;
@@ -1637,7 +1640,9 @@ async function makeClient(url: string, max: number, path?: string): Promise<Clie
   let attempts = 0;
   const socket = ({ host, port, path: file }: SocketOptions) => {
     const at = attempts++ % host.length; // of several hosts, the next at each try
-    const opened = file ? connect(file) : connect({ host: host[at]!, port: port[at]!, noDelay: true });
+    const opened = new Socket();
+    const target = file ? { path: file } : { host: host[at]!, port: port[at]!, noDelay: true };
+    setImmediate(() => opened.connect(target)); // when postgres.js listens for errors
     sockets.add(opened.once("close", () => sockets.delete(opened)));
     return Object.assign(opened, { host: host[at] }); // the name that TLS checks
   };
