@@ -242,15 +242,15 @@ export interface LogRecord {
   level: number;
   message: string;
   /** The sender's own time, in µs since 1970. */
-  loggedAt?: number;
-  host?: string;
-  app?: string;
+  loggedAt?: number | undefined;
+  host?: string | undefined;
+  app?: string | undefined;
   /** The line where it is a JSON object: it travels as it is, since jsonb keeps every digit … */
-  json?: string;
-  /** … and loses there the keys that went into columns. */
-  taken?: string[];
+  json?: string | undefined;
+  /** … and loses there the keys that went into columns, divided by commas here. */
+  taken?: string | undefined;
   /** The line as it came, where something in it had to be altered. */
-  raw?: string;
+  raw?: string | undefined;
 }
 
 /** Consecutive records of an entry that share every column but the message: what travels to PostgreSQL. */
@@ -297,6 +297,8 @@ export interface Collector {
 
 type Log = (line: string) => void;
 
+const QUERY_WAIT = 5 * SECOND;
+
 /**
  * Starts a collector. It accepts lines when the promise resolves, whether or not its database is there. Throws
  * {@link UsageError} for a missing file or package, or a data directory that another collector holds.
@@ -327,7 +329,10 @@ export async function startCollector(given: Partial<Options> & { log?: Log } = {
   for (const task of [journal.failed, housekeeping, ...tasks])
     task.catch((error) => stop.signal.aborted || done.reject(error));
   stop.signal.addEventListener("abort", () => queue.close());
-  const query = (text: string, isJson: boolean) => database.query(text, isJson);
+  const query = async (text: string, isJson: boolean) => {
+    await deadline(journal.whenReleased(journal.received), QUERY_WAIT).catch(() => {}); // what was answered `ok` is seen
+    return database.query(text, isJson);
+  };
   lock.answer(query);
   log(`listening on tcp://${options.listen.replace(/\d+$/, String(port))}`);
   log(`storing into ${database.name}`);
@@ -812,6 +817,11 @@ export class Journal {
     await this.#removeReleased();
   }
 
+  /** Resolves when that many lines are released. */
+  async whenReleased(lines: number): Promise<void> {
+    while (this.released < lines) await this.#changed.room.wait();
+  }
+
   /** From here on the bound no longer holds, and what can't be written is given up: nobody was told `ok` for it. */
   waitNoMore(): void {
     this.#mayWait = false;
@@ -977,7 +987,9 @@ export class Journal {
     if (isFull) await this.#addSegment();
     const segment = this.#last();
     const { handle, size, allocated } = segment;
-    const padding = size + bytes.length <= allocated ? 0 : PADDING.length - ((size + bytes.length) % PADDING.length);
+    const isSmall = bytes.length < PADDING.length; // large writes gain nothing from it
+    const past = (size + bytes.length) % PADDING.length;
+    const padding = isSmall && size + bytes.length > allocated ? PADDING.length - past : 0;
     const { bytesWritten } = await handle.writev([bytes, PADDING.subarray(0, padding)], size);
     if (bytesWritten === bytes.length + padding) {
       segment.allocated = Math.max(allocated, size + bytesWritten);
@@ -1048,6 +1060,7 @@ export class Journal {
     const bytes = await handle.readFile();
     const { version, lastTime } = readSegmentHeader(bytes, journal);
     if (version > FORMAT_VERSION) {
+      await handle.close();
       const remedy = `this collector knows versions up to ${FORMAT_VERSION}; start the newer one that wrote it`;
       throw new UsageError(`Cannot read ${path}: its format is version ${version}, ${remedy}`);
     }
@@ -1245,31 +1258,38 @@ export function parseJson(line: string): LogRecord | undefined {
   const json = soundJson(line);
   const fields = parseObject(json);
   if (!fields || !fitsJsonb(json, fields)) return undefined;
-  const record: LogRecord = { level: DEFAULT_LEVEL, message: json, json, taken: [] };
-  if (json !== line) record.raw = line;
-  for (const [column, { keys, read }] of JSON_COLUMNS) {
-    const key = keys.find((name) => Object.hasOwn(fields, name) && read(fields[name]) !== undefined);
-    if (key === undefined) continue;
-    Object.assign(record, { [column]: read(fields[key]) });
-    record.taken?.push(key);
-  }
-  return record;
+  let taken = "";
+  const take = <Value>(keys: string[], read: (value: unknown) => Value | undefined): Value | undefined => {
+    for (const key of keys) {
+      const value = read(fields[key]);
+      if (value === undefined) continue;
+      taken += `${key},`;
+      return value;
+    }
+    return undefined;
+  };
+  const level = take(["level", "severity"], levelOf) ?? DEFAULT_LEVEL;
+  const message = take(["msg", "message"], textOf) ?? json;
+  const loggedAt = take(["time", "timestamp"], timeOf);
+  const host = take(["hostname", "host"], textOf);
+  const app = take(["app", "name"], textOf);
+  return {
+    level,
+    message,
+    loggedAt,
+    host,
+    app,
+    json,
+    taken: taken.slice(0, -1),
+    raw: json === line ? undefined : line,
+  };
 }
 
-const textOf = (value: unknown) => (typeof value === "string" && value !== "" ? value : undefined);
-
-/** Each column's keys, the better first; what a key holds is taken only where `read` understands it. */
-const JSON_COLUMNS = Object.entries({
-  level: { keys: ["level", "severity"], read: levelOf },
-  message: { keys: ["msg", "message"], read: textOf },
-  loggedAt: { keys: ["time", "timestamp"], read: timeOf },
-  host: { keys: ["hostname", "host"], read: textOf },
-  app: { keys: ["app", "name"], read: textOf },
-});
+const textOf = (value: unknown) => (typeof value === "string" && value !== "" ? value.toWellFormed() : undefined);
 
 /** jsonb holds neither NUL nor half a surrogate pair: their escapes become U+FFFD's. */
 function soundJson(line: string): string {
-  if (!/\\u(?:0000|d[89a-f])/i.test(line)) return line;
+  if (!line.includes("\\u") || !/\\u(?:0000|d[89a-f])/i.test(line)) return line;
   return line.replace(JSON_ESCAPE, (escape, unsound?: string) => (unsound === undefined ? escape : "\\ufffd"));
 }
 
@@ -1286,7 +1306,7 @@ function parseObject(line: string): Record<string, unknown> | undefined {
 /** jsonb's bounds: its depth, and numbers of 131,072 digits before and 16,383 behind the point (PostgreSQL, section 8.1.2). */
 function fitsJsonb(line: string, fields: object): boolean {
   if (line.length > 2 * DEEPEST_JSON && isDeeper(fields, DEEPEST_JSON)) return false;
-  if (!/[eE][+-]?\d{4}|\d{10000}/.test(line)) return true;
+  if (line.length < 10_000 && !/\de[+-]?\d{4}/i.test(line)) return true;
   const bare = line.replace(/"(?:[^"\\]|\\.)*"/g, '""');
   return [...bare.matchAll(/(\d+)(?:\.(\d+))?(?:e([+-]?\d+))?/gi)].every(
     ([, whole = "", fraction = "", exponent = "0"]) =>
@@ -1313,8 +1333,9 @@ const RFC3339 = /^(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(?:[.,](\d{1,9})\d*)? ?(Z
 /** µs since 1970, from RFC 3339 (local where it names no zone) or an epoch in s, ms, µs or ns, told by its magnitude. */
 export function timeOf(value: unknown): number | undefined {
   if (typeof value === "number") {
-    const unit = [1e11, 1e14, 1e17, 1e20].findIndex((bound) => Math.abs(value) < bound);
-    return unit < 0 ? undefined : Math.round(value * [1e6, 1e3, 1, 1e-3][unit]!);
+    const size = Math.abs(value);
+    if (size >= 1e20) return undefined;
+    return Math.round(size < 1e11 ? value * 1e6 : size < 1e14 ? value * 1e3 : size < 1e17 ? value : value / 1e3);
   }
   const [, day, clock, fraction = "", zone = ""] = (typeof value === "string" && RFC3339.exec(value)) || [];
   const ms = Date.parse(`${day}T${clock}${zone.toUpperCase().replace(/^([+-]\d\d)(\d\d)$/, "$1:$2")}`);
@@ -1348,15 +1369,21 @@ function addRuns(runs: Run[], common: Pick<Run, "position" | "peer" | "notes" | 
     const record = text.charCodeAt(at) === BRACE ? parseJson(text.slice(at, end)) : undefined;
     if (record) {
       addPlain(at - 1);
-      const { raw, ...columns } = record;
-      const notes = raw === undefined ? common.notes : { ...common.notes, raw: Buffer.from(raw).toString("base64") };
-      runs.push({ ...common, ...columns, notes, time: time++, lines: 1, delimiter: "" });
+      runs.push(runOf(record, common, time++));
     } else if (plain.lines++ === 0) {
       plain.start = at;
     }
   }
   addPlain(text.length);
   return time;
+}
+
+/** A record that is a run of its own; spelt out, for the speed of objects that are all of one shape. */
+function runOf(record: LogRecord, common: Pick<Run, "position" | "peer" | "notes">, time: number): Run {
+  const { position, peer } = common;
+  const { level, message, loggedAt, host, app, json, taken, raw } = record;
+  const notes = raw === undefined ? common.notes : { ...common.notes, raw: Buffer.from(raw).toString("base64") };
+  return { position, peer, notes, time, lines: 1, delimiter: "", level, message, loggedAt, host, app, json, taken };
 }
 
 /** Plain lines of one entry and one sender's address are one run. */
@@ -1727,13 +1754,13 @@ function insertRuns(sql: Tag, runs: Run[]) {
     select to_timestamp((run.time + line.n - 1) / 1e6::float8), run.level, line.message,
            to_timestamp(run.logged_at / 1e6::float8), run.host, run.app, run.peer,
            case when run.json is not null or run.notes is not null then
-             nullif(coalesce(run.json::jsonb - run.taken::text[], '{}') || coalesce(run.notes::jsonb, '{}'), '{}')
+             nullif(coalesce(run.json::jsonb - string_to_array(run.taken, ','), '{}') || coalesce(run.notes::jsonb, '{}'), '{}')
            end
     from unnest(${column((run) => run.position)}::bigint[], ${column((run) => run.time)}::bigint[],
                 ${column((run) => run.level)}::smallint[], ${column((run) => run.loggedAt)}::bigint[],
                 ${column((run) => run.host)}::text[], ${column((run) => run.app)}::text[],
-                ${column((run) => run.peer)}::text[], ${column((run) => run.json)}::text[],
-                ${column((run) => run.taken && arrayLiteral(run.taken))}::text[],
+                ${column((run) => run.peer)}::text[], string_to_array(${jsonLines(runs)}, E'\\n', ''),
+                ${column((run) => run.taken)}::text[],
                 ${column((run) => run.notes && JSON.stringify({ "@collector": run.notes }))}::text[],
                 ${textArray(sql, runs)}, ${column((run) => run.delimiter)}::text[])
            as run (position, time, level, logged_at, host, app, peer, json, taken, notes, messages, delimiter),
@@ -1747,6 +1774,9 @@ function arrayLiteral(values: (string | number | undefined)[]): string {
 }
 
 const quoted = (text: string) => `"${/["\\]/.test(text) ? text.replace(/["\\]/g, "\\$&") : text}"`;
+
+/** The runs' JSON, "" for none: divided by newlines, which a line does not hold, it needs no quoting. */
+const jsonLines = (runs: Run[]) => (runs.some(({ json }) => json) ? runs.map(({ json }) => json ?? "").join("\n") : "");
 
 const FEW_RUNS = 64;
 
