@@ -789,8 +789,8 @@ export class Journal {
   async *read(): AsyncGenerator<Block> {
     for (let segment = this.#segments[0]; segment; segment = this.#after(segment)) {
       for (let offset = SEGMENT_HEADER_BYTES; offset < segment.size || !segment.isSealed;) {
-        if (this.#isTooLittle(segment, offset)) {
-          await Promise.race([this.#changed.synced.wait(), this.#changed.room.wait()]);
+        if (offset >= segment.size) {
+          await this.#changed.synced.wait();
           continue;
         }
         const block = await this.#readBlock(segment, offset);
@@ -815,6 +815,11 @@ export class Journal {
     }
     this.#changed.room.notify();
     await this.#removeReleased();
+  }
+
+  /** Whether nothing behind this block is synced yet. */
+  isCaughtUp({ segment, end }: Block): boolean {
+    return !segment.isSealed && end >= segment.size;
   }
 
   /** Resolves when that many lines are released. */
@@ -855,11 +860,6 @@ export class Journal {
 
   #last(): Segment {
     return this.#segments.at(-1) as Segment;
-  }
-
-  /** Less than a block waits while another is being stored: a trickle of lines is not a commit each. */
-  #isTooLittle({ size, isSealed }: Segment, offset: number): boolean {
-    return !isSealed && size - offset < (this.#outstanding.length > 0 ? BLOCK_BYTES : 1);
   }
 
   #after({ sequence }: Segment): Segment | undefined {
@@ -1435,11 +1435,22 @@ function soundText(line: Buffer, notes: Run["notes"]): Text {
 // The main loop. What is not committed stays in the journal; each failure
 // chooses the next try, none gives a line up.
 
-/** Follows the journal, in batches; the queue's bound keeps it a few of them ahead of the database at most. */
+const REST_MOST = 2; // ms
+
+/**
+ * Follows the journal, in batches; the queue's bound keeps it a few of them ahead of the database at most. Having caught
+ * up, it waits until all is stored, and 2 ms at most: a trickle of lines is not a commit each, which would slow the syncs.
+ */
 async function follow(journal: Journal, queue: AsyncQueue<Batch>): Promise<void> {
+  let lines = 0;
   for await (const block of journal.read()) {
     const { entries } = block;
+    const started = performance.now();
     await queue.push({ block, positions: entries.map(({ position }) => position), runs: runsOf(entries) });
+    lines += block.lines;
+    if (!journal.isCaughtUp(block)) continue;
+    await journal.whenReleased(lines);
+    await sleep(Math.min(performance.now() - started, REST_MOST));
   }
   queue.close();
 }
