@@ -19,7 +19,7 @@
  * --max-line, `error: line of N bytes cut to M\n`. Under --ack auto, what begins like JSON or syslog gets no reply.
  *
  * On disk: DATA_DIR/journal/<sequence>-<journal id>.segment, integers little-endian, times in µs since 1970
- *   segment  "COLLECTR" · version u32 · crc32 u32 · journal id (16 bytes) · last time given before u64 · entries
+ *   segment  "COLLECTR" · version u32 · crc32 u32 · journal id (16 bytes) · last time given before u64 · entries · zeros
  *   entry    "LOG\x01" · crc32 u32 · body's bytes u32 · lines u32 · position u64 · first line's time u64 · sections
  *   section  bytes u32 · cut from u32 (0: not cut) · bytes of the peer's address u8 · address · lines as they came
  * A CRC covers what follows it (the segment's: all of its header), and the entry's the journal's id as well.
