@@ -228,6 +228,29 @@ describe("connections", () => {
     assert.equal(never.ledger().received, 3);
   });
 
+  test("octet-counted messages and lines share a connection; a counted one may hold newlines and NUL", async (t) => {
+    const counted = ["<13>one", "<13>two\nlines", "<13>a\0b", "<13>ends\r\n"].map(
+      (frame) => `${frame.length} ${frame}`,
+    );
+
+    const { replies, rows } = await storedFrom(t, `first\n${counted.join("")}12 monkeys\n${counted[0]}last\n`);
+
+    const texts = ["first", "one", "two\nlines", "a\ufffdb", "ends", "12 monkeys", "one", "last"];
+    assert.deepEqual(messages(rows), texts);
+    assert.equal(replies, "ok\n".repeat(3));
+  });
+
+  test("#ack on and #ack off as a connection's first line set who gets replies, are answered ok and not stored", async (t) => {
+    const collector = await start(t);
+
+    const on = await converse(collector.port, '#ack on\n{"message":"json"}\n<34>syslog\n8 <34>more');
+    const off = await converse(collector.port, "#ack off\r\nplain\n#ack on\n");
+    const neither = await converse(collector.port, "#ack maybe\n");
+
+    assert.deepEqual([on, off, neither], ["ok\n".repeat(4), "ok\n", "ok\n"]);
+    assert.equal(collector.ledger().received, 6);
+  });
+
   for (const [what, opening] of [
     ["an HTTP request", "POST /logs HTTP/1.1\r\nHost: localhost\r\n\r\none\ntwo\n"],
     ["a TLS handshake", Buffer.from([22, 3, 1, 0, 5, 1, 10, 0, 10, 10])],
@@ -320,6 +343,21 @@ describe("framing", () => {
     }
   });
 
+  test("Framer gives octet-counted frames and lines between them however the bytes are split", () => {
+    const random = seeded(2);
+
+    for (let round = 0; round < 1000; round++) {
+      const frames = Array.from({ length: 8 }, () => randomFrame(random));
+      const bytes = Buffer.from(frames.map(({ sent }) => sent).join(""), "latin1");
+      const { lines } = framed(splitAtRandom(bytes, random), 20);
+      assert.deepEqual(
+        lines,
+        frames.flatMap(({ kept }) => kept),
+        `round ${round}: ${JSON.stringify(bytes.toString("latin1"))}`,
+      );
+    }
+  });
+
   test("Framer counts only lines that are not empty, and replies to each of them", () => {
     const framer = new Framer(100, "auto");
 
@@ -347,7 +385,7 @@ describe("framing", () => {
     const { sections } = framer.push([Buffer.from("abcé and more\n")]);
 
     assert.deepEqual(linesIn(sections), ["abc"]);
-    assert.equal(sections[0]?.cutFrom, 14);
+    assert.equal(sections[0]?.frameBytes, 14);
   });
 });
 
@@ -909,6 +947,67 @@ describe("dead letters", () => {
     await last.stop();
 
     assert.equal(await countOf(sql, "dead_letters"), 100);
+  });
+
+  test("of many lines that are all refused each becomes a dead letter, and the lines after them are stored", async (t) => {
+    const { url, sql } = await databaseWithTables(t);
+    await sql`alter table logs add constraint no_spam check (message not like '%spam%')`;
+    const collector = await start(t, { databaseUrl: url });
+
+    await converse(collector.port, "spam\n".repeat(20_000));
+    await converse(collector.port, `${"good\n".repeat(9999)}spam\n`);
+    await stored(collector);
+
+    assert.equal(await countOf(sql, "dead_letters"), 20_001);
+    assert.equal(await countOf(sql, "logs"), 9999);
+  });
+
+  test("dead list prints them, dead retry stores what is no longer refused as of its own time, dead drop forgets", async (t) => {
+    const { url, sql } = await databaseWithTables(t);
+    await sql`alter table logs add constraint no_spam check (message not like '%spam%')`;
+    const collector = await start(t, { databaseUrl: url });
+    await converse(collector.port, 'spam é\n{"level":"error","msg":"spam","price":1.50}\nspam forever\n');
+    await stored(collector);
+    const dead = (...words: string[]) => runProgram(["dead", ...words], { environment: { DATABASE_URL: url } });
+    const received = await sql`select created_at from dead_letters order by id`;
+
+    const list = await dead("list", "--json");
+    await sql.unsafe("alter table logs drop constraint no_spam, add check (message not like '%forever')");
+    const retried = await dead("retry");
+    const retriedAgain = await dead("retry", "1", "4");
+    const dropped = await dead("drop");
+
+    assert.deepEqual(
+      jsonLines(list.stdout).map((letter) => (letter as { line: string }).line),
+      ["spam é", '{"level":"error","msg":"spam","price":1.50}', "spam forever"],
+    );
+    assert.equal(retried.stdout, "2 stored, 1 refused again\n");
+    assert.equal(retriedAgain.stdout, "0 stored, 1 refused again\n");
+    assert.equal(dropped.stdout, "1 dropped\n");
+    const rows = await rowsOf(sql);
+    assert.deepEqual(messages(rows), ["spam é", "spam"]);
+    assert.deepEqual(
+      rows.map(({ level }) => level),
+      [200, 400],
+    );
+    assert.deepEqual(
+      rows.map(({ created_at }) => created_at),
+      received.slice(0, 2).map((row) => row["created_at"]),
+    );
+  });
+
+  test("dead works on the embedded database, beside a running collector and without one", async (t) => {
+    const flags = ["--data-dir", await folder(t)];
+    const program = await Program.start(t, flags);
+    await query(flags, "alter table logs add constraint no_spam check (message <> 'spam') not valid");
+    await converse(program.port, "spam\ngood\n");
+
+    const beside = await runProgram(["dead", "retry", ...flags]);
+    await program.stop();
+    const without = await runProgram(["dead", "drop", ...flags]);
+
+    assert.equal(beside.stdout, "0 stored, 1 refused again\n");
+    assert.equal(without.stdout, "1 dropped\n");
   });
 });
 
@@ -1703,6 +1802,7 @@ async function freshRole(t: TestContext): Promise<string> {
 }
 
 interface Row {
+  created_at: Date;
   level: number;
   message: string;
   logged_at: Date | null;
@@ -1795,18 +1895,15 @@ type Frames = ReturnType<Framer["push"]>;
 
 const frames = (lines: string[]): Frames => {
   const bytes = Buffer.from(lines.map((line) => `${line}\n`).join(""));
-  return { sections: [{ bytes, cutFrom: 0, lines: lines.length }], lines: lines.length, replies: [lines.length] };
+  return { sections: [{ bytes, frameBytes: 0, lines: lines.length }], lines: lines.length, replies: [lines.length] };
 };
 
 const linesIn = (sections: Frames["sections"]) =>
-  sections.flatMap(({ bytes, cutFrom }) =>
-    cutFrom > 0
-      ? [bytes.toString("latin1")]
-      : bytes
-          .toString("latin1")
-          .split(/\r?\n|\0/)
-          .filter(Boolean),
-  );
+  sections
+    .map(({ bytes, frameBytes }) => bytes.toString("latin1") + (frameBytes > 0 ? "\0" : ""))
+    .join("")
+    .split(/\r?\n|\0/)
+    .filter(Boolean);
 
 /** What a framer makes of chunks, without how they were grouped. */
 function framed(chunks: Buffer[], maxLine: number) {
@@ -1821,7 +1918,7 @@ function framed(chunks: Buffer[], maxLine: number) {
 const oks = (count: number) => Array.from({ length: count }, () => "ok");
 
 const expectedLines = (bytes: Buffer, maxLine: number) =>
-  linesIn([{ bytes, cutFrom: 0, lines: 0 }]).map((line) => line.slice(0, maxLine));
+  linesIn([{ bytes, frameBytes: 0, lines: 0 }]).map((line) => line.slice(0, maxLine));
 
 /** Numbers from 0 to 1, the same ones for a seed (mulberry32). */
 function seeded(seed: number): () => number {
@@ -1838,6 +1935,14 @@ function randomLines(random: () => number): Buffer {
   const pieces = ["\n", "\r\n", "\0", "\r", "{", "a", "<1>", "bcdef", "x".repeat(15), "x".repeat(25)];
   const some = Array.from({ length: random() * 30 }, () => pieces[Math.floor(random() * pieces.length)]);
   return Buffer.from(some.join(""));
+}
+
+/** A frame as it is sent, and as it is kept: a line, or a counted one that may hold what looks like other frames. */
+function randomFrame(random: () => number): { sent: string; kept: string } {
+  const text = Array.from({ length: Math.floor(random() * 30) }, () => "ab1 <>\r"[Math.floor(random() * 7)]).join("");
+  if (random() < 0.5) return { sent: `x${text}y\n`, kept: `x${text}y`.slice(0, 20) };
+  const frame = `<13>${text.slice(0, 12)}y`;
+  return { sent: `${frame.length} ${frame}`, kept: frame };
 }
 
 function splitAtRandom(bytes: Buffer, random: () => number): Buffer[] {

@@ -21,7 +21,8 @@
  * On disk: DATA_DIR/journal/<sequence>-<journal id>.segment, integers little-endian, times in µs since 1970
  *   segment  "COLLECTR" · version u32 · crc32 u32 · journal id (16 bytes) · last time given before u64 · entries · zeros
  *   entry    "LOG\x01" · crc32 u32 · body's bytes u32 · lines u32 · position u64 · first line's time u64 · sections
- *   section  bytes u32 · cut from u32 (0: not cut) · bytes of the peer's address u8 · address · lines as they came
+ *   section  bytes u32 · frame's bytes u32 · bytes of the peer's address u8 · address · lines as they came, or, where the
+ *            frame's bytes are not 0, the first bytes of one frame of that many, which may hold newlines
  * A CRC covers what follows it (the segment's: all of its header), and the entry's the journal's id as well.
  */
 import { isUtf8 } from "node:buffer";
@@ -129,6 +130,9 @@ export function helpText(): string {
 
   collector.ts [options]                     collect
   collector.ts query "select …" [--json]     print the rows of one SQL statement
+  collector.ts dead list [--json]            print the lines that the database refused for their content
+  collector.ts dead retry [ID …]             store them, all or some, now that the reason is mended
+  collector.ts dead drop [ID …]              forget them, all or some
 
 ${rows.join("\n")}
   --help, --version
@@ -198,10 +202,10 @@ function hostAndPort(text: string): { host: string; port: number } {
 // ---- Types -----------------------------------------------------------------
 // What a line is on its way: a frame in a section, in an entry, a record, in a batch.
 
-/** Whole lines with their endings as they came or, where `cutFrom` is not 0, one line cut from that many bytes. */
+/** Whole lines with their endings or, where `frameBytes` is not 0, the first bytes of one frame of that many, which may hold newlines. */
 interface Section {
   bytes: Buffer;
-  cutFrom: number;
+  frameBytes: number;
   /** That are not empty. */
   lines: number;
 }
@@ -245,24 +249,41 @@ export interface LogRecord {
   loggedAt?: number | undefined;
   host?: string | undefined;
   app?: string | undefined;
-  /** The line where it is a JSON object: it travels as it is, since jsonb keeps every digit … */
-  json?: string | undefined;
-  /** … and loses there the keys that went into columns, divided by commas here. */
-  taken?: string | undefined;
-  /** The line as it came, where something in it had to be altered. */
-  raw?: string | undefined;
+  /** What else it carries: the text of a JSON object. */
+  attributes?: string | undefined;
+  /** Whether something in it had to be changed, so that the line as it came must be kept. */
+  isAltered?: boolean | undefined;
 }
 
-/** Consecutive records of an entry that share every column but the message: what travels to PostgreSQL. */
-interface Run extends Omit<LogRecord, "raw"> {
+/** Consecutive lines of an entry that came from one peer: what travels to PostgreSQL. */
+interface Run {
   position: number;
+  /** Of its first line, in µs since 1970; each further line is one later. */
   time: number;
-  lines: number;
-  /** Between the messages; "" where it is one message, which may hold newlines. */
-  delimiter: "\n" | "";
   peer: string;
-  /** Our own `@collector` notes; `raw` in base64. */
-  notes: { cut_from?: number; raw?: string } | undefined;
+  lines: number;
+  /** The lines as they came, divided by newlines; or one frame, which may hold some. */
+  source: string;
+  isFrame: boolean;
+  values: Values;
+  notes: Notes | undefined;
+}
+
+/** A run's columns: each the values of its lines, divided by `delimiter`, "" for null; or "", where all are. */
+interface Values {
+  delimiter: string;
+  levels: string;
+  loggedAt: string;
+  hosts: string;
+  apps: string;
+  attributes: string;
+  messages: string;
+}
+
+/** Our own notes on a frame, under `@collector` in its attributes; `raw` is the line as it came, in base64. */
+interface Notes {
+  cut_from?: number;
+  raw?: string;
 }
 
 /** Records written by one statement, and the entries that they came from. */
@@ -289,15 +310,17 @@ export interface Collector {
   /** Resolves after `close()`; rejects when durability can no longer be promised, or the database is not one to store into. */
   done: Promise<void>;
   ledger(): Ledger;
-  /** The rows of one SQL statement, as a table or a JSON object a line. */
-  query(text: string, isJson: boolean): Promise<string>;
+  /** Runs a command such as `["query", "select 1"]`; resolves to what it prints. */
+  run(command: Command): Promise<string>;
   /** Takes nothing new, acknowledges what was on its way, and drains to the database for up to `drainTimeout`. */
   close(): Promise<void>;
 }
 
 type Log = (line: string) => void;
 
-const QUERY_WAIT = 5 * SECOND;
+const writeLog: Log = (line) => void process.stderr.write(`${line}\n`);
+
+const SETTLE_MOST = 5 * SECOND;
 
 /**
  * Starts a collector. It accepts lines when the promise resolves, whether or not its database is there. Throws
@@ -310,7 +333,7 @@ const QUERY_WAIT = 5 * SECOND;
  */
 export async function startCollector(given: Partial<Options> & { log?: Log } = {}): Promise<Collector> {
   const options: Options = { ...readOptions({}, {}), ...given };
-  const log = given.log ?? ((line) => void process.stderr.write(`${line}\n`));
+  const log = given.log ?? writeLog;
   const database = new Database(options, readSchema(), log);
   locatePackages(...(options.databaseUrl === "" ? [DRIVER, ...EMBEDDED] : [DRIVER]));
   const isFirstStart = await makeFolder(options.dataDir);
@@ -329,11 +352,11 @@ export async function startCollector(given: Partial<Options> & { log?: Log } = {
   for (const task of [journal.failed, housekeeping, ...tasks])
     task.catch((error) => stop.signal.aborted || done.reject(error));
   stop.signal.addEventListener("abort", () => queue.close());
-  const query = async (text: string, isJson: boolean) => {
-    await deadline(journal.whenReleased(journal.received), QUERY_WAIT).catch(() => {}); // what was answered `ok` is seen
-    return database.query(text, isJson);
+  const run = async (command: Command) => {
+    await deadline(journal.whenReleased(journal.received), SETTLE_MOST).catch(() => {}); // what was answered `ok` is seen
+    return database.run(command);
   };
-  lock.answer(query);
+  lock.answer(run);
   log(`listening on tcp://${options.listen.replace(/\d+$/, String(port))}`);
   log(`storing into ${database.name}`);
   if (isFirstStart) log(`try: echo hello | nc ${hostAndPort(options.listen).host} ${port}`);
@@ -355,7 +378,7 @@ export async function startCollector(given: Partial<Options> & { log?: Log } = {
     log(inJournal === 0 ? "stopped: all lines are stored" : `stopped: ${inJournal} lines wait in the journal`);
     done.resolve();
   };
-  return { port, done: done.promise, ledger, query, close: onceOnly(close) };
+  return { port, done: done.promise, ledger, run, close: onceOnly(close) };
 }
 
 // ---- Connections -----------------------------------------------------------
@@ -536,35 +559,38 @@ class Replies {
 }
 
 // ---- Framing ---------------------------------------------------------------
-// Bytes to lines, over any split of the bytes. Of a line, only its end and its
+// Bytes to frames, over any split of the bytes. Of a line, only its end and its
 // first bytes are looked at here; the rest is left to the parsers.
 
-const NUL = 0x00;
-const NEWLINE = 0x0a;
-const RETURN = 0x0d;
-const BRACE = 0x7b;
-const SYSLOG = /^(?:<\d{1,3}>|[1-9]\d{0,6} <\d{1,3}>)/;
+const [NUL, NEWLINE, RETURN, SPACE] = [0, 10, 13, 32]; // bytes, and what codes they are in strings
+const [LESS_THAN, GREATER_THAN, BRACE] = [60, 62, 123];
+const LINE_END = Buffer.of(NEWLINE);
+const OCTET_COUNT_BYTES = 13; // "1234567 <191>": what tells an octet count from a line that begins with a number
 const HTTP = /^[A-Z]{3,10} \S+ HTTP\/\d/;
-const OPENING_BYTES = 8 * KIB;
 
-/** Cuts a sender's bytes into lines of at most `maxLine` bytes, their endings not counted. */
+/**
+ * Cuts a sender's bytes into frames of at most `maxLine` bytes, their endings not counted: lines, and octet-counted syslog
+ * messages (RFC 6587, section 3.4.1). `#ack on` or `#ack off` as its first line says whether it gets replies.
+ */
 export class Framer {
   /** Why the connection is refused, once it turns out to speak HTTP or TLS. */
   foreign: string | undefined;
   readonly #maxLine: number;
-  readonly #ack: Options["ack"];
-  #isOpening = true;
-  // The line that has not ended: its first `maxLine` + 1 bytes, in a buffer that doubles; its length; its last byte.
+  #ack: Options["ack"];
+  #isFirst = true;
+  // The frame that has not ended: its first `maxLine` + 1 bytes, in a buffer that doubles; its length so far; its last
+  // byte; the bytes that its octet count promises, 0 for a line.
   #partial = Buffer.alloc(0);
   #length = 0;
   #lastByte = 0;
+  #octets = 0;
 
   constructor(maxLine: number, ack: Options["ack"]) {
     this.#maxLine = maxLine;
     this.#ack = ack;
   }
 
-  /** The lines that the chunks complete, as views of them; `undefined`, the sender's end, completes the last one. */
+  /** The frames that the chunks complete, as views of them; `undefined`, the sender's end, completes the last one. */
   push(chunks: Buffer[] | undefined): Frames {
     const frames: Frames = { sections: [], lines: 0, replies: [] };
     for (const chunk of chunks ?? []) this.#push(frames, chunk);
@@ -572,38 +598,66 @@ export class Framer {
     return frames;
   }
 
-  #push(frames: Frames, chunk: Buffer): void {
-    if (this.#isOpening && this.#isForeign(chunk)) return;
-    const end = this.#length > 0 ? endOfLine(chunk, 0) : -1;
-    if (this.#length > 0) this.#keep(end < 0 ? chunk : chunk.subarray(0, end));
-    if (this.#length > 0 && end < 0) return;
-    if (end >= 0) this.#endPartial(frames, chunk[end]);
-    this.#keep(chunk.subarray(this.#takeLines(frames, chunk, end + 1)));
+  #push(frames: Frames, more: Buffer): void {
+    const isShort = this.#octets === 0 && this.#length > 0 && this.#length < OCTET_COUNT_BYTES;
+    const chunk = isShort ? Buffer.concat([this.#takePartial(), more]) : more; // what it begins is seen only now
+    if (this.#isFirst && chunk[0] === 0x16 && chunk[1] === 3)
+      // RFC 8446, section 5.1
+      this.foreign = "a TLS handshake on a port for plain TCP; turn TLS off in the sender";
+    for (let at = 0; at < chunk.length && this.foreign === undefined;) {
+      if (this.#octets === 0 && this.#length === 0) at += this.#startOctets(chunk, at);
+      if (this.#octets > 0) at = this.#takeOctets(frames, chunk, at);
+      else if (this.#length > 0) at = this.#continueLine(frames, chunk);
+      else at = this.#takeLines(frames, chunk, at);
+    }
   }
 
-  /** Adds the lines that end in `chunk` from `from` on; returns where the last one ended. */
+  #startOctets(chunk: Buffer, at: number): number {
+    const header = octetCountBytes(chunk, at);
+    if (header > 0) this.#octets = Number(chunk.toString("latin1", at, at + header - 1));
+    return header;
+  }
+
+  #takeOctets(frames: Frames, chunk: Buffer, at: number): number {
+    const end = Math.min(at + this.#octets - this.#length, chunk.length);
+    this.#keep(chunk.subarray(at, end));
+    if (this.#length === this.#octets) this.#endPartial(frames, undefined);
+    return end;
+  }
+
+  #continueLine(frames: Frames, chunk: Buffer): number {
+    const end = endOfLine(chunk, 0);
+    this.#keep(end < 0 ? chunk : chunk.subarray(0, end));
+    if (end >= 0) this.#endPartial(frames, chunk[end]);
+    return end < 0 ? chunk.length : end + 1;
+  }
+
+  /** Adds the lines that end in `chunk`, up to an octet count, and keeps what has not ended; returns where it stopped. */
   #takeLines(frames: Frames, chunk: Buffer, from: number): number {
-    const find = chunk.includes(NUL) ? endOfLine : (bytes: Buffer, at: number) => bytes.indexOf(NEWLINE, at);
+    const find = chunk.includes(NUL) ? endOfLine : (bytes: Buffer, start: number) => bytes.indexOf(NEWLINE, start);
     const section = { start: from, lines: 0 }; // all lines share one, but for those that are cut
     let at = from;
-    const addSection = (next: number) => {
+    const endSection = (next: number) => {
       const { start, lines } = section;
-      if (lines > 0) frames.sections.push({ bytes: chunk.subarray(start, at), cutFrom: 0, lines });
+      if (lines > 0) frames.sections.push({ bytes: chunk.subarray(start, at), frameBytes: 0, lines });
       Object.assign(section, { start: next, lines: 0 });
     };
-    for (let end = find(chunk, at); end >= 0; end = find(chunk, at)) {
+    const isCounted = () => at > from && octetCountBytes(chunk, at) > 0;
+    for (let end; (end = find(chunk, at)) >= 0 && !isCounted() && this.foreign === undefined; at = end + 1) {
       const length = lengthOf(chunk, at, end);
-      if (length > this.#maxLine) {
-        addSection(end + 1);
-        this.#addCut(frames, chunk.subarray(at, end), length);
+      if (length > this.#maxLine || this.#isFirst) {
+        endSection(end + 1);
+        this.#addFrame(frames, chunk.subarray(at, end), length, false);
       } else if (length > 0) {
         section.lines++;
-        this.#count(frames, chunk, at);
+        frames.lines++;
+        if (this.#isReplied(chunk, at, false)) addOk(frames.replies);
       }
-      at = end + 1;
     }
-    addSection(at);
-    return at;
+    endSection(at);
+    if (isCounted()) return at;
+    this.#keep(chunk.subarray(at));
+    return chunk.length;
   }
 
   #keep(bytes: Buffer): void {
@@ -620,56 +674,67 @@ export class Framer {
   }
 
   #endPartial(frames: Frames, delimiter: number | undefined): void {
-    const length = this.#length - (delimiter === NEWLINE && this.#lastByte === RETURN ? 1 : 0);
-    const line = this.#partial;
+    const isCounted = this.#octets > 0;
+    let length = this.#length - (delimiter === NEWLINE && this.#lastByte === RETURN ? 1 : 0);
+    const bytes = this.#takePartial();
+    if (isCounted) length = trimmedLength(bytes, length); // some senders count the line's ending, too
+    this.#addFrame(frames, bytes, length, isCounted);
+  }
+
+  #takePartial(): Buffer {
+    const partial = this.#partial.subarray(0, this.#length);
     this.#partial = Buffer.alloc(0);
     this.#length = 0;
-    if (length > this.#maxLine) return this.#addCut(frames, line, length);
-    if (length === 0) return;
-    const end = line[length - 1] === RETURN ? NUL : NEWLINE; // a return that belongs to the line must not seem to end it
-    const bytes = Buffer.concat([line.subarray(0, length), Buffer.of(end)]);
-    frames.sections.push({ bytes, cutFrom: 0, lines: 1 });
-    this.#count(frames, line, 0);
+    this.#octets = 0;
+    return partial;
   }
 
-  /** Cuts up to 3 bytes more than it must, so that no UTF-8 sequence is torn (RFC 3629, section 3). */
-  #addCut(frames: Frames, line: Buffer, length: number): void {
-    let cut = this.#maxLine;
-    while (cut > Math.max(1, this.#maxLine - 3) && ((line[cut] ?? 0) & 0xc0) === 0x80) cut--;
-    frames.sections.push({ bytes: line.subarray(0, cut), cutFrom: length, lines: 1 });
+  /** Adds a frame of `length` bytes: as a line where it can be one, else, or where it is cut, in a section of its own. */
+  #addFrame(frames: Frames, bytes: Buffer, length: number, isCounted: boolean): void {
+    if (
+      length === 0 ||
+      (this.#isFirst && this.#isOpening(frames, bytes.toString("latin1", 0, Math.min(length, 8 * KIB))))
+    )
+      return;
+    const isCut = length > this.#maxLine;
+    const kept = bytes.subarray(0, isCut ? cutOf(bytes, this.#maxLine) : length);
+    const isAlone = isCut || kept.at(-1) === RETURN || (isCounted && endOfLine(kept, 0) >= 0);
+    frames.sections.push({ bytes: kept, frameBytes: isAlone ? length : 0, lines: 1 });
+    if (!isAlone) frames.sections.push({ bytes: LINE_END, frameBytes: 0, lines: 0 });
     frames.lines++;
-    if (this.#isReplied(line, 0)) frames.replies.push(`error: line of ${length} bytes cut to ${this.#maxLine}`);
+    if (!this.#isReplied(bytes, 0, isCounted)) return;
+    if (isCut) frames.replies.push(`error: line of ${length} bytes cut to ${this.#maxLine}`);
+    else addOk(frames.replies);
   }
 
-  #count(frames: Frames, bytes: Buffer, at: number): void {
-    frames.lines++;
-    if (!this.#isReplied(bytes, at)) return;
-    const last = frames.replies.length - 1;
-    if (typeof frames.replies[last] === "number") frames.replies[last]++;
-    else frames.replies.push(1);
+  /** Whether a sender's first frame is none to store. A web page must not be able to post lines (RFC 9112, section 3). */
+  #isOpening(frames: Frames, frame: string): boolean {
+    this.#isFirst = false;
+    const isAck = /^#ack (?:on|off)$/.test(frame);
+    if (isAck) this.#ack = frame.endsWith("on") ? "always" : "never";
+    if (isAck) addOk(frames.replies);
+    if (HTTP.test(frame)) this.foreign = "an HTTP request on a port for log lines; send lines over plain TCP";
+    return isAck || this.foreign !== undefined;
   }
 
-  /** Told by a line's first bytes alone: senders of JSON and syslog expect silence, and may lose lines at a reply. */
-  #isReplied(bytes: Buffer, at: number): boolean {
+  /** Told by a frame's first bytes alone: senders of JSON and syslog expect silence, and may lose lines at a reply. */
+  #isReplied(bytes: Buffer, at: number, isCounted: boolean): boolean {
     if (this.#ack !== "auto") return this.#ack === "always";
-    const first = bytes[at] ?? 0;
-    if (first < 0x31 || first > 0x3c) return first !== BRACE; // neither a digit nor `<`
-    return !SYSLOG.test(bytes.toString("latin1", at, at + 16));
+    return !isCounted && bytes[at] !== BRACE && !isPriority(bytes, at);
   }
+}
 
-  /** A web page must not be able to post lines: HTTP (RFC 9112, section 3) and TLS (RFC 8446, section 5.1) are refused. */
-  #isForeign(chunk: Buffer): boolean {
-    const opening = Buffer.concat([this.#partial.subarray(0, this.#length), chunk.subarray(0, OPENING_BYTES)]);
-    const end = endOfLine(opening, 0);
-    if (opening[0] === 0x16 && (opening[1] ?? 3) === 3) {
-      if (opening.length > 2) this.foreign = "a TLS handshake on a port for plain TCP; turn TLS off in the sender";
-    } else if (end >= 0 && HTTP.test(opening.toString("latin1", 0, end))) {
-      this.foreign = "an HTTP request on a port for log lines; send lines over plain TCP";
-    } else if (end >= 0 || opening.length >= OPENING_BYTES) {
-      this.#isOpening = false;
-    }
-    return this.foreign !== undefined;
-  }
+function addOk(replies: Reply[]): void {
+  const last = replies.length - 1;
+  if (typeof replies[last] === "number") replies[last]++;
+  else replies.push(1);
+}
+
+/** Up to 3 bytes before `most`, so that no UTF-8 sequence is torn (RFC 3629, section 3). */
+function cutOf(bytes: Buffer, most: number): number {
+  let cut = most;
+  while (cut > Math.max(1, most - 3) && ((bytes[cut] ?? 0) & 0xc0) === 0x80) cut--;
+  return cut;
 }
 
 function endOfLine(bytes: Buffer, from: number): number {
@@ -677,9 +742,35 @@ function endOfLine(bytes: Buffer, from: number): number {
   return -1;
 }
 
+function trimmedLength(bytes: Buffer, from: number): number {
+  let length = from;
+  while ([NEWLINE, RETURN, NUL].includes(bytes[length - 1] ?? SPACE)) length--;
+  return length;
+}
+
 /** Of the line from `start` whose delimiter is at `end`. */
 const lengthOf = (bytes: Buffer, start: number, end: number) =>
   bytes[end] === NEWLINE && end > start && bytes[end - 1] === RETURN ? end - start - 1 : end - start;
+
+/** The bytes of an octet count and its space, 0 where there is none: a line that only begins with a number is a line. */
+function octetCountBytes(bytes: Buffer, at: number): number {
+  const digits = countDigits(bytes, at);
+  const isCount = digits > 0 && digits <= 7 && bytes[at] !== 0x30 && bytes[at + digits] === SPACE;
+  return isCount && isPriority(bytes, at + digits + 1) ? digits + 1 : 0;
+}
+
+/** Whether `<n>` begins there, as syslog's messages do. */
+function isPriority(bytes: Buffer, at: number): boolean {
+  if (bytes[at] !== LESS_THAN) return false;
+  const digits = countDigits(bytes, at + 1);
+  return digits > 0 && digits <= 3 && bytes[at + 1 + digits] === GREATER_THAN;
+}
+
+function countDigits(bytes: Buffer, from: number): number {
+  let at = from;
+  while (((bytes[at] ?? 0) ^ 0x30) < 10) at++; // 0x30 to 0x39
+  return at - from;
+}
 
 // ---- Journal ---------------------------------------------------------------
 // Append-only segments. One writer owns every position; a segment is deleted
@@ -912,11 +1003,11 @@ export class Journal {
       at += ENTRY_HEADER_BYTES;
     };
     for (const { peer, frames } of group) {
-      for (const { bytes, cutFrom, lines } of frames.sections) {
+      for (const { bytes, frameBytes, lines } of frames.sections) {
         this.#makeRoom(at, SECTION_HEADER_BYTES + peer.length + bytes.length + ENTRY_HEADER_BYTES);
-        if (entry.section === 0 || entry.peer !== peer || cutFrom > 0) {
-          Object.assign(entry, { section: at, peer: cutFrom > 0 ? "" : peer });
-          at = this.#startSection(at, peer, cutFrom);
+        if (entry.section === 0 || entry.peer !== peer || frameBytes > 0) {
+          Object.assign(entry, { section: at, peer: frameBytes > 0 ? "" : peer });
+          at = this.#startSection(at, peer, frameBytes);
         }
         at += bytes.copy(this.#written, at);
         this.#written.writeUInt32LE(this.#written.readUInt32LE(entry.section) + bytes.length, entry.section);
@@ -928,9 +1019,9 @@ export class Journal {
     return this.#written.subarray(0, entry.start);
   }
 
-  #startSection(at: number, peer: string, cutFrom: number): number {
+  #startSection(at: number, peer: string, frameBytes: number): number {
     this.#written.writeUInt32LE(0, at);
-    this.#written.writeUInt32LE(cutFrom, at + 4);
+    this.#written.writeUInt32LE(frameBytes, at + 4);
     this.#written.writeUInt8(peer.length, at + 8);
     return at + SECTION_HEADER_BYTES + this.#written.write(peer, at + SECTION_HEADER_BYTES, "latin1");
   }
@@ -1234,58 +1325,259 @@ export class AsyncQueue<T> implements AsyncIterable<T> {
 }
 
 // ---- Records ---------------------------------------------------------------
-// Lines to records. Nothing here loses or refuses a line: what is not
-// recognised is plain text, whole.
+// Lines to records. A format looks at a line's first characters and leaves it
+// to the next as soon as it can; nothing here throws, loses or refuses a line.
 
-const DEFAULT_LEVEL = 200;
-const DEEPEST_JSON = 1000; // objects in objects; PGlite's stack holds a few thousand
+interface Format {
+  name: string;
+  /** The first character of a line that could be of this format. */
+  starts: RegExp;
+  /** `now` is the time of receipt, in ms: what a date without a year is told by. */
+  parse: (line: string, now?: number) => LogRecord | undefined;
+}
 
-/** Monolog's scale, under the names that loggers use; it carries the severities of RFC 5424, section 6.2.1. */
-const LEVELS: Record<string, number> = {
-  ...{ trace: 100, verbose: 100, debug: 100, info: 200, information: 200, informational: 200, notice: 250 },
-  ...{ warn: 300, warning: 300, err: 400, error: 400, crit: 500, critical: 500, alert: 550 },
-  ...{ emerg: 600, emergency: 600, fatal: 600, panic: 600 },
-};
+/** The formats, in the order in which they are tried; what none recognises is plain text, whole. */
+export const FORMATS: readonly Format[] = [
+  { name: "JSON object, GELF", starts: /[{\s]/, parse: parseJson },
+  { name: "syslog, RFC 5424", starts: /</, parse: parseSyslog5424 },
+  { name: "syslog, RFC 3164", starts: /</, parse: parseSyslog3164 },
+  { name: "logfmt", starts: /[a-z@_]/i, parse: parseLogfmt },
+  { name: "text with a time or a level", starts: /[a-z\d[]/i, parse: parseText },
+];
+
+const PARSERS = Array.from({ length: 128 }, (_, code) =>
+  FORMATS.filter(({ starts }) => starts.test(String.fromCharCode(code))).map(({ parse }) => parse),
+);
 
 /** A line as a record; plain text, whole, where it is nothing else. */
-export function parseLine(line: string): LogRecord {
-  return parseJson(line) ?? { level: DEFAULT_LEVEL, message: line };
+export function parseLine(line: string, now?: number): LogRecord {
+  return recognise(line, now) ?? { level: DEFAULT_LEVEL, message: line };
 }
 
-/** A JSON object (RFC 8259) with the everyday keys; `undefined` for all else, and for what jsonb can't hold. */
-export function parseJson(line: string): LogRecord | undefined {
-  if (line.charCodeAt(0) !== BRACE) return undefined;
-  const json = soundJson(line);
-  const fields = parseObject(json);
-  if (!fields || !fitsJsonb(json, fields)) return undefined;
-  let taken = "";
-  const take = <Value>(keys: string[], read: (value: unknown) => Value | undefined): Value | undefined => {
-    for (const key of keys) {
-      const value = read(fields[key]);
-      if (value === undefined) continue;
-      taken += `${key},`;
-      return value;
-    }
-    return undefined;
+/** A line as a record; `undefined` for plain text, which then costs no object. `now`: when it was received, in ms. */
+export function recognise(line: string, now?: number): LogRecord | undefined {
+  const clean = withoutAnsi(line);
+  for (const parse of PARSERS[clean.charCodeAt(0)] ?? []) {
+    const record = parse(clean, now);
+    if (record) return clean === line ? record : { ...record, isAltered: true };
+  }
+  return clean === line ? undefined : { level: DEFAULT_LEVEL, message: clean, isAltered: true };
+}
+
+const ESCAPE_CODE = "\x1b";
+const CONTROL_SEQUENCE = /\x1b\[[0-?]*[ -/]*[@-~]/g; // ECMA-48, section 5.4
+
+/** A text without colours and other control sequences; as it is where nothing else is in it. */
+function withoutAnsi(text: string): string {
+  return text.includes(ESCAPE_CODE) ? text.replace(CONTROL_SEQUENCE, "") || text : text;
+}
+
+// Levels and times
+
+const DEFAULT_LEVEL = 200;
+
+/** Monolog's scale, under the names that loggers use. */
+const LEVEL_NAMES = {
+  100: "trace trce verbose vrb silly finest finer fine debug dbug dbg",
+  200: "info inf information informational default",
+  250: "notice success",
+  300: "warn warning wrn",
+  400: "error err eror fail severe",
+  500: "critical crit dpanic",
+  550: "alert",
+  600: "emergency emerg fatal ftl panic",
+};
+const LEVELS = new Map(
+  Object.entries(LEVEL_NAMES).flatMap(([level, names]) => names.split(" ").map((name) => [name, Number(level)])),
+);
+const SEVERITIES = [600, 550, 500, 400, 300, 250, 200, 100]; // RFC 5424, section 6.2.1, on Monolog's scale
+const LEVEL_TEXT = /^ *(?:([a-z]+)(?:[+-]\d+)?|(\d{1,3})) *$/i; // "INFO+2" is slog's
+
+/** A level's name in any case, or a number: 10 to 60 as pino and bunyan count, 100 to 600 as Monolog does. */
+export function levelOf(value: unknown): number | undefined {
+  if (typeof value === "number") return levelOfNumber(value);
+  if (typeof value !== "string") return undefined;
+  const level = LEVELS.get(value.toLowerCase());
+  if (level !== undefined) return level;
+  const [, name, number] = LEVEL_TEXT.exec(withoutAnsi(value)) ?? [];
+  return number === undefined ? LEVELS.get(name?.toLowerCase() ?? "") : levelOfNumber(Number(number));
+}
+
+function levelOfNumber(value: number): number | undefined {
+  if (!(value >= 10 && value <= 600)) return undefined;
+  if (value < 100) return [100, 100, 200, 300, 400, 600][Math.min(Math.floor(value / 10), 6) - 1];
+  return SEVERITIES.find((level) => level <= value);
+}
+
+const CLOCK = /^(\d{4})([-/])(\d\d)\2(\d\d)[T ](\d\d:\d\d:\d\d)$/i;
+const ZONE = /^ ?(?:(Z|UTC|GMT)|([+-]\d\d):?(\d\d)?)?$/i;
+const EPOCH = /^\d{9,19}(?:\.\d+)?$/;
+
+/** The second that was read last: lines come in order, and Date.parse costs more than the rest of a line. */
+const lastSecond = { clock: "", zone: "", time: 0 };
+
+/** µs since 1970, from RFC 3339 and its like (local where it names no zone) or an epoch (s, ms, µs or ns by magnitude). */
+export function timeOf(value: unknown): number | undefined {
+  if (typeof value === "number") return timeOfEpoch(value);
+  if (typeof value !== "string") return undefined;
+  const fraction = value.charCodeAt(19) === DOT || value.charCodeAt(19) === COMMA ? 20 : 19;
+  let [end, micros] = [fraction, 0];
+  for (let unit = 1e5; isDigit(value.charCodeAt(end)) && fraction === 20; end++, unit /= 10)
+    micros += unit < 1 ? 0 : unit * (value.charCodeAt(end) - ZERO);
+  const second = end === 20 ? undefined : timeOfSecond(value.slice(0, 19), value.slice(end));
+  if (second !== undefined) return second + micros;
+  return EPOCH.test(value) ? timeOfEpoch(Number(value)) : undefined;
+}
+
+function timeOfSecond(clock: string, zone: string): number | undefined {
+  if (clock === lastSecond.clock && zone === lastSecond.zone) return lastSecond.time;
+  const [, year, , month, day, time] = CLOCK.exec(clock) ?? [];
+  const [isZone, utc, hours, minutes = "00"] = ZONE.exec(zone) ?? [];
+  if (isZone === undefined || new Date(`${year}-${month}-${day}`).getUTCDate() !== Number(day)) return undefined;
+  const ms = Date.parse(`${year}-${month}-${day}T${time}${utc ? "Z" : hours ? `${hours}:${minutes}` : ""}`);
+  if (Number.isNaN(ms)) return undefined;
+  return Object.assign(lastSecond, { clock, zone, time: ms * 1000 }).time;
+}
+
+/** Numbers below 100,000,000 are durations or counters rather than times before 1973. */
+function timeOfEpoch(value: number): number | undefined {
+  if (!(value >= 1e8 && value < 1e20)) return undefined;
+  return Math.round(value < 1e11 ? value * 1e6 : value < 1e14 ? value * 1e3 : value < 1e17 ? value : value / 1e3);
+}
+
+/** The most recent such date ("11-22") in the past, with a day of slack for clocks that are ahead. */
+function timeOfYearless(date: string, clock: string, zone: string, now: number): number | undefined {
+  const latest = now + 86_400_000;
+  const newest = new Date(latest).getFullYear();
+  for (let year = newest; year >= newest - 8; year--) {
+    const time = timeOf(`${year}-${date} ${clock}${zone}`);
+    if (time !== undefined && time <= latest * 1000) return time;
+  }
+  return undefined;
+}
+
+// Keys to columns, for JSON and logfmt
+
+/** A key's value, and both as JSON text for `attributes`. */
+interface Field {
+  key: string;
+  /** Where the key belongs, if it is one that we know; only then the value is read. */
+  place: Place | undefined;
+  value: unknown;
+  source: string;
+}
+
+interface Place {
+  column: Column;
+  /** Lower is better. */
+  rank: number;
+}
+
+type Column = "level" | "message" | "loggedAt" | "host" | "app";
+type Reader = (value: unknown, fields: Field[]) => string | number | undefined;
+
+/** The keys of the loggers that people use, best first. One with a dot may come as an object in an object (ECS). */
+const COLUMNS: Record<Column, { keys: string; read: Reader }> = {
+  level: {
+    keys: "level log.level severity lvl levelname level_name loglevel @l at",
+    read: (value, fields) => levelOf(value) ?? (isOnSyslogScale(fields) ? severityOf(value) : undefined),
+  },
+  message: { keys: "msg message short_message @m event @mt log textPayload", read: messageOf },
+  loggedAt: { keys: "time timestamp @timestamp ts @t datetime asctime", read: timeOf },
+  host: { keys: "hostname host.hostname host.name host", read: textOf },
+  app: { keys: "app application service.name name service logger log.logger channel component", read: textOf },
+};
+
+const PLACES = new Map<string, Place>();
+const NESTED_PLACES = new Map<string, Map<string, Place>>();
+for (const [column, { keys }] of Object.entries(COLUMNS) as [Column, { keys: string }][])
+  for (const [rank, key] of keys.split(" ").entries()) {
+    PLACES.set(key, { column, rank });
+    const [outer = "", inner] = key.split(".");
+    if (inner === undefined) continue;
+    if (!NESTED_PLACES.has(outer)) NESTED_PLACES.set(outer, new Map());
+    NESTED_PLACES.get(outer)?.set(inner, { column, rank });
+  }
+
+function textOf(value: unknown): string | undefined {
+  return typeof value === "string" && value !== "" ? value : undefined;
+}
+
+function messageOf(value: unknown): string | undefined {
+  return typeof value === "string" ? textOf(withoutNewline(value)) : undefined;
+}
+
+function withoutNewline(text: string): string {
+  let end = text.length;
+  while (text.charCodeAt(end - 1) === NEWLINE || text.charCodeAt(end - 1) === RETURN) end--;
+  return text.slice(0, end);
+}
+
+/** GELF 1.1 counts as syslog does; elsewhere 0 to 9 could mean anything. */
+function isOnSyslogScale(fields: Field[]): boolean {
+  return fields.some(({ key }) => key === "short_message" || key === "version" || key === "facility");
+}
+
+function severityOf(value: unknown): number | undefined {
+  return typeof value === "number" || /^[0-7]$/.test(String(value)) ? SEVERITIES[Number(value)] : undefined;
+}
+
+/** The record of a line's fields: a key leaves `attributes` only where its value fills a column. */
+function recordOf(line: string, fields: Field[], isAltered: boolean): LogRecord {
+  const columns: Columns = {
+    level: undefined,
+    message: undefined,
+    loggedAt: undefined,
+    host: undefined,
+    app: undefined,
   };
-  const level = take(["level", "severity"], levelOf) ?? DEFAULT_LEVEL;
-  const message = take(["msg", "message"], textOf) ?? json;
-  const loggedAt = take(["time", "timestamp"], timeOf);
-  const host = take(["hostname", "host"], textOf);
-  const app = take(["app", "name"], textOf);
+  for (const { key, place, value } of fields) {
+    if (!place) continue;
+    offer(columns, place, value, fields);
+    if (typeof value !== "object" || value === null) continue;
+    for (const [inner, innerPlace] of NESTED_PLACES.get(key) ?? [])
+      offer(columns, innerPlace, (value as Record<string, unknown>)[inner], fields);
+  }
+  let rest = "";
+  for (const { place, source } of fields)
+    if (!place || columns[place.column]?.place !== place) rest += rest === "" ? source : `,${source}`;
+  const sent = (columns.message?.value ?? line) as string;
+  const message = withoutAnsi(sent);
   return {
-    level,
+    level: (columns.level?.value ?? DEFAULT_LEVEL) as number,
     message,
-    loggedAt,
-    host,
-    app,
-    json,
-    taken: taken.slice(0, -1),
-    raw: json === line ? undefined : line,
+    loggedAt: columns.loggedAt?.value as number | undefined,
+    host: columns.host?.value as string | undefined,
+    app: columns.app?.value as string | undefined,
+    attributes: rest === "" ? undefined : `{${rest}}`,
+    isAltered: isAltered || message !== sent,
   };
 }
 
-const textOf = (value: unknown) => (typeof value === "string" && value !== "" ? value.toWellFormed() : undefined);
+type Columns = Record<Column, { place: Place; value: string | number } | undefined>;
+
+/** Fills the column unless a better key has; of a key sent twice the last counts, as with JSON.parse. */
+function offer(columns: Columns, place: Place, value: unknown, fields: Field[]): void {
+  const rival = columns[place.column]?.place;
+  if (rival && rival.rank < place.rank) return;
+  const read = COLUMNS[place.column].read(value, fields);
+  if (read !== undefined) columns[place.column] = { place, value: read };
+  else if (rival === place) columns[place.column] = undefined;
+}
+
+// JSON
+
+const DEEPEST_JSON = 1000; // objects in objects; PGlite's stack holds a few thousand
+
+/** A JSON object (RFC 8259), or a GELF 1.1 message; `undefined` for whatever JSON.parse would not take as one. */
+export function parseJson(line: string): LogRecord | undefined {
+  const at = endOfSpace(line, 0);
+  if (line.charCodeAt(at) !== BRACE) return undefined;
+  const text = soundJson(line);
+  const fields: Field[] = [];
+  const end = endOfObject(text, at, 1, fields);
+  return end > 0 && endOfSpace(text, end) === text.length ? recordOf(line, fields, text !== line) : undefined;
+}
 
 /** jsonb holds neither NUL nor half a surrogate pair: their escapes become U+FFFD's. */
 function soundJson(line: string): string {
@@ -1295,120 +1587,490 @@ function soundJson(line: string): string {
 
 const JSON_ESCAPE = /\\(?:ud[89ab]..\\ud[c-f]..|(u0000|ud[89a-f]..)|[^])/gi;
 
-function parseObject(line: string): Record<string, unknown> | undefined {
-  try {
-    return JSON.parse(line) as Record<string, unknown>;
-  } catch {
-    return undefined; // plain text that begins with a brace
+// Each of these finds where what starts at `at` ends, and is -1 where it is not JSON; each passes a -1 on.
+
+/** An object; its members go to `fields` as their text, so that numbers keep every digit. */
+function endOfObject(text: string, at: number, depth: number, fields?: Field[]): number {
+  let start = endOfSpace(text, at + 1);
+  if (text.charCodeAt(start) === BRACE_END) return start + 1;
+  for (;;) {
+    const keyEnd = endOfString(text, start);
+    const colon = endOfSpace(text, keyEnd);
+    if (text.charCodeAt(colon) !== COLON) return -1;
+    const value = endOfSpace(text, colon + 1);
+    const end = endOfValue(text, value, depth);
+    if (end < 0) return -1;
+    fields?.push(fieldOf(text, start, keyEnd, value, end));
+    const next = endOfSpace(text, end);
+    if (text.charCodeAt(next) === BRACE_END) return next + 1;
+    if (text.charCodeAt(next) !== COMMA) return -1;
+    start = endOfSpace(text, next + 1);
   }
 }
 
-/** jsonb's bounds: its depth, and numbers of 131,072 digits before and 16,383 behind the point (PostgreSQL, section 8.1.2). */
-function fitsJsonb(line: string, fields: object): boolean {
-  if (line.length > 2 * DEEPEST_JSON && isDeeper(fields, DEEPEST_JSON)) return false;
-  if (line.length < 10_000 && !/\de[+-]?\d{4}/i.test(line)) return true;
-  const bare = line.replace(/"(?:[^"\\]|\\.)*"/g, '""');
-  return [...bare.matchAll(/(\d+)(?:\.(\d+))?(?:e([+-]?\d+))?/gi)].every(
-    ([, whole = "", fraction = "", exponent = "0"]) =>
-      whole.length + Number(exponent) <= 131_072 && fraction.length - Number(exponent) <= 16_383,
+function fieldOf(text: string, start: number, keyEnd: number, value: number, end: number): Field {
+  const key = readString(text, start, keyEnd);
+  const place = PLACES.get(key);
+  return { key, place, value: place && readValue(text, value, end), source: text.slice(start, end) };
+}
+
+function endOfArray(text: string, at: number, depth: number): number {
+  let start = endOfSpace(text, at + 1);
+  if (text.charCodeAt(start) === BRACKET_END) return start + 1;
+  for (;;) {
+    const next = endOfSpace(text, endOfValue(text, start, depth));
+    if (text.charCodeAt(next) === BRACKET_END) return next + 1;
+    if (text.charCodeAt(next) !== COMMA) return -1;
+    start = endOfSpace(text, next + 1);
+  }
+}
+
+const BARE_VALUE = /-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?|true|false|null/y;
+
+function endOfValue(text: string, at: number, depth: number): number {
+  const code = text.charCodeAt(at);
+  if (code === QUOTE) return endOfString(text, at);
+  if (code === BRACE) return depth < DEEPEST_JSON ? endOfObject(text, at, depth + 1) : -1;
+  if (code === BRACKET) return depth < DEEPEST_JSON ? endOfArray(text, at, depth + 1) : -1;
+  return endOfMatch(BARE_VALUE, text, at);
+}
+
+const STRING_ESCAPE = /\\(?:["\\/bfnrt]|u[\da-fA-F]{4})/y;
+
+function endOfString(text: string, at: number): number {
+  if (text.charCodeAt(at) !== QUOTE) return -1;
+  for (let end = at + 1; end < text.length; end++) {
+    const code = text.charCodeAt(end);
+    if (code === QUOTE) return end + 1;
+    if (code < SPACE) return -1;
+    if (code !== BACKSLASH) continue;
+    end = endOfMatch(STRING_ESCAPE, text, end) - 1;
+    if (end < 0) return -1;
+  }
+  return -1;
+}
+
+function endOfSpace(text: string, at: number): number {
+  while (isJsonSpace(text.charCodeAt(at))) at++;
+  return at;
+}
+
+function isJsonSpace(code: number): boolean {
+  return code === SPACE || code === NEWLINE || code === RETURN || code === TAB;
+}
+
+/** Where a sticky pattern's match ends, or -1. */
+function endOfMatch(pattern: RegExp, text: string, at: number): number {
+  pattern.lastIndex = at;
+  return pattern.test(text) ? pattern.lastIndex : -1;
+}
+
+function readValue(text: string, at: number, end: number): unknown {
+  const code = text.charCodeAt(at);
+  if (code === QUOTE) return readString(text, at, end);
+  return isDigit(code) ? Number(text.slice(at, end)) : JSON.parse(text.slice(at, end));
+}
+
+function readString(text: string, at: number, end: number): string {
+  const inner = text.slice(at + 1, end - 1);
+  return inner.includes("\\") ? (JSON.parse(text.slice(at, end)) as string) : inner;
+}
+
+function quote(text: string): string {
+  return /["\\\x00-\x1f]/.test(text) ? JSON.stringify(text) : `"${text}"`;
+}
+
+// Syslog
+
+const FACILITIES =
+  "kern user mail daemon auth syslog lpr news uucp cron authpriv ftp ntp audit alert clock " +
+  "local0 local1 local2 local3 local4 local5 local6 local7";
+const FACILITY_NAMES = FACILITIES.split(" "); // RFC 5424, section 6.2.1
+
+interface SyslogHeader {
+  priority: string | undefined;
+  loggedAt: number | undefined;
+  host: string | undefined;
+  app: string | undefined;
+  /** JSON text for `attributes`, by key. */
+  rest: Record<string, string | undefined>;
+}
+
+/** A syslog message's record; a priority over 191 is none (RFC 5424, section 6.2.1). */
+function recordOfSyslog(line: string, header: SyslogHeader, start: number): LogRecord | undefined {
+  const priority = Number(header.priority);
+  if (!(priority <= 191)) return undefined;
+  let attributes = `{"facility":"${FACILITY_NAMES[priority >> 3]}"`;
+  for (const key in header.rest) if (header.rest[key] !== undefined) attributes += `,"${key}":${header.rest[key]}`;
+  return {
+    level: SEVERITIES[priority & 7] ?? DEFAULT_LEVEL,
+    message: withoutNewline(line.slice(start)) || line,
+    loggedAt: header.loggedAt,
+    host: header.host,
+    app: header.app,
+    attributes: `${attributes}}`,
+    isAltered: false,
+  };
+}
+
+const HEADER_5424 = /^<(\d{1,3})>1 (\S+) (\S+) (\S+) (\S+) (\S+) (?=-|\[)/;
+
+/** RFC 5424, section 6. */
+export function parseSyslog5424(line: string): LogRecord | undefined {
+  const [header, priority, time, host, app, procid, msgid] = HEADER_5424.exec(line) ?? [];
+  if (header === undefined || procid === undefined || msgid === undefined) return undefined;
+  const loggedAt = timeOf(time);
+  const elements = structuredData(line, header.length);
+  if (!elements || (loggedAt === undefined && time !== NIL)) return undefined;
+  const start = line.charCodeAt(elements.end + 1) === BYTE_ORDER_MARK ? elements.end + 2 : elements.end + 1;
+  const rest = {
+    procid: procid === NIL ? undefined : quote(procid),
+    msgid: msgid === NIL ? undefined : quote(msgid),
+    structured_data: elements.json,
+  };
+  return recordOfSyslog(line, { priority, loggedAt, host: notNil(host), app: notNil(app), rest }, start);
+}
+
+const NIL = "-";
+const notNil = (text: string | undefined) => (text === NIL ? undefined : text);
+
+const ELEMENT = /\[([^\s=\]"]+)((?: +[^\s=\]"]+="(?:[^"\\]|\\[^])*")*) *\]/y;
+const PARAMETER = /([^\s=\]"]+)="((?:[^"\\]|\\[^])*)"/g;
+
+/** RFC 5424, section 6.3, as JSON text: `{"id":{"name":"value"}}`. A name that comes twice has an array. */
+function structuredData(line: string, at: number): { json?: string; end: number } | undefined {
+  if (line.charCodeAt(at) === DASH) return isEndOfWord(line, at + 1) ? { end: at + 1 } : undefined;
+  const elements = new Map<string, string>();
+  let end = at;
+  for (ELEMENT.lastIndex = at; line.charCodeAt(end) === BRACKET; end = ELEMENT.lastIndex) {
+    const [, id, parameters = ""] = ELEMENT.exec(line) ?? [];
+    if (id === undefined) return undefined;
+    const values = new Map<string, string>();
+    for (const [, name = "", value = ""] of parameters.matchAll(PARAMETER))
+      addTo(values, name, quote(value.includes("\\") ? value.replace(/\\(["\\\]])/g, "$1") : value));
+    addTo(elements, id, jsonOf(values));
+  }
+  return isEndOfWord(line, end) ? { json: jsonOf(elements), end } : undefined;
+}
+
+function addTo(values: Map<string, string>, name: string, json: string): void {
+  const others = values.get(name);
+  if (others === undefined) values.set(name, json);
+  else values.set(name, others.startsWith("[") ? `${others.slice(0, -1)},${json}]` : `[${others},${json}]`);
+}
+
+function jsonOf(values: Map<string, string>): string {
+  return `{${Array.from(values, ([name, json]) => `${quote(name)}:${json}`).join(",")}}`;
+}
+
+const MONTHS = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split(" ");
+const PRIORITY = /^<(\d{1,3})> ?/;
+const DATE_3164 = new RegExp(
+  String.raw`(?:(\d+)?: )?(?:([\w.-]+): )?[*.]?` + // Cisco: sequence number, origin, a mark where the clock is not set
+    String.raw`(?:(\d{4}) )?(${MONTHS.join("|")}) {1,2}(\d\d?) (?:(\d{4}) )?(\d\d:\d\d:\d\d(?:\.\d+)?)` +
+    String.raw`(?: ((?:UTC|GMT|TZ)(?:[+-]\d{1,2})?|[A-Z]{1,5}(?=:| \d{4} )))?(?: (\d{4})(?=[: ]))?(:)?(?: |$)`,
+  "y",
+);
+const HOST = /([\w.:%/-]+) (?:: )?/y;
+const TAG = /([a-z/_(.-][^\s:[\]]*)(?:\[([^\s\]]*)\])?:(?: |$)/iy;
+
+/** RFC 3164 as it is really sent: date, host and tag may each be missing, and Cisco's devices add their own. */
+export function parseSyslog3164(line: string, now = Date.now()): LogRecord | undefined {
+  const [prefix, priority] = PRIORITY.exec(line) ?? [];
+  if (prefix === undefined) return undefined;
+  const { end, loggedAt, hasHost, origin, sequence } = dateOf3164(line, prefix.length, now);
+  const isTagFirst = !hasHost || endOfMatch(TAG, line, end) > 0;
+  const [hostPart = "", host] = isTagFirst ? [] : matchAt(HOST, line, end);
+  const start = end + hostPart.length;
+  const [tag = "", app, pid] = matchAt(TAG, line, start);
+  const rest = { procid: pid && quote(pid), sequence: sequence && quote(sequence) };
+  return recordOfSyslog(line, { priority, loggedAt, host: origin ?? host, app, rest }, start + tag.length);
+}
+
+interface Date3164 {
+  end: number;
+  loggedAt?: number | undefined;
+  /** Whether a host may follow; a date that ends in a colon has none. */
+  hasHost: boolean;
+  origin?: string | undefined;
+  sequence?: string | undefined;
+}
+
+function dateOf3164(line: string, at: number, now: number): Date3164 {
+  const isoEnd = endOfMatch(TIME, line, at);
+  const isoTime = isoEnd < 0 ? undefined : timeOf(line.slice(at, isoEnd));
+  if (isoTime !== undefined) return { end: endOfSpace(line, isoEnd), loggedAt: isoTime, hasHost: true };
+  const [all, sequence, origin, year1, month = "", day = "", year2, clock = "", zone = "", year3, colon] = matchAt(
+    DATE_3164,
+    line,
+    at,
   );
+  if (all === undefined) return { end: at, hasHost: false };
+  const year = year1 ?? year2 ?? year3;
+  const date = `${String(MONTHS.indexOf(month) + 1).padStart(2, "0")}-${day.padStart(2, "0")}`;
+  const utc = zone === "UTC" || zone === "GMT" ? "Z" : ""; // others are ambiguous, and taken for the collector's own
+  const loggedAt = year ? timeOf(`${year}-${date} ${clock}${utc}`) : timeOfYearless(date, clock, utc, now);
+  return { end: at + all.length, loggedAt, hasHost: colon === undefined && origin === undefined, origin, sequence };
 }
 
-function isDeeper(value: unknown, levels: number): boolean {
-  if (typeof value !== "object" || value === null) return false;
-  return levels === 0 || Object.values(value).some((inner) => isDeeper(inner, levels - 1));
+// logfmt
+
+/** `level=info msg="…" key=value`, where the line consists of nothing else and says its level or message. */
+export function parseLogfmt(line: string): LogRecord | undefined {
+  if (line.charCodeAt(endOfKey(line, 0)) !== EQUALS) return undefined; // as nearly all plain text
+  const text = soundJson(line.includes("\\x") ? line.replace(GO_ESCAPE, toJsonEscape) : line);
+  const fields = fieldsOfLogfmt(text);
+  const isLog = fields?.some(({ place }) => place?.column === "level" || place?.column === "message");
+  return fields && isLog ? recordOf(line, fields, text !== line) : undefined;
 }
 
-/** A level's name in any case, or a number: 10 to 60 as pino and bunyan count, 100 to 600 as Monolog does. */
-export function levelOf(value: unknown): number | undefined {
-  if (typeof value === "string")
-    return Object.hasOwn(LEVELS, value.toLowerCase()) ? LEVELS[value.toLowerCase()] : undefined;
-  if (typeof value !== "number" || value < 10 || value > 600) return undefined;
-  if (value < 100) return [100, 100, 200, 300, 400, 600][Math.min(Math.floor(value / 10), 6) - 1];
-  return Object.values(LEVELS).findLast((level) => level <= value);
-}
+const GO_ESCAPE = /\\(?:x([\da-f]{2})|[^])/gi; // of Go's strconv.Quote, as slog prints it
+const toJsonEscape = (escape: string, hex?: string) => (hex === undefined ? escape : `\\u00${hex}`);
 
-const RFC3339 = /^(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(?:[.,](\d{1,9})\d*)? ?(Z|[+-]\d\d:?\d\d)?$/i;
-
-/** µs since 1970, from RFC 3339 (local where it names no zone) or an epoch in s, ms, µs or ns, told by its magnitude. */
-export function timeOf(value: unknown): number | undefined {
-  if (typeof value === "number") {
-    const size = Math.abs(value);
-    if (size >= 1e20) return undefined;
-    return Math.round(size < 1e11 ? value * 1e6 : size < 1e14 ? value * 1e3 : size < 1e17 ? value : value / 1e3);
+/** Bare words are true, but two of them in a row, or one behind an unquoted message, are prose. */
+function fieldsOfLogfmt(line: string): Field[] | undefined {
+  const fields: Field[] = [];
+  let isOpen = false; // to being prose
+  for (let at = 0; at < line.length; at = endOfSpace(line, at)) {
+    const keyEnd = endOfKey(line, at);
+    if (keyEnd === at) return undefined;
+    const key = line.slice(at, keyEnd);
+    const place = PLACES.get(key);
+    const isBare = line.charCodeAt(keyEnd) !== EQUALS;
+    const isQuoted = !isBare && line.charCodeAt(keyEnd + 1) === QUOTE;
+    if (isBare && isOpen) return undefined;
+    at = isBare ? keyEnd : isQuoted ? endOfQuoted(line, keyEnd + 1) : endOfWord(line, keyEnd + 1);
+    if (!isEndOfWord(line, at)) return undefined;
+    const value = isBare || (isQuoted ? unquote(line.slice(keyEnd + 1, at)) : line.slice(keyEnd + 1, at));
+    if (value === undefined) return undefined;
+    fields.push({ key, place, value, source: `${quote(key)}:${value === true ? "true" : quote(value)}` });
+    isOpen = isBare || (!isQuoted && place?.column === "message");
   }
-  const [, day, clock, fraction = "", zone = ""] = (typeof value === "string" && RFC3339.exec(value)) || [];
-  const ms = Date.parse(`${day}T${clock}${zone.toUpperCase().replace(/^([+-]\d\d)(\d\d)$/, "$1:$2")}`);
-  return Number.isNaN(ms) ? undefined : ms * 1000 + Number(fraction.padEnd(6, "0").slice(0, 6));
+  return fields;
 }
+
+/** A key holds no space, `=` or `"`. */
+function endOfKey(line: string, at: number): number {
+  for (let end = at; ; end++) {
+    const code = line.charCodeAt(end);
+    if (!(code > SPACE) || code === EQUALS || code === QUOTE) return end;
+  }
+}
+
+function endOfWord(line: string, at: number): number {
+  while (line.charCodeAt(at) > SPACE) at++;
+  return at;
+}
+
+function isEndOfWord(line: string, at: number): boolean {
+  return at === line.length || line.charCodeAt(at) <= SPACE;
+}
+
+function endOfQuoted(line: string, at: number): number {
+  let end = at + 1;
+  while (end < line.length && line.charCodeAt(end) !== QUOTE) end += line.charCodeAt(end) === BACKSLASH ? 2 : 1;
+  return end + 1;
+}
+
+function unquote(quoted: string): string | undefined {
+  if (!quoted.includes("\\")) return quoted.slice(1, -1);
+  try {
+    return JSON.parse(quoted) as string;
+  } catch {
+    return undefined; // the line is plain text, whole
+  }
+}
+
+// Text with a time or a level
+
+const TIME =
+  /(?:\d{4}([-/])\d\d\1\d\d[T ])?\d\d?:\d\d(?::\d\d)?(?:[.,]\d{1,9})?(?:[AP]M)?(?: ?(?:Z|UTC|GMT|[+-]\d\d:?\d\d))?(?![\w:])/iy;
+const KLOG = /^([IWEF])(\d{4})?(\d\d)(\d\d) (\d\d:\d\d:\d\d(?:\.\d+)?) +\d+ /;
+const KLOG_LEVELS: Record<string, number> = { I: 200, W: 300, E: 400, F: 600 };
+
+/** Text that begins with a time, or has a level where people put one; the message stays the whole line. */
+export function parseText(line: string, now?: number): LogRecord | undefined {
+  if (isDigit(line.charCodeAt(1)) && !isDigit(line.charCodeAt(0)) && line.charCodeAt(0) !== BRACKET)
+    return parseKlog(line, now);
+  const start = line.charCodeAt(0) === BRACKET ? 1 : line.startsWith(", [", 1) ? 4 : 0; // the latter is Ruby's
+  const end = isDigit(line.charCodeAt(start)) ? endOfMatch(TIME, line, start) : -1;
+  const loggedAt = end < 0 ? undefined : timeOf(line.slice(start, end));
+  const level = end > 0 || start > 0 ? levelAfter(line, Math.max(end, 0)) : levelAt(line, 0);
+  return level === undefined && loggedAt === undefined ? undefined : recordOfText(line, level, loggedAt);
+}
+
+function recordOfText(message: string, level = DEFAULT_LEVEL, loggedAt?: number): LogRecord {
+  return { level, message, loggedAt, host: undefined, app: undefined, attributes: undefined, isAltered: false };
+}
+
+/** `W1122 10:00:00.000000    1234 file.go:12] …` of klog and glog, where newer ones write the year, too. */
+function parseKlog(line: string, now = Date.now()): LogRecord | undefined {
+  const [, letter = "", year, month, day, clock = ""] = KLOG.exec(line) ?? [];
+  const date = `${month}-${day}`;
+  const loggedAt = year ? timeOf(`${year}-${date} ${clock}`) : timeOfYearless(date, clock, "", now);
+  return loggedAt === undefined ? undefined : recordOfText(line, KLOG_LEVELS[letter], loggedAt);
+}
+
+const BEFORE_LEVEL = /[\s\]|,:-]*/y;
+/** A group in brackets, a number, a name before a dash or a bar, `channel.` of Monolog, `user@database`, a zone, `module:`. */
+const SKIPPED =
+  /\[\w*:(?=[a-z]+\])|\[[^\]]*\]|#?\d+(?=[\s\]])|[^\s[\]]+(?= +[-|] )|[\w-]+\.(?=[A-Z]+:)|[^\s@]+@[^\s@]+(?= )|[A-Z]{3,4}(?= \[)/y;
+
+/** The level behind a time, and behind up to three things that people put between. */
+function levelAfter(line: string, start: number): number | undefined {
+  for (let skipped = 0, at = start; skipped < 4 && at >= 0; skipped++) {
+    at = endOfMatch(BEFORE_LEVEL, line, at);
+    const level = levelAt(line, line.charCodeAt(at) === BRACKET ? at + 1 : at);
+    if (level !== undefined) return level;
+    at = endOfMatch(SKIPPED, line, at);
+  }
+  return undefined;
+}
+
+/** A level's word: in capitals, or in any case where a colon, a tab or a closing bracket follows. */
+function levelAt(line: string, at: number): number | undefined {
+  let end = at;
+  while (isLetter(line.charCodeAt(end))) end++;
+  const isCapitals = isUpper(line.charCodeAt(at + 1)) && isEndOfWord(line, end);
+  const next = line.charCodeAt(end);
+  const isMarked = next === COLON || next === TAB || line.charCodeAt(endOfSpace(line, end)) === BRACKET_END;
+  if (end - at > LONGEST_LEVEL || !(isMarked || isCapitals)) return undefined;
+  const word = line.slice(at, end);
+  return isMarked || word === word.toUpperCase() ? LEVELS.get(word.toLowerCase()) : undefined;
+}
+
+const LONGEST_LEVEL = "informational".length;
+
+// Characters
+
+const [TAB, BYTE_ORDER_MARK] = [9, 0xfeff];
+const [QUOTE, COMMA, DASH, DOT, ZERO, COLON, EQUALS] = [34, 44, 45, 46, 48, 58, 61];
+const [BRACKET, BACKSLASH, BRACKET_END, BRACE_END] = [91, 92, 93, 125];
+
+const isDigit = (code: number) => code >= 48 && code <= 57;
+const isUpper = (code: number) => code >= 65 && code <= 90;
+const isLetter = (code: number) => isUpper(code) || (code >= 97 && code <= 122);
+
+/** A sticky pattern's groups where it matches at `at`; none where it does not. */
+function matchAt(pattern: RegExp, text: string, at: number): (string | undefined)[] {
+  pattern.lastIndex = at;
+  return pattern.exec(text) ?? [];
+}
+
+// -- runs: the lines of a sender that travel together
 
 /** The runs of a block's entries, in order. */
 function runsOf(entries: Entry[]): Run[] {
   const runs: Run[] = [];
   for (const { position, time, body } of entries) {
     let next = time;
-    for (const { peer, text, notes } of textsOf(body))
-      next = addRuns(runs, { position, peer, notes, time: next }, text);
+    for (const { peer, text, isFrame, notes } of textsOf(body)) {
+      for (const source of isFrame ? [text] : piecesOf(text)) {
+        const run = runOf({ position, time: next, peer }, source, isFrame, notes);
+        next += run.lines;
+        runs.push(run);
+      }
+    }
   }
   return runs;
 }
 
-/** Adds the runs of a text's lines; returns the time of the line after them. */
-function addRuns(runs: Run[], common: Pick<Run, "position" | "peer" | "notes" | "time">, text: string): number {
-  let { time } = common;
-  const plain = { start: 0, lines: 0 }; // that are in no run yet
-  const addPlain = (end: number) => {
-    if (plain.lines > 0)
-      addPlainRun(runs, { ...common, time, lines: plain.lines, message: text.slice(plain.start, end) });
-    time += plain.lines;
-    plain.lines = 0;
-  };
+const PIECE_CHARACTERS = 64 * KIB;
+
+/** A text that is not all plain, in pieces: few records at a time are objects, and they die young. */
+function* piecesOf(text: string): Generator<string> {
+  const characters = countPlainLines(text) > 0 ? text.length : PIECE_CHARACTERS;
   for (let at = 0, end = 0; at < text.length; at = end + 1) {
+    end = text.indexOf("\n", at + characters);
+    if (end < 0) end = text.length;
+    yield text.slice(at, end);
+  }
+}
+
+type Origin = Pick<Run, "position" | "time" | "peer">;
+
+/** Plain text, which comes by the thousand lines, is passed on as it is: its lines are counted, and not touched one by one. */
+function runOf({ position, time, peer }: Origin, source: string, isFrame: boolean, notes?: Notes): Run {
+  const run = { position, time, peer, source, isFrame, notes };
+  const plainLines = isFrame ? 0 : countPlainLines(source);
+  if (plainLines > 0) return { ...run, lines: plainLines, values: { ...NO_VALUES, messages: source } };
+  const records = (isFrame ? [source] : source.split("\n")).map((line) => notedRecordOf(line, notes));
+  return { ...run, lines: records.length, values: valuesOf(records, source) };
+}
+
+/** 0 where one of them is more than plain text. */
+function countPlainLines(text: string): number {
+  let lines = 0;
+  for (let at = 0, end = 0; at < text.length; at = end + 1, lines++) {
     end = text.indexOf("\n", at);
     if (end < 0) end = text.length;
-    const record = text.charCodeAt(at) === BRACE ? parseJson(text.slice(at, end)) : undefined;
-    if (record) {
-      addPlain(at - 1);
-      runs.push(runOf(record, common, time++));
-    } else if (plain.lines++ === 0) {
-      plain.start = at;
-    }
+    if (recognise(text.slice(at, end))) return 0;
   }
-  addPlain(text.length);
-  return time;
+  return lines;
 }
 
-/** A record that is a run of its own; spelt out, for the speed of objects that are all of one shape. */
-function runOf(record: LogRecord, common: Pick<Run, "position" | "peer" | "notes">, time: number): Run {
-  const { position, peer } = common;
-  const { level, message, loggedAt, host, app, json, taken, raw } = record;
-  const notes = raw === undefined ? common.notes : { ...common.notes, raw: Buffer.from(raw).toString("base64") };
-  return { position, peer, notes, time, lines: 1, delimiter: "", level, message, loggedAt, host, app, json, taken };
+/** A line as a record, with our notes among its attributes. */
+function notedRecordOf(line: string, notes: Notes | undefined): LogRecord {
+  const record = parseLine(line);
+  return noted(record, record.isAltered ? { raw: Buffer.from(line).toString("base64"), ...notes } : notes);
 }
 
-/** Plain lines of one entry and one sender's address are one run. */
-function addPlainRun(runs: Run[], run: Omit<Run, "level" | "delimiter">): void {
-  const last = runs.at(-1);
-  const isSame = last?.delimiter === "\n" && last.position === run.position && last.peer === run.peer;
-  if (!last || !isSame || last.notes || run.notes)
-    return void runs.push({ ...run, level: DEFAULT_LEVEL, delimiter: "\n" });
-  last.message += `\n${run.message}`;
-  last.lines += run.lines;
+function noted(record: LogRecord, notes: Notes | undefined): LogRecord {
+  if (notes === undefined) return record;
+  const members = record.attributes === undefined ? "" : `${record.attributes.slice(1, -1)},`;
+  return { ...record, attributes: `{${members}"@collector":${JSON.stringify(notes)}}` };
 }
 
-type Text = Pick<Run, "notes"> & { text: string };
+const NO_VALUES = { delimiter: "\n", levels: "", loggedAt: "", hosts: "", apps: "", attributes: "" };
 
-/** The lines of an entry's body, decoded together where they are sound: divided by \n, none empty. */
-function* textsOf(body: Buffer): Generator<Text & { peer: string }> {
+function valuesOf(records: LogRecord[], source: string): Values {
+  const delimiter = delimiterOf(records, source);
+  const column = (read: (record: LogRecord) => string | number | undefined) =>
+    records.some((record) => read(record) !== undefined) ? records.map(read).join(delimiter) : "";
+  return {
+    delimiter,
+    levels: column(({ level }) => (level === DEFAULT_LEVEL ? undefined : level)),
+    loggedAt: column(({ loggedAt }) => loggedAt),
+    hosts: column(({ host }) => host),
+    apps: column(({ app }) => app),
+    attributes: column(({ attributes }) => attributes),
+    messages: column(({ message }) => message),
+  };
+}
+
+/** A character that is in none of the values. It is a newline, unless an escape or a frame brought newlines into them. */
+function delimiterOf(records: LogRecord[], source: string): string {
+  if (!source.includes("\\") && (records.length > 1 || !source.includes("\n"))) return "\n";
+  const values = records.flatMap(({ message, host = "", app = "", attributes = "" }) => [
+    message,
+    host,
+    app,
+    attributes,
+  ]);
+  for (let code = NEWLINE; ; code++) {
+    const character = String.fromCharCode(code);
+    if (!values.some((value) => value.includes(character))) return character;
+  }
+}
+
+interface Text {
+  peer: string;
+  text: string;
+  isFrame: boolean;
+  notes?: Notes | undefined;
+}
+
+/** The frames of an entry's body, decoded together where they are sound: divided by \n, none empty. */
+function* textsOf(body: Buffer): Generator<Text> {
   for (let at = 0; at < body.length;) {
-    const cutFrom = body.readUInt32LE(at + 4);
+    const frameBytes = body.readUInt32LE(at + 4);
     const start = at + SECTION_HEADER_BYTES + body.readUInt8(at + 8);
     const peer = body.toString("latin1", at + SECTION_HEADER_BYTES, start);
     const bytes = body.subarray(start, start + body.readUInt32LE(at));
-    if (cutFrom > 0) yield { peer, ...soundText(bytes, { cut_from: cutFrom }) };
-    else if (isUtf8(bytes)) yield { peer, text: joinLines(bytes.toString()), notes: undefined };
-    else for (const line of splitLines(bytes)) yield { peer, ...soundText(line, undefined) };
     at = start + bytes.length;
+    if (frameBytes > 0) yield { peer, ...frameText(bytes, frameBytes) };
+    else if (isUtf8(bytes)) yield { peer, text: joinLines(bytes.toString()), isFrame: false };
+    else for (const line of splitLines(bytes)) yield { peer, ...frameText(line, line.length) };
   }
 }
 
@@ -1426,9 +2088,13 @@ function* splitLines(bytes: Buffer): Generator<Buffer> {
   }
 }
 
-/** One line's text: U+FFFD for what is not UTF-8, and then its bytes as they came, in base64. */
-function soundText(line: Buffer, notes: Run["notes"]): Text {
-  return { text: line.toString(), notes: isUtf8(line) ? notes : { ...notes, raw: line.toString("base64") } };
+/** U+FFFD stands for NUL and for what is not UTF-8; then a note has the bytes as they came. */
+function frameText(bytes: Buffer, frameBytes: number): Pick<Text, "text" | "isFrame" | "notes"> {
+  const text = bytes.toString().replaceAll("\0", "\ufffd");
+  const isSound = isUtf8(bytes) && !bytes.includes(NUL);
+  const cut = frameBytes > bytes.length ? { cut_from: frameBytes } : undefined;
+  const notes = isSound ? cut : { ...cut, raw: bytes.toString("base64") };
+  return { text, isFrame: true, notes };
 }
 
 // ---- Workers ---------------------------------------------------------------
@@ -1571,9 +2237,9 @@ class Database {
     await this.#within((sql) => sql`delete from log_entries where journal = ${journal} and position < ${endPosition}`);
   }
 
-  async query(text: string, isJson: boolean): Promise<string> {
+  async run(command: Command): Promise<string> {
     const client = await this.#connect();
-    return runQuery(client.sql, text, isJson);
+    return runCommand(client.sql, command);
   }
 
   isUp(): void {
@@ -1727,13 +2393,13 @@ async function applySchema(sql: postgres.Sql, schema: string): Promise<void> {
   await checkDatabase(sql);
 }
 
-const COLUMNS = ["created_at", "id", "level", "message", "logged_at", "host", "app", "peer", "attributes"];
+const LOGS_COLUMNS = ["created_at", "id", "level", "message", "logged_at", "host", "app", "peer", "attributes"];
 
 async function checkDatabase(sql: postgres.Sql): Promise<void> {
   const [row] = await sql`select current_setting('server_encoding') as encoding,
     array_to_string(array(select attname from pg_attribute where attrelid = to_regclass('logs') and attnum > 0), ',') as columns`;
   const { encoding, columns } = row as unknown as { encoding: string; columns: string };
-  const missing = COLUMNS.filter((name) => columns !== "" && !columns.split(",").includes(name));
+  const missing = LOGS_COLUMNS.filter((name) => columns !== "" && !columns.split(",").includes(name));
   const isForeign = `its table logs lacks ${missing.join(", ")}, so it is not ours; rename it, or use another database`;
   const isMiscoded = `its encoding is ${encoding}, not UTF8; create database logs encoding 'UTF8' template template0`;
   if (encoding === "UTF8" && missing.length === 0) return;
@@ -1741,10 +2407,24 @@ async function checkDatabase(sql: postgres.Sql): Promise<void> {
 }
 
 /** Adds nothing for an entry that is stored already, and waits for one that is being stored. */
-function insertBatch(sql: postgres.Sql, { block, positions, runs }: Batch) {
+function insertBatch(sql: Tag, { block, positions, runs }: Batch) {
   return sql`with claimed as (${claimEntries(sql, block, positions)})
-    ${insertRuns(sql, runs)} where run.position in (select position from claimed)`;
+    insert into logs (created_at, level, message, logged_at, host, app, peer, attributes)
+    select created_at, level, message, logged_at, host, app, peer, attributes::jsonb
+    from (${selectLines(sql, runs, [])}) as line where position in (select position from claimed)`;
 }
+
+/** The same line by line: what is refused for its content goes to `dead_letters`. Resolves to how many lines did. */
+async function takeApart(sql: Tag, { block, positions, runs }: Batch): Promise<number> {
+  const [row] = await sql`with claimed as (${claimEntries(sql, block, positions)})
+    ${storeOrBury(sql, runs.flatMap(singles))} where position in (select position from claimed)`;
+  return Number(row?.["buried"]);
+}
+
+const storeOrBury = (sql: Tag, lines: Run[]) => sql`
+  select count(*) filter (where not store_or_bury(created_at, level, message, logged_at, host, app, peer, attributes,
+                                                  source, notes)) as buried
+  from (${selectLines(sql, lines, lines)}) as line`;
 
 const claimEntries = (sql: Tag, { segment }: Block, positions: number[]) => sql`
   insert into log_entries (journal, position)
@@ -1757,90 +2437,52 @@ type Tag = Pick<postgres.Sql, "unsafe"> &
     ...values: postgres.ParameterOrFragment<never>[]
   ) => postgres.PendingQuery<postgres.Row[]>);
 
-/** Every run becomes its lines again, a line's time being the run's + its number in µs. Columns that are all null travel as {}. */
-function insertRuns(sql: Tag, runs: Run[]) {
-  const column = (read: (run: Run) => string | number | undefined) => arrayLiteral(runs.map(read));
+/**
+ * Every run becomes its lines again, a line's time being the run's + its number in µs. What PostgreSQL may have to bury
+ * travels as it came, too. Columns that are all null travel as {}.
+ */
+function selectLines(sql: Tag, runs: Run[], refusable: Run[]) {
+  const column = (name: keyof Values) =>
+    textArray(
+      sql,
+      runs.map(({ values }) => values[name]),
+    );
   return sql`
-    insert into logs (created_at, level, message, logged_at, host, app, peer, attributes)
-    select to_timestamp((run.time + line.n - 1) / 1e6::float8), run.level, line.message,
-           to_timestamp(run.logged_at / 1e6::float8), run.host, run.app, run.peer,
-           case when run.json is not null or run.notes is not null then
-             nullif(coalesce(run.json::jsonb - string_to_array(run.taken, ','), '{}') || coalesce(run.notes::jsonb, '{}'), '{}')
-           end
-    from unnest(${column((run) => run.position)}::bigint[], ${column((run) => run.time)}::bigint[],
-                ${column((run) => run.level)}::smallint[], ${column((run) => run.loggedAt)}::bigint[],
-                ${column((run) => run.host)}::text[], ${column((run) => run.app)}::text[],
-                ${column((run) => run.peer)}::text[], string_to_array(${jsonLines(runs)}, E'\\n', ''),
-                ${column((run) => run.taken)}::text[],
-                ${column((run) => run.notes && JSON.stringify({ "@collector": run.notes }))}::text[],
-                ${textArray(sql, runs)}, ${column((run) => run.delimiter)}::text[])
-           as run (position, time, level, logged_at, host, app, peer, json, taken, notes, messages, delimiter),
-         string_to_table(run.messages, run.delimiter) with ordinality as line (message, n)`;
+    select run.position, to_timestamp((run.time + line.n - 1) / 1e6::float8) as created_at,
+           coalesce(line.level::smallint, ${DEFAULT_LEVEL}) as level, line.message,
+           to_timestamp(line.logged_at::float8 / 1e6) as logged_at, line.host, line.app, run.peer, line.attributes,
+           run.source, run.notes
+    from unnest(${arrayLiteral(runs.map(({ position }) => position))}::bigint[],
+                ${arrayLiteral(runs.map(({ time }) => time))}::bigint[], ${arrayLiteral(runs.map(({ peer }) => peer))}::text[],
+                ${column("delimiter")}, ${column("levels")}, ${column("loggedAt")}, ${column("hosts")}, ${column("apps")},
+                ${column("attributes")}, ${column("messages")}, ${arrayLiteral(refusable.map(({ source }) => source))}::text[],
+                ${arrayLiteral(refusable.map(({ notes }) => JSON.stringify({ "@collector": notes })))}::text[])
+           as run (position, time, peer, delimiter, levels, logged_at, hosts, apps, attributes, messages, source, notes),
+         unnest(string_to_array(run.levels, run.delimiter, ''), string_to_array(run.logged_at, run.delimiter, ''),
+                string_to_array(run.hosts, run.delimiter, ''), string_to_array(run.apps, run.delimiter, ''),
+                string_to_array(run.attributes, run.delimiter, ''), string_to_array(run.messages, run.delimiter, ''))
+           with ordinality as line (level, logged_at, host, app, attributes, message, n)`;
 }
 
 /** An array as PostgreSQL reads it (section 8.15.2): postgres.js passes text on as it is, four times faster than arrays. */
-function arrayLiteral(values: (string | number | undefined)[]): string {
-  if (values.every((value) => value === undefined)) return "{}"; // unnest pads with nulls
-  return `{${values.map((value) => (typeof value === "string" ? quoted(value) : (value ?? "null"))).join(",")}}`;
-}
+const arrayLiteral = (values: (string | number)[]) =>
+  `{${values.map((value) => (typeof value === "string" ? quoted(value) : value)).join(",")}}`;
 
 const quoted = (text: string) => `"${/["\\]/.test(text) ? text.replace(/["\\]/g, "\\$&") : text}"`;
 
-/** The runs' JSON, "" for none: divided by newlines, which a line does not hold, it needs no quoting. */
-const jsonLines = (runs: Run[]) => (runs.some(({ json }) => json) ? runs.map(({ json }) => json ?? "").join("\n") : "");
-
 const FEW_RUNS = 64;
 
-/** The runs' messages. Few, and so long, ones are parameters of their own: of an array, PostgreSQL reads letter by letter. */
-function textArray(sql: Tag, runs: Run[]) {
-  if (runs.length > FEW_RUNS) return sql`${arrayLiteral(runs.map(({ message }) => message))}::text[]`;
-  return sql`array[${runs.map(({ message }, index) => (index === 0 ? sql`${message}::text` : sql`, ${message}::text`))}]`;
-}
-
-/** In one transaction: halves what is refused until one line is left, and buries that. Returns how many. */
-async function takeApart(sql: postgres.Sql, { block, positions, runs }: Batch): Promise<number> {
-  const storeAll = async (transaction: postgres.TransactionSql) => {
-    const rows = await claimEntries(transaction, block, positions);
-    const claimed = new Set(rows.map(({ position }) => Number(position)));
-    await transaction`set constraints all immediate`;
-    return storeAccepted(transaction, runs.filter(({ position }) => claimed.has(position)).flatMap(singles));
-  };
-  return sql.begin<Promise<number>>(storeAll);
-}
-
-async function storeAccepted(sql: postgres.TransactionSql, lines: Run[]): Promise<number> {
-  if (lines.length === 0) return 0;
-  try {
-    await sql.savepoint((savepoint) => insertRuns(savepoint, lines));
-    return 0;
-  } catch (error) {
-    if (nextStep(error, 0) !== "take apart") throw error;
-    const middle = Math.floor(lines.length / 2);
-    if (middle === 0) return bury(sql, lines[0] as Run, error);
-    return (await storeAccepted(sql, lines.slice(0, middle))) + (await storeAccepted(sql, lines.slice(middle)));
-  }
-}
-
-const JSONB_BOUNDS = /^(22003|22P0[25]|5400[01])$/;
-
-/** Puts a refused line into `dead_letters`; one that only jsonb refused is stored as the text that it is. */
-async function bury(sql: postgres.TransactionSql, line: Run, error: unknown): Promise<number> {
-  const { position, time, peer, notes, json, message } = line;
-  const { code, message: reason } = error as postgres.PostgresError;
-  if (json !== undefined && JSONB_BOUNDS.test(code)) {
-    const text = { position, time, peer, notes, lines: 1, level: DEFAULT_LEVEL, message: json, delimiter: "" } as const;
-    return storeAccepted(sql, [text]);
-  }
-  const bytes = notes?.raw === undefined ? Buffer.from(json ?? message) : Buffer.from(notes.raw, "base64");
-  await sql`insert into dead_letters (created_at, peer, line, sqlstate, error)
-    values (to_timestamp(${time}::bigint / 1e6::float8), ${peer}, ${bytes}, ${code}, ${reason})`;
-  return 1;
+/** Texts of runs. Few, and so long, ones are parameters of their own: of an array, PostgreSQL reads letter by letter. */
+function textArray(sql: Tag, texts: string[]) {
+  if (texts.every((text) => text === "")) return sql`'{}'::text[]`; // unnest pads with nulls
+  if (texts.length > FEW_RUNS) return sql`${arrayLiteral(texts)}::text[]`;
+  return sql`array[${texts.map((text, index) => (index === 0 ? sql`${text}::text` : sql`, ${text}::text`))}]`;
 }
 
 /** A run's lines as runs of one. */
 function singles(run: Run): Run[] {
-  if (run.delimiter === "") return [run];
-  return run.message.split(run.delimiter).map((message, n) => ({ ...run, message, time: run.time + n, lines: 1 }));
+  if (run.isFrame) return [run];
+  return run.source.split("\n").map((line, n) => runOf({ ...run, time: run.time + n }, line, true));
 }
 
 function halves({ block, positions, runs }: Batch): Batch[] {
@@ -1918,18 +2560,76 @@ const EMBEDDED_THREAD = `
   run().catch((error) => parentPort.postMessage(String(error)));
 `;
 
-type Query = (text: string, isJson: boolean) => Promise<string>;
+/** What the command line asks of the database. */
+export interface Command {
+  words: string[];
+  isJson: boolean;
+}
 
-/** Runs one statement of the user's. The embedded database has one session, so nothing of it may stay behind. */
-async function runQuery(sql: postgres.Sql, text: string, isJson: boolean): Promise<string> {
+/** Runs a command. The embedded database has one session, so nothing of the user's statement may stay behind. */
+async function runCommand(sql: postgres.Sql, { words, isJson }: Command): Promise<string> {
+  const [subject, what = "", ...ids] = words;
+  if (subject === "query") return formatRows(await runStatement(sql, what), isJson);
+  if (what === "list") return formatRows(await listDeadLetters(sql), isJson);
+  return what === "retry" ? retryDeadLetters(sql, ids) : dropDeadLetters(sql, ids);
+}
+
+async function runStatement(sql: postgres.Sql, text: string): Promise<RawRows> {
   try {
     const run = (transaction: postgres.TransactionSql) =>
       transaction.unsafe(text, [], { simple: false } as object).raw();
-    return formatRows((await sql.begin(run)) as unknown as RawRows, isJson);
+    return (await sql.begin(run)) as unknown as RawRows;
   } finally {
     await sql`discard all`;
   }
 }
+
+async function listDeadLetters(sql: postgres.Sql): Promise<RawRows> {
+  const rows = await runStatement(
+    sql,
+    "select id, created_at, peer, sqlstate, error, line from dead_letters order by id",
+  );
+  for (const row of rows) row.push(Buffer.from(String(row.pop()).slice(2), "hex")); // from \x…, bytea's text
+  return rows;
+}
+
+const RETRIED_AT_ONCE = 1000;
+
+async function dropDeadLetters(sql: Tag, ids: string[]): Promise<string> {
+  const { count } = await sql`delete from dead_letters where ${isAmong(sql, ids)}`;
+  return `${count} dropped\n`;
+}
+
+/** Takes dead letters out and stores them, a transaction a thousand; what is refused again goes back. */
+async function retryDeadLetters(sql: postgres.Sql, ids: string[]): Promise<string> {
+  const [last] = await sql`select coalesce(max(id), 0) as id from dead_letters`; // what goes back comes behind it
+  const counts = { taken: 0, refused: 0 };
+  const retrySome = async (transaction: postgres.TransactionSql) => {
+    const lines = await takeDeadLetters(transaction, ids, String(last?.["id"]));
+    const [row] = await storeOrBury(transaction, lines);
+    counts.taken += lines.length;
+    counts.refused += Number(row?.["buried"]);
+    return lines.length;
+  };
+  while ((await sql.begin<Promise<number>>(retrySome)) === RETRIED_AT_ONCE);
+  return `${counts.taken - counts.refused} stored, ${counts.refused} refused again\n`;
+}
+
+async function takeDeadLetters(sql: Tag, ids: string[], lastId: string): Promise<Run[]> {
+  const rows = await sql`
+    delete from dead_letters where id in (
+      select id from dead_letters where ${isAmong(sql, ids)} and id <= ${lastId} order by id limit ${RETRIED_AT_ONCE} for update)
+    returning (extract(epoch from created_at) * 1000000)::bigint as time, coalesce(peer, '') as peer, line,
+              create_logs_partition((created_at at time zone 'UTC')::date)`;
+  return rows.map((row) => {
+    const { time, peer, line } = row as unknown as { time: string; peer: string; line: Buffer };
+    const { text, isFrame, notes } = frameText(line, line.length);
+    return runOf({ position: 0, time: Number(time), peer }, text, isFrame, notes);
+  });
+}
+
+const isAmong = (sql: Tag, ids: string[]) =>
+  ids.length === 0 ? sql`true` : sql`id = any(${`{${ids.join(",")}}`}::bigint[])`;
 
 type RawRows = postgres.RowList<(Buffer | null)[][]>;
 
@@ -1939,7 +2639,7 @@ function formatRows(rows: RawRows, isJson: boolean): string {
   const cells = rows.map((row) => row.map((value) => value?.toString()));
   if (isJson) {
     const field = (value: string | undefined, at: number) =>
-      `${JSON.stringify(names[at])}:${jsonOf(value, rows.columns[at]?.type ?? 0)}`;
+      `${JSON.stringify(names[at])}:${cellJson(value, rows.columns[at]?.type ?? 0)}`;
     return cells.map((row) => `{${row.map(field).join(",")}}\n`).join("");
   }
   const texts = [names, ...cells.map((row) => row.map((value) => (value ?? "").replaceAll("\n", "\\n")))];
@@ -1962,7 +2662,7 @@ function formatRows(rows: RawRows, isJson: boolean): string {
 
 const BARE_TYPES = new Set([20, 21, 23, 26, 114, 1700, 3802]); // int8, int2, int4, oid, json, numeric, jsonb
 
-function jsonOf(value: string | undefined, type: number): string {
+function cellJson(value: string | undefined, type: number): string {
   if (value === undefined) return "null";
   if (type === 16) return String(value === "t");
   return BARE_TYPES.has(type) && !/NaN|Infinity/.test(value.slice(0, 9)) ? value : JSON.stringify(value);
@@ -1974,10 +2674,10 @@ function jsonOf(value: string | undefined, type: number): string {
 /**
  * Keeps a second collector off a data directory: a listening Unix socket, which the kernel closes when its process ends,
  * in containers too. Who listens at the highest `lock.N` holds the directory. N only grows: who finds N dead links N + 1,
- * and of two who try, `link` lets one. The holder tells other processes who it is, and runs their queries.
+ * and of two who try, `link` lets one. The holder tells other processes who it is, and runs their commands.
  */
 class DirectoryLock {
-  #query: Query = () => Promise.reject(new Error("the collector is starting; try again"));
+  #run: (command: Command) => Promise<string> = () => Promise.reject(new Error("the collector is starting; try again"));
   readonly #server = createServer((socket) => void this.#serve(socket).catch(() => socket.destroy()));
 
   /** Throws {@link UsageError} with the holder's process id while another process holds the directory. */
@@ -1995,9 +2695,9 @@ class DirectoryLock {
     return lock;
   }
 
-  /** From here on, queries are answered by `query`. */
-  answer(query: Query): void {
-    this.#query = query;
+  /** From here on, commands are run by `run`. */
+  answer(run: (command: Command) => Promise<string>): void {
+    this.#run = run;
   }
 
   release(): void {
@@ -2006,8 +2706,8 @@ class DirectoryLock {
 
   async #serve(socket: Socket): Promise<void> {
     socket.on("error", () => {}).write(`${JSON.stringify({ pid: process.pid })}\n`);
-    const { text, isJson } = JSON.parse(await firstLine(socket)) as { text: string; isJson: boolean };
-    const answer = await this.#query(text, isJson).then(
+    const command = JSON.parse(await firstLine(socket)) as Command;
+    const answer = await this.#run(command).then(
       (output) => ({ output }),
       (error: Error) => ({ error: error.message }),
     );
@@ -2049,14 +2749,14 @@ interface Answer {
   error?: string;
 }
 
-/** Who holds the directory and, to a question, the query's output or error; `undefined` where nobody listens any more. */
-async function askHolder(directory: string, number: number, question?: object): Promise<Answer | undefined> {
+/** Who holds the directory and, to a command, its output or error; `undefined` where nobody listens any more. */
+async function askHolder(directory: string, number: number, command?: Command): Promise<Answer | undefined> {
   const socket = connect(socketPath(directory, `lock.${number}`));
   const isGone = await once(socket, "connect").then(() => false, isRefused);
   if (isGone) return undefined;
   const { pid } = JSON.parse(await firstLine(socket)) as Answer;
-  if (question) socket.write(`${JSON.stringify(question)}\n`);
-  const answer = question ? (JSON.parse(await firstLine(socket)) as Answer) : {};
+  if (command) socket.write(`${JSON.stringify(command)}\n`);
+  const answer = command ? (JSON.parse(await firstLine(socket)) as Answer) : {};
   socket.destroy();
   return { ...answer, pid };
 }
@@ -2204,31 +2904,33 @@ function readSchema(): string {
 // The command line and the signals. Importing this file starts nothing.
 
 async function main(): Promise<void> {
-  const { flags, command, text, isJson } = readCommandLine(process.argv.slice(2));
-  if (command === "help") return void process.stdout.write(`${helpText()}\n`);
-  if (command === "version") return void process.stdout.write(`${VERSION}\n`);
+  const { flags, command, isHelp, isVersion } = readCommandLine(process.argv.slice(2));
+  if (isHelp) return void process.stdout.write(`${helpText()}\n`);
+  if (isVersion) return void process.stdout.write(`${VERSION}\n`);
   process.umask(0o077);
   const options = readOptions(flags, process.env);
-  if (command === "query") return void process.stdout.write(await queryOnce(options, text, isJson));
+  if (command.words.length > 0) return void process.stdout.write(await runOnce(options, command));
   const collector = await startCollector(options);
   stopOnSignals(collector);
   await collector.done;
   process.exit(0); // whatever a driver keeps open
 }
 
+const COMMANDS = /^$|^query\n[^]*\S[^]*$|^dead\nlist$|^dead\n(?:retry|drop)(?:\n\d{1,18})*$/;
+
 function readCommandLine(args: string[]) {
-  const { values, positionals } = parseWords(args);
-  const [command = "collect", text = "", ...more] = positionals;
-  const isQuery = command === "query" && text !== "" && more.length === 0;
-  if (!isQuery && positionals.length > 0)
-    throw new UsageError(`Cannot run "${positionals.join(" ")}": allowed is query "select …"`);
-  if (values["json"] === true && !isQuery) throw new UsageError("Cannot use --json: allowed is query with it");
+  const { values, positionals: words } = parseWords(args);
+  const allowed = 'allowed is query "select …", dead list, dead retry [ID …] or dead drop [ID …]';
+  if (!COMMANDS.test(words.join("\n")) || (words[0] === "query" && words.length > 2))
+    throw new UsageError(`Cannot run "${words.join(" ")}": ${allowed}`);
+  const isJson = values["json"] === true;
+  if (isJson && words.length !== 2) throw new UsageError("Cannot use --json: allowed is query or dead list with it");
   const given = optionNames().map((name) => [name, values[flagOf(name).slice(2)]]);
   const flags = Object.fromEntries(given.filter(([, value]) => value !== undefined)) as Parameters<
     typeof readOptions
   >[0];
-  const asked = ["help", "version"].find((name) => values[name] === true) ?? command;
-  return { flags, command: asked, text, isJson: values["json"] === true };
+  const command: Command = { words, isJson };
+  return { flags, command, isHelp: values["help"] === true, isVersion: values["version"] === true };
 }
 
 function parseWords(args: string[]) {
@@ -2241,26 +2943,21 @@ function parseWords(args: string[]) {
   }
 }
 
-/** Asks a collector that runs on the embedded database: a second PGlite on its files would damage them. */
-async function queryOnce(options: Options, text: string, isJson: boolean): Promise<string> {
+/** On the embedded database, asks the collector that runs on it: a second PGlite on its files would damage them. */
+async function runOnce(options: Options, command: Command): Promise<string> {
   const { databaseUrl, dataDir } = options;
-  if (databaseUrl !== "") return queryAndClose(await makeClient(databaseUrl, 1), text, isJson);
-  if (!existsSync(dataDir)) throw new UsageError(`Cannot query --data-dir ${dataDir}: there is no such folder`);
-  const answer = await askHolder(dataDir, await newestLock(dataDir), { text, isJson });
+  if (databaseUrl !== "") {
+    const client = await makeClient(databaseUrl, 1);
+    return runCommand(client.sql, command).finally(() => client.close());
+  }
+  if (!existsSync(dataDir)) throw new UsageError(`Cannot read --data-dir ${dataDir}: there is no such folder`);
+  const answer = await askHolder(dataDir, await newestLock(dataDir), command);
   if (answer?.output !== undefined) return answer.output;
   if (answer) throw new Error(answer.error);
   const lock = await DirectoryLock.acquire(dataDir);
-  const embedded = new EmbeddedPostgres(dataDir);
-  try {
-    return await queryAndClose(await embedded.connect(), text, isJson);
-  } finally {
-    await embedded.close();
-    lock.release();
-  }
+  const database = new Database(options, readSchema(), writeLog);
+  return database.run(command).finally(() => database.close().finally(() => lock.release()));
 }
-
-const queryAndClose = (client: Client, text: string, isJson: boolean) =>
-  runQuery(client.sql, text, isJson).finally(() => client.close());
 
 /** The first signal stops in order; one that comes a second or more later, at once: npx passes one signal on twice. */
 function stopOnSignals(collector: Collector): void {

@@ -54,3 +54,29 @@ begin
   execute format('alter table logs attach partition %I for values from (%L) to (%L)',
                  partition, to_char(day, 'YYYY-MM-DD') || '+00', to_char(day + 1, 'YYYY-MM-DD') || '+00');
 end $$;
+
+-- Stores a line, or puts it into dead_letters where this database refuses it for its content: data (SQLSTATE class 22),
+-- constraints (23), limits (54), a trigger's `raise` (P0001). JSON that jsonb can't hold is stored as the text that it is.
+create or replace function store_or_bury(created_at timestamptz, level smallint, message text, logged_at timestamptz, host text,
+  app text, peer text, attributes text, source text, notes text) returns boolean language plpgsql as $$
+declare
+  code text;
+  reason text;
+  constrained text;
+begin
+  insert into logs (created_at, level, message, logged_at, host, app, peer, attributes)
+  values (created_at, level, message, logged_at, host, app, peer, attributes::jsonb);
+  set constraints all immediate;
+  return true;
+exception when others then
+  get stacked diagnostics code = returned_sqlstate, reason = message_text, constrained = constraint_name;
+  if code !~ '^(22|23|54|P0001$)' or (code = '23514' and constrained = '') then  -- 23514 of no constraint: no partition
+    raise;
+  end if;
+  if code ~ '^(22003|22P0[25]|5400[01])$' and attributes is distinct from nullif(notes, '{}') then
+    return store_or_bury(created_at, 200::smallint, source, null, null, null, peer, nullif(notes, '{}'), source, notes);
+  end if;
+  insert into dead_letters (created_at, peer, line, sqlstate, error)
+  values (created_at, peer, coalesce(decode(notes::jsonb #>> '{@collector,raw}', 'base64'), convert_to(source, 'UTF8')), code, reason);
+  return false;
+end $$;
