@@ -6,7 +6,7 @@
  * superuser's). Each test has a database and a folder of its own. Nothing sleeps for what it expects: `eventually` looks.
  */
 import assert from "node:assert/strict";
-import { execFile, spawn } from "node:child_process";
+import { execFile, spawn, spawnSync } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
@@ -16,7 +16,7 @@ import { rm, symlink, truncate, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { connect, createServer } from "node:net";
 import type { Socket } from "node:net";
-import { tmpdir } from "node:os";
+import { hostname, tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import type { TestContext } from "node:test";
@@ -24,7 +24,9 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { crc32 } from "node:zlib";
+import { pino as openPino } from "pino";
 import postgres from "postgres";
+import winston from "winston";
 import { AsyncQueue, Framer, Journal, UsageError, VERSION, helpText, levelOf, parseLine } from "./collector.js";
 import { readOptions, startCollector, timeOf } from "./collector.js";
 
@@ -778,6 +780,114 @@ describe("records", () => {
     const { rows } = await storedFrom(t, `${texts.join("\n")}\n`);
 
     assert.deepEqual(messages(rows), texts);
+  });
+});
+
+// ---- Senders ---------------------------------------------------------------
+
+describe("senders", () => {
+  const logger = { skip: lacks("logger", "--version", /util-linux/, "bsdutils") };
+  const netcat = { skip: lacks("nc", "-h", /OpenBSD/, "netcat-openbsd") };
+  const python = { skip: lacks("python3", "--version", /^Python 3/, "python3") };
+
+  const structured = ["--msgid", "order", "--sd-id", "shop@32473", "--sd-param", 'user="Zoë"'];
+  const forms = [
+    { form: "RFC 3164", flags: ["--rfc3164"], more: {} },
+    {
+      form: "RFC 5424",
+      flags: ["--rfc5424=notq", ...structured],
+      more: { msgid: "order", structured_data: { "shop@32473": { user: "Zoë" } } },
+    },
+    { form: "octet-counted", flags: ["--rfc5424=notq", "--octet-count"], more: {} },
+  ];
+  for (const { form, flags, more } of forms)
+    test(`logger, ${form}: lines arrive complete, in order and in their columns`, logger, async (t) => {
+      const { port, received } = await receiver(t);
+      const lines = numbered(SEVERITIES);
+      const where = ["--tcp", "--server", "127.0.0.1", "--port", String(port)];
+
+      const input = lines.map(({ level, text }) => `<${level}>${text}\n`).join("");
+      await feed("logger", [...where, ...flags, "--id=42", "--tag", "shop", "--prio-prefix"], input);
+
+      const attributes = { facility: "user", procid: "42", ...more };
+      const host = form === "RFC 3164" ? hostname().split(".")[0] : hostname();
+      assert.deepEqual(await received(lines), inColumns(lines, { host, app: "shop", attributes }));
+    });
+
+  test("nc: text arrives complete, in order and with its levels, and is answered ok", netcat, async (t) => {
+    const { port, received } = await receiver(t);
+    const lines = numbered({ DEBUG: 100, INFO: 200, WARN: 300, ERROR: 400, FATAL: 600 });
+    const texts = lines.map(({ level, text }) => `${level} ${text}`);
+
+    const replies = await feed("nc", ["-N", "127.0.0.1", String(port)], `${texts.join("\n")}\n`);
+
+    assert.equal(replies, "ok\n".repeat(lines.length));
+    const rows = inColumns(lines, { logged_at: null, app: null, attributes: null });
+    assert.deepEqual(
+      await received(lines),
+      rows.map((row, at) => ({ ...row, message: texts[at] })),
+    );
+  });
+
+  test("Python's SysLogHandler: lines arrive complete, in order and in their columns", python, async (t) => {
+    const { port, received } = await receiver(t);
+    const lines = numbered({ debug: 100, info: 200, warning: 300, error: 400, critical: 500 });
+
+    const input = lines.map(({ level, text }) => `${level} ${text}\n`).join("");
+    await feed("python3", ["-X", "utf8", "-c", PYTHON_PROGRAM, String(port)], input);
+
+    const attributes = { facility: "user", procid: "42" };
+    assert.deepEqual(await received(lines), inColumns(lines, { logged_at: null, app: "shop", attributes }));
+  });
+
+  test("pino with pino-socket: lines arrive complete, in order and in their columns", async (t) => {
+    const { port, received } = await receiver(t);
+    const lines = numbered(PINO_LEVELS);
+    const log = pinoTo(t, { port });
+
+    for (const { level, text } of lines) log[level]({ order: { id: 7 } }, text);
+
+    const attributes = { pid: process.pid, order: { id: 7 } };
+    assert.deepEqual(await received(lines), inColumns(lines, { host: hostname(), app: "shop", attributes }));
+  });
+
+  for (const type of ["BSD", "RFC5424"])
+    test(`winston with winston-syslog, ${type}: lines arrive complete, in order and in their columns`, async (t) => {
+      const { port, received } = await receiver(t);
+      const lines = numbered(WINSTON_LEVELS);
+      const log = winstonTo(t, new Syslog({ ...SYSLOG_TRANSPORT, port, type }));
+
+      for (const { level, text } of lines) log.log(level, text);
+
+      const attributes = { facility: "local0", procid: "42" };
+      assert.deepEqual(await received(lines), inColumns(lines, { host: "web-1", app: "shop", attributes }));
+    });
+
+  test("winston's Stream transport on a socket: lines arrive complete, in order and in their columns", async (t) => {
+    const { port, received } = await receiver(t);
+    const lines = numbered(WINSTON_LEVELS);
+    const { socket } = await Sender.connect(t, port);
+    const { combine, timestamp, json } = winston.format;
+    const format = combine(timestamp(), json());
+    const log = winstonTo(t, new winston.transports.Stream({ stream: socket, format }));
+
+    for (const { level, text } of lines) log.log(level, text, { service: "shop", order: { id: 7 } });
+
+    const attributes = { order: { id: 7 } };
+    assert.deepEqual(await received(lines), inColumns(lines, { app: "shop", attributes }));
+  });
+
+  test("gelf-pro over TCP, a connection a message: all arrive, complete and in their columns", async (t) => {
+    const { port, received } = await receiver(t);
+    const lines = numbered(GELF_LEVELS);
+    gelf.setConfig({ adapterName: "tcp", adapterOptions: { host: "127.0.0.1", port } });
+
+    for (const { level, text } of lines) gelf[level](text, { order: 7 });
+
+    const rows = await received(lines);
+    const sorted = rows.toSorted((one, other) => numberIn(one.message) - numberIn(other.message));
+    const attributes = { version: "1.1", _order: 7 };
+    assert.deepEqual(sorted, inColumns(lines, { host: hostname(), attributes }));
   });
 });
 
@@ -1686,6 +1796,133 @@ class TirelessSender {
     socket.on("error", () => {}); // `close` follows
     await new Promise((resolve) => socket.once("close", resolve));
   }
+}
+
+// ---- Helpers: programs that send -------------------------------------------
+
+/** Why a test is skipped: a program that is not there, or whose answer shows that it is another one of that name. */
+function lacks(program: string, question: string, answer: RegExp, debian: string): string | false {
+  const { stdout, stderr } = spawnSync(program, [question], { encoding: "utf8", env: withSbin() });
+  return answer.test(`${stdout}${stderr}`) ? false : `there is no ${program} of Debian's package ${debian}`;
+}
+
+/** Daemons are in folders that only root's PATH has. */
+function withSbin() {
+  return { PATH: `${process.env["PATH"]}:/usr/sbin:/sbin` };
+}
+
+const SEVERITIES = { 0: 600, 1: 550, 2: 500, 3: 400, 4: 300, 5: 250, 6: 200, 7: 100 };
+const PINO_LEVELS = { trace: 100, debug: 100, info: 200, warn: 300, error: 400, fatal: 600 };
+const WINSTON_LEVELS = {
+  emerg: 600,
+  alert: 550,
+  crit: 500,
+  error: 400,
+  warning: 300,
+  notice: 250,
+  info: 200,
+  debug: 100,
+};
+const GELF_LEVELS = {
+  emergency: 600,
+  alert: 550,
+  critical: 500,
+  error: 400,
+  warning: 300,
+  notice: 250,
+  info: 200,
+  debug: 100,
+};
+
+const PYTHON_PROGRAM = `
+import logging, socket, sys
+from logging.handlers import SysLogHandler
+handler = SysLogHandler(("127.0.0.1", int(sys.argv[1])), socktype=socket.SOCK_STREAM)
+handler.setFormatter(logging.Formatter("%(name)s[42]: %(message)s"))
+logging.basicConfig(level=logging.DEBUG, handlers=[handler])
+for line in sys.stdin:
+    level, text = line.strip().split(" ", 1)
+    getattr(logging.getLogger("shop"), level)(text)`;
+
+interface Line<Level> {
+  level: Level;
+  /** On Monolog's scale. */
+  expected: number;
+  text: string;
+}
+
+/** Numbered messages, whose levels take turns. */
+function numbered<Level extends string>(levels: Record<Level, number>, from = 0): Line<Level>[] {
+  const pairs = Object.entries<number>(levels) as [Level, number][];
+  return Array.from({ length: 5 * pairs.length }, (_, at) => {
+    const [level, expected] = pairs[at % pairs.length] as [Level, number];
+    return { level, expected, text: `message ${from + at}: größer, «日本» 🎉 "a\\b" <7> x=1` };
+  });
+}
+
+const numberIn = (message: string) => Number(/\d+/.exec(message)?.[0]);
+
+/** The rows that lines should become; sent just now from nowhere in particular, unless `columns` says otherwise. */
+function inColumns(lines: Line<string>[], columns: Partial<Record<keyof Row, unknown>>) {
+  const common = { logged_at: "just now", host: null, app: null, peer: "127.0.0.1", attributes: null, ...columns };
+  return lines.map(({ expected, text }) => ({ level: expected, message: text, ...common }));
+}
+
+/** A collector, and what it stored once that is as many rows as there are lines; the senders' times are just now. */
+async function receiver(t: TestContext) {
+  const { url, sql } = await freshDatabase(t);
+  const collector = await start(t, { databaseUrl: url });
+  const started = Date.now() - 1000; // of some senders' times there are only the seconds
+  const received = async ({ length }: Line<string>[]) => {
+    await eventually(async () => assert.ok(((await countOf(sql, "logs")) ?? 0) >= length));
+    return (await rowsOf(sql)).map(({ level, message, logged_at: time, host, app, peer, attributes }) => {
+      const isNow = time !== null && time.getTime() >= started && time.getTime() <= Date.now();
+      return { level, message, logged_at: isNow ? "just now" : time, host, app, peer, attributes };
+    });
+  };
+  return { port: collector.port, received };
+}
+
+/** Runs a program on an input; resolves to its output once it has ended well. */
+async function feed(program: string, words: string[], input: string): Promise<string> {
+  const child = spawn(program, words, { env: withSbin(), timeout: 20_000 });
+  const output: Buffer[] = [];
+  for (const stream of [child.stdout, child.stderr]) stream.on("data", (chunk: Buffer) => output.push(chunk));
+  child.stdin.end(input);
+  const [code] = await once(child, "close");
+  const text = Buffer.concat(output).toString();
+  assert.equal(code, 0, text);
+  return text;
+}
+
+function pinoTo(t: TestContext, options: object) {
+  const transport = openPino.transport({ target: "pino-socket", options: { mode: "tcp", ...options } });
+  undoAfter(t, () => transport.end());
+  return openPino({ name: "shop", level: "trace" }, transport);
+}
+
+const requireUntyped = createRequire(import.meta.url);
+const gelf = requireUntyped("gelf-pro");
+const { Syslog } = requireUntyped("winston-syslog");
+const SYSLOG_TRANSPORT = {
+  host: "127.0.0.1",
+  protocol: "tcp4",
+  eol: "\n",
+  localhost: "web-1",
+  appName: "shop",
+  pid: 42,
+};
+
+function winstonTo(t: TestContext, transport: winston.transport) {
+  const { levels } = winston.config.syslog;
+  const log = winston.createLogger({
+    levels,
+    level: "debug",
+    format: winston.format.printf(({ message }) => String(message)),
+    transports: [transport],
+  });
+  undoAfter(t, () => log.close());
+  return log;
 }
 
 // ---- Helpers: databases ----------------------------------------------------
