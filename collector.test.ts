@@ -17,7 +17,7 @@ import { createRequire } from "node:module";
 import { connect, createServer } from "node:net";
 import type { Socket } from "node:net";
 import { hostname, tmpdir } from "node:os";
-import { dirname, join } from "node:path";
+import { delimiter, dirname, join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import type { TestContext } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -789,6 +789,8 @@ describe("senders", () => {
   const logger = { skip: lacks("logger", "--version", /util-linux/, "bsdutils") };
   const netcat = { skip: lacks("nc", "-h", /OpenBSD/, "netcat-openbsd") };
   const python = { skip: lacks("python3", "--version", /^Python 3/, "python3") };
+  const rsyslog = { skip: lacks("rsyslogd", "-v", /^rsyslogd/, "rsyslog") };
+  const syslogNg = { skip: lacks("syslog-ng", "--version", /^syslog-ng/, "syslog-ng-core") };
 
   const structured = ["--msgid", "order", "--sd-id", "shop@32473", "--sd-param", 'user="Zoë"'];
   const forms = [
@@ -888,6 +890,84 @@ describe("senders", () => {
     const sorted = rows.toSorted((one, other) => numberIn(one.message) - numberIn(other.message));
     const attributes = { version: "1.1", _order: 7 };
     assert.deepEqual(sorted, inColumns(lines, { host: hostname(), attributes }));
+  });
+
+  for (const { form, flags, indent = "" } of [
+    { form: "as it is set up", flags: "" },
+    { form: "RSYSLOG_ForwardFormat", flags: 'template="RSYSLOG_ForwardFormat"' },
+    // rsyslog puts a second space before the message of an RFC 5424 line: it is the message's first character
+    {
+      form: "RFC 5424, octet-counted",
+      flags: `TCP_Framing="octet-counted" template="RSYSLOG_SyslogProtocol23Format"`,
+      indent: " ",
+    },
+  ])
+    test(`rsyslog's omfwd, ${form}: lines arrive complete, in order and in their columns`, rsyslog, async (t) => {
+      const { port, received } = await receiver(t);
+      const lines = numbered(SEVERITIES);
+      const relay = await rsyslogTo(t, port, flags);
+
+      await relay.send(asSyslog(lines));
+
+      const rows = inColumns(lines, RELAYED);
+      assert.deepEqual(
+        await received(lines),
+        rows.map((row) => ({ ...row, message: indent + row.message })),
+      );
+    });
+
+  for (const driver of ["network", "syslog"])
+    test(`syslog-ng's ${driver}(): lines arrive complete, in order and in their columns`, syslogNg, async (t) => {
+      const { port, received } = await receiver(t);
+      const lines = numbered(SEVERITIES);
+      const relay = await syslogNgTo(t, port, driver);
+
+      await relay.send(asSyslog(lines));
+
+      assert.deepEqual(await received(lines), inColumns(lines, RELAYED));
+    });
+
+  test("rsyslog's omfwd loses nothing while the collector is away", rsyslog, async (t) => {
+    const { lines, rows } = await throughRestart(t, SEVERITIES, async (port) => {
+      const relay = await rsyslogTo(t, port, "");
+      return (some) => relay.send(asSyslog(some));
+    });
+
+    assert.deepEqual(rows, inColumns(lines, RELAYED));
+  });
+
+  test("syslog-ng's network() loses nothing while the collector is away", syslogNg, async (t) => {
+    const { lines, rows } = await throughRestart(t, SEVERITIES, async (port) => {
+      const relay = await syslogNgTo(t, port, "network");
+      return (some) => relay.send(asSyslog(some));
+    });
+
+    assert.deepEqual(rows, inColumns(lines, RELAYED));
+  });
+
+  test("pino-socket with reconnect and recovery loses nothing while the collector is away", async (t) => {
+    const { lines, rows } = await throughRestart(t, PINO_LEVELS, async (port) => {
+      const log = pinoTo(t, { port, reconnect: true, recovery: true, recoveryQueueMaxSize: 1024 * KIB });
+      return (some) => {
+        for (const { level, text } of some) log[level](text);
+      };
+    });
+
+    assert.deepEqual(rows, inColumns(lines, { host: hostname(), app: "shop", attributes: { pid: process.pid } }));
+  });
+
+  test("winston-syslog loses nothing while the collector is away", async (t) => {
+    const { lines, rows } = await throughRestart(t, WINSTON_LEVELS, async (port) => {
+      const log = winstonTo(t, new Syslog({ ...SYSLOG_TRANSPORT, port, type: "RFC5424" }));
+      return (some) => {
+        for (const { level, text } of some) log.log(level, text);
+      };
+    });
+
+    assert.deepEqual(
+      rows,
+      inColumns(lines, { host: "web-1", app: "shop", attributes: { facility: "local0", procid: "42" } }),
+    );
   });
 });
 
@@ -1802,13 +1882,13 @@ class TirelessSender {
 
 /** Why a test is skipped: a program that is not there, or whose answer shows that it is another one of that name. */
 function lacks(program: string, question: string, answer: RegExp, debian: string): string | false {
-  const { stdout, stderr } = spawnSync(program, [question], { encoding: "utf8", env: withSbin() });
+  const { stdout, stderr } = spawnSync(program, [question], { encoding: "utf8", env: senderEnvironment() });
   return answer.test(`${stdout}${stderr}`) ? false : `there is no ${program} of Debian's package ${debian}`;
 }
 
 /** Daemons are in folders that only root's PATH has. */
-function withSbin() {
-  return { PATH: `${process.env["PATH"]}:/usr/sbin:/sbin` };
+function senderEnvironment() {
+  return { ...(process.env as Record<string, string>), PATH: `${process.env["PATH"]}:/usr/sbin:/sbin` };
 }
 
 const SEVERITIES = { 0: 600, 1: 550, 2: 500, 3: 400, 4: 300, 5: 250, 6: 200, 7: 100 };
@@ -1868,10 +1948,16 @@ function inColumns(lines: Line<string>[], columns: Partial<Record<keyof Row, unk
   return lines.map(({ expected, text }) => ({ level: expected, message: text, ...common }));
 }
 
-/** A collector, and what it stored once that is as many rows as there are lines; the senders' times are just now. */
+/** A collector in this process, and what it stored. */
 async function receiver(t: TestContext) {
+  const { url, received } = await destination(t);
+  const { port } = await start(t, { databaseUrl: url });
+  return { port, received };
+}
+
+/** A database, and its rows once there are as many as lines; of the senders' times they say only whether they are just now. */
+async function destination(t: TestContext) {
   const { url, sql } = await freshDatabase(t);
-  const collector = await start(t, { databaseUrl: url });
   const started = Date.now() - 1000; // of some senders' times there are only the seconds
   const received = async ({ length }: Line<string>[]) => {
     await eventually(async () => assert.ok(((await countOf(sql, "logs")) ?? 0) >= length));
@@ -1880,12 +1966,34 @@ async function receiver(t: TestContext) {
       return { level, message, logged_at: isNow ? "just now" : time, host, app, peer, attributes };
     });
   };
-  return { port: collector.port, received };
+  return { url, received };
+}
+
+/** Sends lines before a collector is stopped, while it is, and when it is there again; resolves to all of them and what is stored. */
+async function throughRestart<Level extends string>(
+  t: TestContext,
+  levels: Record<Level, number>,
+  open: (port: number) => Promise<(lines: Line<Level>[]) => unknown>,
+) {
+  const { url, received } = await destination(t);
+  const flags = ["--database-url", url, "--data-dir", await folder(t)];
+  const [early, away, late] = [numbered(levels), numbered(levels, 100), numbered(levels, 200)];
+  const first = await Program.start(t, flags);
+  const send = await open(first.port);
+  await send(early);
+  await received(early); // nothing is on its way at the stop: what is then, a sender over plain TCP may lose
+  assert.equal(await first.stop(), 0);
+  await send(away);
+  await Program.start(t, [...flags, "--listen", `127.0.0.1:${first.port}`]);
+  await received([...early, ...away]);
+  await send(late);
+  const lines = [...early, ...away, ...late];
+  return { lines, rows: await received(lines) };
 }
 
 /** Runs a program on an input; resolves to its output once it has ended well. */
 async function feed(program: string, words: string[], input: string): Promise<string> {
-  const child = spawn(program, words, { env: withSbin(), timeout: 20_000 });
+  const child = spawn(program, words, { env: senderEnvironment(), timeout: 20_000 });
   const output: Buffer[] = [];
   for (const stream of [child.stdout, child.stderr]) stream.on("data", (chunk: Buffer) => output.push(chunk));
   child.stdin.end(input);
@@ -1894,6 +2002,63 @@ async function feed(program: string, words: string[], input: string): Promise<st
   assert.equal(code, 0, text);
   return text;
 }
+
+/** What a relay keeps of {@link asSyslog}. */
+const RELAYED = { host: "web-1", app: "shop", attributes: { facility: "user", procid: "42" } };
+
+/** As a program on web-1 sends them to a relay. */
+const asSyslog = (lines: Line<string>[]) =>
+  lines
+    .map(({ level, text }) => `<${8 + Number(level)}>${new Date().toISOString()} web-1 shop[42]: ${text}\n`)
+    .join("");
+
+/** A connection to an rsyslogd that forwards what it gets, and tries again until the collector is there. */
+function rsyslogTo(t: TestContext, port: number, flags: string): Promise<Sender> {
+  const action = `target="127.0.0.1" port="${port}" protocol="tcp" ${flags}`;
+  const retries = 'queue.type="LinkedList" action.resumeRetryCount="-1" action.resumeInterval="1"';
+  return relayThrough(t, "rsyslogd", (home, from) => ({
+    configuration: `global(workDirectory="${home}")
+      module(load="imptcp")
+      input(type="imptcp" address="127.0.0.1" port="${from}")
+      action(type="omfwd" ${action} ${retries})\n`,
+    words: ["-n", "-f", join(home, "configuration"), "-i", join(home, "pid")],
+  }));
+}
+
+/** The same with syslog-ng. */
+function syslogNgTo(t: TestContext, port: number, driver: string): Promise<Sender> {
+  return relayThrough(t, "syslog-ng", (home, from) => ({
+    configuration: `@version: current
+      options { keep-hostname(yes); time-reopen(1); };
+      source from { network(ip("127.0.0.1") port(${from})); };
+      destination to { ${driver}("127.0.0.1" port(${port}) transport("tcp")); };
+      log { source(from); destination(to); };\n`,
+    words: ["-F", "--no-caps", "-f", "configuration", "-R", "persist", "-c", "control", "-p", "pid"].map((word) =>
+      word.startsWith("-") ? word : join(home, word),
+    ),
+  }));
+}
+
+interface DaemonLaunch {
+  configuration: string;
+  words: string[];
+}
+
+/** Runs a copy of a daemon, as AppArmor may keep the installed one from our folder; resolves to a connection to it. */
+async function relayThrough(t: TestContext, daemon: string, make: (home: string, port: number) => DaemonLaunch) {
+  const [home, port] = [await folder(t), await freePort()];
+  const { configuration, words } = make(home, port);
+  await writeFile(join(home, "configuration"), configuration);
+  await copyFile(pathOf(daemon), join(home, daemon));
+  Program.spawn(t, words, { program: [join(home, daemon)], environment: senderEnvironment() });
+  return eventually(() => Sender.connect(t, port));
+}
+
+const pathOf = (program: string) =>
+  senderEnvironment()
+    .PATH.split(delimiter)
+    .map((place) => join(place, program))
+    .find((path) => existsSync(path)) ?? program;
 
 function pinoTo(t: TestContext, options: object) {
   const transport = openPino.transport({ target: "pino-socket", options: { mode: "tcp", ...options } });
@@ -1921,7 +2086,10 @@ function winstonTo(t: TestContext, transport: winston.transport) {
     format: winston.format.printf(({ message }) => String(message)),
     transports: [transport],
   });
-  undoAfter(t, () => log.close());
+  undoAfter(t, () => {
+    if ("socket" in transport) (transport.socket as Socket).removeAllListeners("close"); // it would try again for ever
+    log.close();
+  });
   return log;
 }
 
