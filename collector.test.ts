@@ -916,16 +916,24 @@ describe("senders", () => {
       );
     });
 
-  for (const driver of ["network", "syslog"])
-    test(`syslog-ng's ${driver}(): lines arrive complete, in order and in their columns`, syslogNg, async (t) => {
-      const { port, received } = await receiver(t);
-      const lines = numbered(SEVERITIES);
-      const relay = await syslogNgTo(t, port, driver);
+  for (const [driver, flags] of [
+    ["network", ""],
+    ["network", "flags(syslog-protocol)"],
+    ["syslog", ""],
+  ] as const)
+    test(
+      `syslog-ng's ${driver}(${flags}): lines arrive complete, in order and in their columns`,
+      syslogNg,
+      async (t) => {
+        const { port, received } = await receiver(t);
+        const lines = numbered(SEVERITIES);
+        const relay = await syslogNgTo(t, port, driver, flags);
 
-      await relay.send(asSyslog(lines));
+        await relay.send(asSyslog(lines));
 
-      assert.deepEqual(await received(lines), inColumns(lines, RELAYED));
-    });
+        assert.deepEqual(await received(lines), inColumns(lines, RELAYED));
+      },
+    );
 
   test("rsyslog's omfwd loses nothing while the collector is away", rsyslog, async (t) => {
     const { lines, rows } = await throughRestart(t, SEVERITIES, async (port) => {
@@ -2026,12 +2034,12 @@ function rsyslogTo(t: TestContext, port: number, flags: string): Promise<Sender>
 }
 
 /** The same with syslog-ng. */
-function syslogNgTo(t: TestContext, port: number, driver: string): Promise<Sender> {
+function syslogNgTo(t: TestContext, port: number, driver: string, flags = ""): Promise<Sender> {
   return relayThrough(t, "syslog-ng", (home, from) => ({
     configuration: `@version: current
       options { keep-hostname(yes); time-reopen(1); };
       source from { network(ip("127.0.0.1") port(${from})); };
-      destination to { ${driver}("127.0.0.1" port(${port}) transport("tcp")); };
+      destination to { ${driver}("127.0.0.1" port(${port}) transport("tcp") ${flags}); };
       log { source(from); destination(to); };\n`,
     words: ["-F", "--no-caps", "-f", "configuration", "-R", "persist", "-c", "control", "-p", "pid"].map((word) =>
       word.startsWith("-") ? word : join(home, word),
