@@ -1409,33 +1409,55 @@ function levelOfNumber(value: number): number | undefined {
   return SEVERITIES.find((level) => level <= value);
 }
 
-const CLOCK = /^(\d{4})([-/])(\d\d)\2(\d\d)[T ](\d\d:\d\d:\d\d)$/i;
-const ZONE = /^ ?(?:(Z|UTC|GMT)|([+-]\d\d):?(\d\d)?)?$/i;
+const ZONE = /^ ?(?:Z|UTC|GMT|([+-])(\d\d):?(\d\d)?)$/i;
 const EPOCH = /^\d{9,19}(?:\.\d+)?$/;
-
-/** The second that was read last: lines come in order, and Date.parse costs more than the rest of a line. */
-const lastSecond = { clock: "", zone: "", time: 0 };
 
 /** µs since 1970, from RFC 3339 and its like (local where it names no zone) or an epoch (s, ms, µs or ns by magnitude). */
 export function timeOf(value: unknown): number | undefined {
   if (typeof value === "number") return timeOfEpoch(value);
   if (typeof value !== "string") return undefined;
-  let [end, micros] = [value.charCodeAt(19) === DOT || value.charCodeAt(19) === COMMA ? 20 : 19, 0];
-  for (let unit = 1e5; end > 19 && isDigit(value.charCodeAt(end)); end++, unit /= 10)
+  const ms = timeOfSecond(value);
+  if (ms === undefined) return EPOCH.test(value) ? timeOfEpoch(Number(value)) : undefined;
+  const hasFraction = value.charCodeAt(19) === DOT || value.charCodeAt(19) === COMMA;
+  let [end, micros] = [hasFraction ? 20 : 19, 0];
+  for (let unit = 1e5; hasFraction && isDigit(value.charCodeAt(end)); end++, unit /= 10)
     micros += unit < 1 ? 0 : unit * (value.charCodeAt(end) - ZERO);
-  const second = end === 20 ? undefined : timeOfSecond(value.slice(0, 19), value.slice(end));
-  if (second !== undefined) return second + micros;
-  return EPOCH.test(value) ? timeOfEpoch(Number(value)) : undefined;
+  const offset = end === 20 ? undefined : offsetOf(value, end, ms);
+  return offset === undefined ? undefined : (ms - offset) * 1000 + micros;
 }
 
-function timeOfSecond(clock: string, zone: string): number | undefined {
-  if (clock === lastSecond.clock && zone === lastSecond.zone) return lastSecond.time;
-  const [, year, , month, day, time] = CLOCK.exec(clock) ?? [];
-  const [isZone, utc, hours, minutes = "00"] = ZONE.exec(zone) ?? [];
-  if (isZone === undefined || new Date(`${year}-${month}-${day}`).getUTCDate() !== Number(day)) return undefined;
-  const ms = Date.parse(`${year}-${month}-${day}T${time}${utc ? "Z" : hours ? `${hours}:${minutes}` : ""}`);
-  if (Number.isNaN(ms)) return undefined;
-  return Object.assign(lastSecond, { clock, zone, time: ms * 1000 }).time;
+/** "2026-11-22T10:00:00" as if it were UTC, in ms, at the beginning of a text; Date.parse costs more than the rest of a line. */
+function timeOfSecond(text: string): number | undefined {
+  const isDate =
+    text.charCodeAt(4) === text.charCodeAt(7) && /[-/]/.test(text.charAt(4)) && /[T ]/i.test(text.charAt(10));
+  if (!isDate || text.charCodeAt(13) !== COLON || text.charCodeAt(16) !== COLON) return undefined;
+  const [month, day] = [twoDigits(text, 5), twoDigits(text, 8)];
+  const [hours, minutes, seconds] = [twoDigits(text, 11), twoDigits(text, 14), twoDigits(text, 17)];
+  const midnight = Date.UTC(twoDigits(text, 0) * 100 + twoDigits(text, 2), month - 1, day);
+  const isReal = month <= 12 && day <= 31 && hours < 24 && minutes < 60 && seconds < 60;
+  if (!isReal || (day > 28 && new Date(midnight).getUTCDate() !== day)) return undefined; // NaN is neither
+  return midnight + ((hours * 60 + minutes) * 60 + seconds) * 1000;
+}
+
+function twoDigits(text: string, at: number): number {
+  const [tens, ones] = [text.charCodeAt(at), text.charCodeAt(at + 1)];
+  return isDigit(tens) && isDigit(ones) ? (tens - ZERO) * 10 + ones - ZERO : Number.NaN;
+}
+
+/** The hour that was read last, and how far ahead of UTC it is here, in ms: finding that out is dear, too. */
+const localHour = { start: Number.NaN, offset: 0 };
+
+/** The zone from `at` on as ms ahead of UTC; the collector's own where there is none, `undefined` where it is no zone. */
+function offsetOf(text: string, at: number, time: number): number | undefined {
+  if (at === text.length - 1 && (text.charCodeAt(at) | SPACE) === LOWER_Z) return 0;
+  if (at === text.length) {
+    const start = time - (time % 3_600_000);
+    if (start !== localHour.start)
+      Object.assign(localHour, { start, offset: start - Date.parse(new Date(start).toISOString().slice(0, 19)) });
+    return localHour.offset;
+  }
+  const [zone, sign = "+", hours = "0", minutes = "0"] = ZONE.exec(text.slice(at)) ?? [];
+  return zone === undefined ? undefined : Number(`${sign}1`) * (Number(hours) * 60 + Number(minutes)) * 60_000;
 }
 
 /** Numbers below 100,000,000 are durations or counters rather than times before 1973. */
@@ -1932,7 +1954,7 @@ const LONGEST_LEVEL = "informational".length;
 // Characters
 
 const [TAB, BYTE_ORDER_MARK] = [9, 0xfeff];
-const [QUOTE, COMMA, DASH, DOT, ZERO, COLON, EQUALS] = [34, 44, 45, 46, 48, 58, 61];
+const [QUOTE, COMMA, DASH, DOT, ZERO, COLON, EQUALS, LOWER_Z] = [34, 44, 45, 46, 48, 58, 61, 122];
 const [BRACKET, BACKSLASH, BRACKET_END, BRACE_END] = [91, 92, 93, 125];
 
 const isDigit = (code: number) => code >= 48 && code <= 57;
