@@ -450,7 +450,8 @@ class Senders {
       const frames = framer.push(chunks);
       if (framer.foreign !== undefined) return this.#refuse(socket, framer.foreign);
       await this.#journal.append(peer, frames); // durable first,
-      replies.send(frames.replies); //              only then `ok`
+      const isCutOff = chunks === undefined && this.#stop.signal.aborted && !socket.readableEnded;
+      if (!isCutOff) replies.send(frames.replies); // only then `ok`; but not for a line that our stop cut off
     }
     await replies.end(this.#stop.signal);
   }
@@ -1159,6 +1160,7 @@ export class Journal {
     segment.isSealed = true;
     for (let at = SEGMENT_HEADER_BYTES, next; (next = readEntryHeader(bytes, at)); at += next.bytes) {
       segment.unreadLines += next.lines;
+      if (!readEntry(bytes, at, journal)) continue; // what it says of times and positions may be damaged
       segment.endPosition = next.position + next.bytes;
       this.#lastTime = Math.max(this.#lastTime, next.time + next.lines - 1);
     }
@@ -2228,13 +2230,24 @@ class Database {
   /** Resolves when the batch is committed: all of it or, taken apart, what the database accepts, the rest in `dead_letters`. */
   async store(batch: Batch, step: Step): Promise<void> {
     if (step === "halve") {
-      for (const half of halves(batch)) await this.store(half, "insert");
+      for (const half of halves(batch)) await this.#storeHalf(half);
       return;
     }
     if (step === "partition") this.#days.clear();
     await this.#makePartitions(daysOf(batch.runs));
-    if (step === "take apart") this.deadLettered += await this.#within((sql) => takeApart(sql, batch));
-    else await this.#within((sql) => insertBatch(sql, batch));
+    if (step !== "take apart") return void (await this.#within((sql) => insertBatch(sql, batch)));
+    const buried = await this.#within((sql) => takeApart(sql, batch));
+    this.deadLettered += buried; // not `+= await`: another worker may have buried some meanwhile
+  }
+
+  /** Halves it again, while that is what the server needs; what is stored stays so, whatever becomes of the rest. */
+  async #storeHalf(half: Batch): Promise<void> {
+    try {
+      await this.store(half, "insert");
+    } catch (error) {
+      if (nextStep(error, half.positions.length) !== "halve") throw error;
+      await this.store(half, "halve");
+    }
   }
 
   async makeComingPartitions(): Promise<void> {
@@ -2263,7 +2276,7 @@ class Database {
     const isNew = this.#down?.cause !== cause;
     if (isNew) this.#log(`cannot store into ${this.name}: ${cause}; lines wait in the journal, trying again`);
     this.#down = { since: this.#down?.since ?? Date.now(), cause };
-    if (/^42(P01|703|883)$/.test(codeOf(error))) await this.#discard(); // something of ours is gone: set up anew
+    if (/^(42(P01|703|883)|25006)$/.test(codeOf(error))) await this.#discard(); // something of ours is gone: set up anew
     await sleep(pause, undefined, { signal: stop }).catch(() => {});
   }
 
@@ -2695,7 +2708,11 @@ class DirectoryLock {
     const lock = new DirectoryLock();
     const own = `lock-${randomUUID()}`;
     lock.#server.listen(socketPath(directory, own));
-    await once(lock.#server, "listening");
+    await once(lock.#server, "listening").catch((error: unknown) => {
+      throw new UsageError(
+        `Cannot use --data-dir ${directory}: ${codeOf(error)}; choose a folder that this user may write`,
+      );
+    });
     try {
       while (!(await takeLock(directory, own)));
     } catch (error) {
