@@ -543,6 +543,7 @@ class Connection {
     for (const piece of isByteWise ? bytes : [bytes]) {
       if (piece === "\n" && isByteWise) this.sent++;
       await this.#write(piece);
+      if (isByteWise) await sleep(1);
     }
   }
 
