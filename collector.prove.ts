@@ -13,7 +13,7 @@
  * - nothing is there twice; what a connection brought is there in its order, from its first line on, byte for byte;
  * - a stop takes no longer than --drain-timeout, a second collector is refused, none ends by itself;
  * - while the database is away the collector waits, and in a soak neither its memory nor its file descriptors grow.
- * A seed repeats the faults, their times and the lines; what the kernel makes of them differs from run to run.
+ * A seed repeats the faults, their order and the lines; what the kernel makes of them differs from run to run.
  */
 import { execFile, spawn } from "node:child_process";
 import type { ChildProcess, SpawnOptions } from "node:child_process";
@@ -71,6 +71,7 @@ async function main(): Promise<number> {
   const complaints = new Complaints();
   const server = await Server.open(folder);
   say(`seed ${seed}, ${forMs / SECOND} s, ${server.name}, Node ${process.version}`);
+  setTimeout(() => fail(new Error("Cannot finish: something is stuck")), forMs + 10 * LATEST_MS).unref();
   const proxy = await Proxy.before(server.url);
   const port = await freePort();
   const collector = new Collector({ dataDir: join(folder, "data"), port, databaseUrl: proxy.url, complaints });
@@ -141,12 +142,14 @@ async function cpuShareWhileWaiting({ proxy, collector, senders, complaints }: R
   proxy.refuse(true);
   const connection = senders[0]?.connect();
   await connection?.send(100);
-  await connection?.end("half-close");
+  const replied = connection?.end("half-close");
+  await Promise.race([replied, sleep(5 * SECOND)]); // the journal may be full
   await sleep(SECOND);
   const before = collector.cpuMs();
   await sleep(5 * SECOND);
   const share = (collector.cpuMs() - before) / (5 * SECOND);
   proxy.refuse(false);
+  await orComplain(Promise.resolve(replied), "a sender waits for its replies", complaints);
   if (share > 0.05) complaints.push(`takes ${percent(share)} of a core while it waits for the database`);
   return share;
 }
@@ -232,6 +235,7 @@ async function stopInTime({ collector, complaints }: Run): Promise<void> {
   const code = await orComplain(collector.end("SIGTERM"), "a stop takes over a minute", complaints);
   const took = Date.now() - startedAt;
   if (code !== 0) complaints.push(`SIGTERM ended it with ${String(code)}: ${collector.lastWords}`);
+  collector.longestStopMs = Math.max(collector.longestStopMs, took);
   if (took > DRAIN_MS + 5 * SECOND) complaints.push(`a stop took ${took} ms, --drain-timeout is ${DRAIN_MS} ms`);
 }
 
@@ -308,6 +312,8 @@ class Collector {
   /** What it said in all, by occasion, numbers left out. */
   readonly said = new Map<string, number>();
   starts = 0;
+  slowestStartMs = 0;
+  longestStopMs = 0;
   pid = 0;
   #stderr = "";
   #child: ChildProcess | undefined;
@@ -341,12 +347,13 @@ class Collector {
 
   /** Resolves when it listens. */
   async start(flags: string[] = []): Promise<void> {
+    const startedAt = Date.now();
     void this.spawn(flags);
     const child = this.#child;
-    const isListening = () => this.#stderr.includes("listening on") || child?.exitCode !== null;
-    await eventually("the collector listens", isListening);
-    this.#isWanted = true;
+    await eventually("the collector listens", () => this.#stderr.includes("listening on") || child?.exitCode !== null);
     if (child?.exitCode !== null) throw new Error(`Cannot start the collector: ${this.lastWords}`);
+    this.#isWanted = true;
+    this.slowestStartMs = Math.max(this.slowestStartMs, Date.now() - startedAt);
   }
 
   end(signal: NodeJS.Signals): Promise<number | null> {
@@ -692,7 +699,8 @@ ${listed(collector.said)}
 time, RSS, file descriptors
 ${series.map(({ at, rss: bytes, fds: open }) => `${at}  ${mib(bytes).padStart(9)}  ${open}`).join("\n")}
 
-collector     ${collector.starts} starts, peak RSS ${mib(meter.peakRss)}, CPU while waiting ${percent(waitingShare)}
+collector     ${collector.starts} starts in up to ${collector.slowestStartMs} ms, stops in up to ${collector.longestStopMs} ms
+took          RSS up to ${mib(meter.peakRss)}, while it waited ${percent(waitingShare)} of a core
 last process  ${seconds} s, grown by ${mib(rss)} and ${fds} file descriptors
 sent          ${sum(({ sent }) => sent)} lines over ${connections.length} connections
 acknowledged  ${sum(({ acknowledged }) => acknowledged)}
@@ -972,9 +980,11 @@ process.on("exit", () => {
   for (const child of children) child.kill(child.spawnfile === process.execPath ? "SIGKILL" : "SIGQUIT");
 });
 
+function fail(error: unknown): never {
+  process.stderr.write(`${error instanceof Error ? error.stack : String(error)}\n`);
+  process.exit(1);
+}
+
 main()
-  .then((wrong) => process.exit(wrong === 0 ? 0 : 1))
-  .catch((error: unknown) => {
-    process.stderr.write(`${error instanceof Error ? error.stack : String(error)}\n`);
-    process.exit(1);
-  });
+  .then((broken) => process.exit(broken === 0 ? 0 : 1))
+  .catch(fail);

@@ -218,6 +218,18 @@ describe("faults: the database", () => {
   });
 });
 
+describe("faults: at random", () => {
+  test("npm run prove for 10 s: what is acknowledged is stored, nothing twice, all in order", async (t) => {
+    const program = [process.execPath, "--import", "tsx", join(HERE, "collector.prove.ts")];
+    const environment = { PROVE_DATABASE_URL: (await server).url };
+
+    const run = Program.spawn(t, ["--seed", "1", "--for", "10s"], { program, environment });
+    const code = await run.ended();
+
+    assert.equal(code, 0, run.stdout + run.stderr);
+  });
+});
+
 describe("faults: senders", () => {
   test("a stop does not acknowledge the beginning of a line whose end it did not wait for", async (t) => {
     const { url } = await freshDatabase(t);
