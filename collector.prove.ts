@@ -36,7 +36,8 @@ const SECOND = 1000;
 const MAX_LINE = 64 * KIB;
 const DRAIN_MS = 2 * SECOND;
 const LATEST_MS = 60 * SECOND; // for any one thing, once nothing is broken
-const LONG_RUN_MS = 150 * SECOND; // in its second half the collector itself is left alone, to see whether it grows
+const LONG_RUN_MS = 150 * SECOND; // from here on a run shows whether the collector grows
+const CALM_S = 16;
 
 // ---- Run -------------------------------------------------------------------
 // Start all, break things until the time is over, mend, drain, look.
@@ -88,7 +89,7 @@ async function prove(run: Run): Promise<void> {
   const meter = new Meter();
   const looking = setInterval(() => meter.look(run), SECOND);
   const sending = senders.map((sender) => sender.run());
-  await breakThings(run);
+  await breakThings(run, meter);
   say(`${elapsed(run)}  nothing is broken any more: the senders end`);
   for (const sender of senders) sender.stop();
   await orComplain(Promise.all(sending), "a sender waits for its replies", complaints);
@@ -109,15 +110,20 @@ function readCommandLine(): { seed: number; forMs: number } {
   return { seed: Number(seed), forMs };
 }
 
-async function breakThings(run: Run): Promise<void> {
+/** A long run leaves the collector itself alone from its half on, and looks twice what it takes while nothing is broken. */
+async function breakThings(run: Run, meter: Meter): Promise<void> {
   const { seed, forMs, startedAt, server } = run;
-  const endsAt = startedAt + forMs;
-  const collectorEndsAt = forMs >= LONG_RUN_MS ? startedAt + forMs / 2 : endsAt;
+  const isLong = forMs >= LONG_RUN_MS;
   const behind = server.isOurs ? [...SERVER_FAULTS, ...DATABASE_FAULTS] : DATABASE_FAULTS;
-  await Promise.all([
-    breakOneByOne(run, COLLECTOR_FAULTS, collectorEndsAt, 4 * SECOND, seeded(seed)),
-    breakOneByOne(run, behind, endsAt, 1.5 * SECOND, seeded(seed + 1)),
-  ]);
+  const random = seeded(seed + 1);
+  const breakBehind = (share: number) => breakOneByOne(run, behind, startedAt + share * forMs, 1.5 * SECOND, random);
+  const collectorEndsAt = startedAt + (isLong ? 0.5 : 1) * forMs;
+  const breaking = breakOneByOne(run, COLLECTOR_FAULTS, collectorEndsAt, 4 * SECOND, seeded(seed));
+  await Promise.all([breaking, breakBehind(isLong ? 0.75 : 1)]);
+  if (!isLong) return;
+  await meter.lookWhileCalm(run);
+  await breakBehind(1);
+  await meter.lookWhileCalm(run);
 }
 
 async function breakOneByOne(run: Run, faults: Fault[], endsAt: number, pauseMs: number, random: Random) {
@@ -391,8 +397,9 @@ class Collector {
 
 /** Looks at the running collector once a second. */
 class Meter {
-  readonly series: { at: string; pid: number; rss: number; fds: number }[] = [];
+  readonly series: { at: string; rss: number; fds: number }[] = [];
   peakRss = 0;
+  readonly #calms: { rss: number; fds: number }[] = [];
 
   look(run: Run): void {
     const { pid } = run.collector;
@@ -400,16 +407,21 @@ class Meter {
     const memory = (field: string) => Number(new RegExp(`${field}:\\s+(\\d+)`).exec(status)?.[1] ?? 0) * KIB;
     const fds = existsSync(`/proc/${pid}/fd`) ? readdirSync(`/proc/${pid}/fd`).length : 0;
     this.peakRss = Math.max(this.peakRss, memory("VmHWM"));
-    if (fds > 0) this.series.push({ at: elapsed(run), pid, rss: memory("VmRSS"), fds });
+    if (fds > 0) this.series.push({ at: elapsed(run), rss: memory("VmRSS"), fds });
   }
 
-  /** What the last process had more of in the last quarter of its life than in the second one. */
-  growth(): { rss: number; fds: number; seconds: number } {
-    const life = this.series.filter(({ pid }) => pid === this.series.at(-1)?.pid);
-    const quarter = (n: number) => life.slice((n * life.length) / 4, ((n + 1) * life.length) / 4);
-    const growthOf = (read: (sample: (typeof life)[0]) => number) =>
-      median(quarter(3).map(read)) - median(quarter(1).map(read));
-    return { rss: growthOf(({ rss }) => rss), fds: growthOf(({ fds }) => fds), seconds: life.length };
+  /** Remembers what the collector takes while the senders send and nothing is broken. */
+  async lookWhileCalm(run: Run): Promise<void> {
+    say(`${elapsed(run)}  calm for ${CALM_S} s`);
+    await sleep(CALM_S * SECOND);
+    const settled = this.series.slice(-CALM_S / 2);
+    this.#calms.push({ rss: median(settled.map(({ rss }) => rss)), fds: median(settled.map(({ fds }) => fds)) });
+  }
+
+  /** From the first calm to the second; of one process. */
+  growth(): { rss: number; fds: number } {
+    const [first, second] = this.#calms;
+    return first && second ? { rss: second.rss - first.rss, fds: second.fds - first.fds } : { rss: NaN, fds: NaN };
   }
 }
 
@@ -683,8 +695,8 @@ function report(run: Run, tally: Tally, meter: Meter, waitingShare: number): voi
   const { seed, forMs, counts, senders, collector, complaints } = run;
   const connections = senders.flatMap((sender) => sender.connections);
   const sum = (read: (connection: Connection) => number) => connections.reduce((total, one) => total + read(one), 0);
-  const { rss, fds, seconds } = meter.growth();
-  if (forMs >= LONG_RUN_MS && (rss > 48 * KIB * KIB || fds > 12)) complaints.push(`grew by ${mib(rss)}, ${fds} fds`);
+  const { rss, fds } = meter.growth();
+  if (rss > 48 * KIB * KIB || fds > 12) complaints.push(`grew by ${mib(rss)} and ${fds} file descriptors`);
   const every = Math.ceil(meter.series.length / 20);
   const series = meter.series.filter((_, index) => index % every === 0);
   const again = `npm run prove -- --seed ${seed} --for ${forMs / SECOND}s`;
@@ -701,8 +713,7 @@ ${series.map(({ at, rss: bytes, fds: open }) => `${at}  ${mib(bytes).padStart(9)
 
 collector     ${collector.starts} starts in up to ${collector.slowestStartMs} ms, stops in up to ${collector.longestStopMs} ms
 took          RSS up to ${mib(meter.peakRss)}, while it waited ${percent(waitingShare)} of a core
-last process  ${seconds} s, grown by ${mib(rss)} and ${fds} file descriptors
-sent          ${sum(({ sent }) => sent)} lines over ${connections.length} connections
+${forMs >= LONG_RUN_MS ? `grew          by ${mib(rss)} and ${fds} file descriptors between two calms\n` : ""}sent          ${sum(({ sent }) => sent)} lines over ${connections.length} connections
 acknowledged  ${sum(({ acknowledged }) => acknowledged)}
 stored        ${tally.stored}, dead-lettered ${tally.buried}, beginnings of lines cut off ${tally.fragments}
 wrong         doubled ${tally.doubled}, missing ${tally.missing}, out of order ${tally.outOfOrder}, holes ${tally.holes}, \
