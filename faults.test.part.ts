@@ -216,6 +216,23 @@ describe("faults: the database", () => {
 
     await eventually(async () => assert.deepEqual(messages(await rowsOf(sql)), ["before", "during"]));
   });
+
+  test("a statement_timeout that only an eighth of a batch keeps within halves it as often as it takes", async (t) => {
+    const { url, sql, name } = await databaseWithTables(t);
+    await sql.unsafe(`create function slow() returns trigger language plpgsql as $$
+      begin perform pg_sleep(0.002); return new; end $$;
+      create trigger slow before insert on logs for each row execute function slow();
+      alter database ${name} set statement_timeout = '400ms'`);
+    const dataDir = await folder(t);
+    const before = await start(t, { dataDir, drainTimeout: 0 });
+    for (const _ of range(100)) await converse(before.port, "line\n".repeat(10)); // an entry each
+    await before.close();
+
+    const collector = await start(t, { dataDir, databaseUrl: url });
+
+    await stored(collector);
+    assert.equal(await countOf(sql, "logs"), 1000);
+  });
 });
 
 describe("faults: at random", () => {
