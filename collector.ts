@@ -35,7 +35,7 @@ import { createRequire } from "node:module";
 import { Socket, connect, createServer } from "node:net";
 import type { AddressInfo } from "node:net";
 import { dirname, join, relative, resolve } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
+import { setImmediate as immediate, setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { parseArgs } from "node:util";
 import { Worker } from "node:worker_threads";
@@ -1604,7 +1604,7 @@ export function parseJson(line: string): LogRecord | undefined {
   if (line.charCodeAt(at) !== BRACE) return undefined;
   const text = soundJson(line);
   const fields: Field[] = [];
-  const end = endOfContainer(text, at, 1, fields);
+  const end = endOfMembers(text, at, fields);
   return end > 0 && endOfSpace(text, end) === text.length ? recordOf(line, fields, text !== line) : undefined;
 }
 
@@ -1620,19 +1620,47 @@ const JSON_ESCAPE =
 
 // Each of these finds where what starts at `at` ends, and is -1 where it is not JSON; each passes a -1 on.
 
-/** An object or an array; an object's members go to `fields` as their text, so that numbers keep every digit. */
-function endOfContainer(text: string, at: number, depth: number, fields?: Field[]): number {
+/** A line's object; its members go to `fields` as their text, so that numbers keep every digit. */
+function endOfMembers(text: string, at: number, fields: Field[]): number {
+  let start = endOfSpace(text, at + 1);
+  if (text.charCodeAt(start) === BRACE_END) return start + 1;
+  for (;;) {
+    const key = KEYS_SEEN[fields.length];
+    const isSeen = key !== undefined && text.startsWith(key.source, start);
+    const keyEnd = isSeen ? 0 : endOfString(text, start);
+    const value = isSeen ? start + key.source.length : endOfColon(text, keyEnd);
+    const end = endOfValue(text, value, 1);
+    if (end < 0) return -1;
+    const { name, place } = isSeen ? key : keyOf(text, start, keyEnd, value, fields.length);
+    fields.push({ key: name, place, value: place && readValue(text, value, end), source: text.slice(start, end) });
+    const next = endOfSpace(text, end);
+    if (text.charCodeAt(next) === BRACE_END) return next + 1;
+    if (text.charCodeAt(next) !== COMMA) return -1;
+    start = endOfSpace(text, next + 1);
+  }
+}
+
+/** The keys of the line before, with their colons: a logger's lines have the same keys in the same order. */
+const KEYS_SEEN: { source: string; name: string; place: Place | undefined }[] = [];
+const KEYS_SEEN_MOST = 32;
+
+function keyOf(text: string, start: number, keyEnd: number, value: number, index: number) {
+  const name = readString(text, start, keyEnd);
+  const source = Buffer.from(text.slice(start, value)).toString(); // a slice would keep the whole text in memory
+  const key = { source, name, place: PLACES.get(name) };
+  if (index < KEYS_SEEN_MOST) KEYS_SEEN[index] = key;
+  return key;
+}
+
+/** An object or an array in a value. */
+function endOfContainer(text: string, at: number, depth: number): number {
   const isObject = text.charCodeAt(at) === BRACE;
   const close = isObject ? BRACE_END : BRACKET_END;
   let start = endOfSpace(text, at + 1);
   if (text.charCodeAt(start) === close) return start + 1;
   for (;;) {
-    const keyEnd = isObject ? endOfString(text, start) : start;
-    const value = isObject ? endOfColon(text, keyEnd) : start;
-    const end = endOfValue(text, value, depth);
-    if (end < 0) return -1;
-    fields?.push(fieldOf(text, start, keyEnd, value, end));
-    const next = endOfSpace(text, end);
+    const value = isObject ? endOfColon(text, endOfString(text, start)) : start;
+    const next = endOfSpace(text, endOfValue(text, value, depth));
     if (text.charCodeAt(next) === close) return next + 1;
     if (text.charCodeAt(next) !== COMMA) return -1;
     start = endOfSpace(text, next + 1);
@@ -1642,12 +1670,6 @@ function endOfContainer(text: string, at: number, depth: number, fields?: Field[
 function endOfColon(text: string, at: number): number {
   const colon = endOfSpace(text, at);
   return text.charCodeAt(colon) === COLON ? endOfSpace(text, colon + 1) : -1;
-}
-
-function fieldOf(text: string, start: number, keyEnd: number, value: number, end: number): Field {
-  const key = readString(text, start, keyEnd);
-  const place = PLACES.get(key);
-  return { key, place, value: place && readValue(text, value, end), source: text.slice(start, end) };
 }
 
 const BARE_VALUE = /-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?|true|false|null/y;
@@ -1983,9 +2005,12 @@ function matchAt(expression: RegExp, text: string, at: number): (string | undefi
 
 // -- runs: the lines of a sender that travel together
 
+const PARSE_MOST = 1; // ms, until others have their turn: sockets, and workers whose statements go on
+
 /** The runs of a block's entries, in order. */
-function runsOf(entries: Entry[]): Run[] {
+async function runsOf(entries: Entry[]): Promise<Run[]> {
   const runs: Run[] = [];
+  let resumed = performance.now();
   for (const { position, time, body } of entries) {
     let next = time;
     for (const { peer, text, isFrame, notes } of textsOf(body)) {
@@ -1993,6 +2018,9 @@ function runsOf(entries: Entry[]): Run[] {
         const run = runOf({ position, time: next, peer }, source, isFrame, notes);
         next += run.lines;
         runs.push(run);
+        if (performance.now() - resumed < PARSE_MOST) continue;
+        await immediate();
+        resumed = performance.now();
       }
     }
   }
@@ -2136,7 +2164,7 @@ async function follow(journal: Journal, queue: AsyncQueue<Batch>): Promise<void>
   for await (const block of journal.read()) {
     const { entries } = block;
     const started = performance.now();
-    await queue.push({ block, positions: entries.map(({ position }) => position), runs: runsOf(entries) });
+    await queue.push({ block, positions: entries.map(({ position }) => position), runs: await runsOf(entries) });
     lines += block.lines;
     if (!journal.isCaughtUp(block)) continue;
     await journal.whenReleased(lines);
