@@ -2223,8 +2223,9 @@ class Database {
     }
     if (step === "partition") this.#days.clear();
     await this.#makePartitions(daysOf(batch.runs));
-    if (step === "take apart") this.deadLettered += await this.#within((sql) => takeApart(sql, batch));
-    else await this.#within((sql) => insertBatch(sql, batch));
+    const isApart = step === "take apart";
+    const buried = await this.#within(async (sql) => (isApart ? takeApart(sql, batch) : insertBatch(sql, batch)));
+    if (typeof buried === "number") this.deadLettered += buried; // `+= await` would forget what another worker added
   }
 
   async makeComingPartitions(): Promise<void> {
