@@ -2165,6 +2165,7 @@ async function keepHouse(journal: Journal, database: Database, stop: AbortSignal
   while (!stop.aborted) {
     try {
       await database.makeComingPartitions();
+      await database.ping(); // an outage shows, even if nothing is to be stored
       await journal.prune((id, endPosition) => database.prune(id, endPosition));
       database.isUp();
       await sleep(MINUTE, undefined, { signal: stop }).catch(() => {});
@@ -2231,6 +2232,10 @@ class Database {
   async makeComingPartitions(): Promise<void> {
     const today = Math.floor(Date.now() / DAY);
     await this.#makePartitions(range(DAYS_AHEAD + 1).map((ahead) => today + ahead));
+  }
+
+  async ping(): Promise<void> {
+    await this.#within((sql) => sql`select 1`);
   }
 
   /** Forgets the keys of a journal's entries before a position. */
