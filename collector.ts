@@ -28,9 +28,11 @@
 import { isUtf8 } from "node:buffer";
 import { randomUUID } from "node:crypto";
 import { once, setMaxListeners } from "node:events";
-import { existsSync, openSync, readFileSync, realpathSync } from "node:fs";
+import { existsSync, openSync, readFileSync, realpathSync, statfsSync } from "node:fs";
 import { chmod, link, mkdir, open, readdir, rename, rm, stat, writeFile } from "node:fs/promises";
 import type { FileHandle } from "node:fs/promises";
+import { createServer as createHttpServer } from "node:http";
+import type { IncomingMessage, ServerResponse } from "node:http";
 import { createRequire } from "node:module";
 import { Socket, connect, createServer } from "node:net";
 import type { AddressInfo } from "node:net";
@@ -41,6 +43,7 @@ import { parseArgs } from "node:util";
 import { Worker } from "node:worker_threads";
 import { crc32 } from "node:zlib";
 import type postgres from "postgres";
+import type { Metric } from "prom-client";
 
 export const VERSION = "0.1.0";
 
@@ -80,6 +83,7 @@ const OPTIONS = {
   idleTimeout: option("TIME", "off", "close a sender that has been silent this long", durationOrOff()),
   journalMax: option("SIZE", "1GiB", "backlog on disk after which senders are paused", byteSize(MIB, 2 ** 50)),
   drainTimeout: option("TIME", "10s", "how long a stop waits for the database", duration()),
+  http: option("HOST:PORT", "127.0.0.1:8889", "where /healthz and /metrics are; off for nowhere", addressOrOff()),
 };
 
 /** The options' values: sizes in bytes, times in milliseconds, `idleTimeout` 0 for off. */
@@ -152,6 +156,14 @@ function option<Value>(placeholder: string, fallback: string, meaning: string, p
 function address(): Parser<string> {
   const allowed = "a host and a port from 0 to 65535, such as 127.0.0.1:8888 or [::1]:8888";
   return { allowed, parse: (text) => (hostAndPort(text).port <= 65_535 ? text : undefined) };
+}
+
+function addressOrOff(): Parser<string> {
+  const { allowed, parse } = address();
+  return {
+    allowed: `off, or ${allowed.replace("8888", "8889")}`,
+    parse: (text) => (text === "off" ? text : parse(text)),
+  };
 }
 
 function pattern(allowed: string, expression: RegExp): Parser<string> {
@@ -267,6 +279,8 @@ interface Run {
   isFrame: boolean;
   values: Values;
   notes: Notes | undefined;
+  /** Lines in which something had to be changed. */
+  altered: number;
 }
 
 /** A run's columns: each the values of its lines, divided by `delimiter`, "" for null; or "", where all are. */
@@ -310,6 +324,10 @@ export interface Collector {
   /** Resolves after `close()`; rejects when durability can no longer be promised, or the database is not one to store into. */
   done: Promise<void>;
   ledger(): Ledger;
+  /** What /healthz says. */
+  health(): Health;
+  /** Where /healthz and /metrics are, such as `http://127.0.0.1:8889`; `undefined` for nowhere. */
+  http: string | undefined;
   /** Runs a command such as `["query", "select 1"]`; resolves to what it prints. */
   run(command: Command): Promise<string>;
   /** Takes nothing new, acknowledges what was on its way, and drains to the database for up to `drainTimeout`. */
@@ -324,7 +342,8 @@ const SETTLE_MOST = 5 * SECOND;
 
 /**
  * Starts a collector. It accepts lines when the promise resolves, whether or not its database is there. Throws
- * {@link UsageError} for a missing file or package, or a data directory that another collector holds.
+ * {@link UsageError} for a missing file or package, or a data directory that another collector holds. A port of `http` that
+ * is taken ends the start only if `http` is given.
  *
  * @example
  * const collector = await startCollector({ listen: "127.0.0.1:0", dataDir: "/var/lib/collector" });
@@ -342,10 +361,14 @@ export async function startCollector(given: Partial<Options> & { log?: Log } = {
   const queue = new AsyncQueue<Batch>(1);
   const stop = new AbortController(); // aborted when the drain has taken long enough
   const senders = new Senders(options, journal, log);
-  const port = await senders.listen().catch((error: unknown) => {
+  const pages = new HealthPages({ options, journal, senders, database });
+  const undo = (error: unknown) => {
+    pages.close();
     lock.release();
     throw error;
-  });
+  };
+  const http = await pages.listen(given.http !== undefined, log).catch(undo);
+  const port = await senders.listen().catch(undo);
   const done = deferred<void>();
   const tasks = [follow(journal, queue), ...database.workers(() => work(queue, journal, database, stop.signal))];
   const housekeeping = keepHouse(journal, database, stop.signal);
@@ -359,6 +382,7 @@ export async function startCollector(given: Partial<Options> & { log?: Log } = {
   lock.answer(run);
   log(`listening on tcp://${options.listen.replace(/\d+$/, String(port))}`);
   log(`storing into ${database.name}`);
+  if (http !== undefined) log(`health and metrics on ${http}`);
   if (isFirstStart) log(`try: echo hello | nc ${hostAndPort(options.listen).host} ${port}`);
 
   const ledger = () => {
@@ -367,6 +391,7 @@ export async function startCollector(given: Partial<Options> & { log?: Log } = {
     return { received, stored: released - deadLettered, deadLettered, inJournal: received - released };
   };
   const close = async () => {
+    pages.close();
     await senders.close();
     await journal.seal();
     await deadline(Promise.allSettled(tasks), options.drainTimeout).catch(() => {}); // what is left stays in the journal
@@ -378,7 +403,7 @@ export async function startCollector(given: Partial<Options> & { log?: Log } = {
     log(inJournal === 0 ? "stopped: all lines are stored" : `stopped: ${inJournal} lines wait in the journal`);
     done.resolve();
   };
-  return { port, done: done.promise, ledger, run, close: onceOnly(close) };
+  return { port, http, done: done.promise, ledger, health: () => pages.health(), run, close: onceOnly(close) };
 }
 
 // ---- Connections -----------------------------------------------------------
@@ -392,6 +417,10 @@ const LINGER = 30 * SECOND;
 
 /** The listening socket and its connections. */
 class Senders {
+  /** Since the start: connections, those of them that were refused, and replies. */
+  accepted = 0;
+  refused = 0;
+  replied = 0;
   readonly #options: Options;
   readonly #journal: Journal;
   readonly #log: Log;
@@ -428,7 +457,12 @@ class Senders {
     clearTimeout(readingEnds);
   }
 
+  get open(): number {
+    return this.#serving.size;
+  }
+
   #accept(socket: Socket): void {
+    this.accepted++;
     socket.on("error", () => {}); // followed by `close`, after which what was received is still read
     const { maxConnections } = this.#options;
     if (this.#serving.size >= maxConnections) {
@@ -451,11 +485,13 @@ class Senders {
       if (framer.foreign !== undefined) return this.#refuse(socket, framer.foreign);
       await this.#journal.append(peer, frames); // durable first,
       replies.send(frames.replies); //              only then `ok`
+      for (const reply of frames.replies) this.replied += typeof reply === "number" ? reply : 1;
     }
     await replies.end(this.#stop.signal);
   }
 
   #refuse(socket: Socket, reason: string): void {
+    this.refused++;
     if (!this.#said.has(reason)) this.#log(`refused ${socket.remoteAddress}: ${reason} (said once)`);
     this.#said.add(reason);
     socket.setTimeout(SECOND, () => socket.destroy());
@@ -826,6 +862,27 @@ export class Journal {
   /** Lines found at the start or appended since, and those of them that are released. */
   received = 0;
   released = 0;
+  /** Lines that damage lost: they are no longer among `received`. */
+  lost = 0;
+  /** Since the start: bytes received with their lines, lines cut to --max-line, and what a sync took, in s. */
+  bytesReceived = 0;
+  linesCut = 0;
+  readonly syncs = new Histogram(
+    0.0001,
+    0.00025,
+    0.0005,
+    0.001,
+    0.0025,
+    0.005,
+    0.01,
+    0.025,
+    0.05,
+    0.1,
+    0.25,
+    0.5,
+    1,
+    5,
+  );
   // durable
   readonly #id = randomUUID();
   readonly #segments: Segment[] = []; // oldest first, the last one is written
@@ -892,6 +949,7 @@ export class Journal {
         else await this.release(block);
       }
       this.received -= segment.unreadLines; // lost to damage
+      this.lost += Math.max(0, segment.unreadLines);
       await this.#removeReleased();
     }
   }
@@ -916,6 +974,21 @@ export class Journal {
   /** Resolves when that many lines are released. */
   async whenReleased(lines: number): Promise<void> {
     while (this.released < lines) await this.#changed.room.wait();
+  }
+
+  /** What is not stored yet, in bytes on disk. */
+  backlogBytes(): number {
+    return this.#segments.reduce((sum, { size, storedTo }) => sum + size - storedTo, 0);
+  }
+
+  /** When the oldest line that is not stored was received, in µs since 1970; `undefined` where all are. */
+  oldestTime(): number | undefined {
+    return this.#outstanding[0]?.entries[0]?.time;
+  }
+
+  /** Why no line can be made durable now; `undefined` while it can. */
+  obstacle(): string | undefined {
+    return this.#trouble ?? (this.backlogBytes() < this.#bytesMax ? undefined : this.#fullText());
   }
 
   /** From here on the bound no longer holds, and what can't be written is given up: nobody was told `ok` for it. */
@@ -970,19 +1043,30 @@ export class Journal {
       const lines = group.reduce((sum, { frames }) => sum + frames.lines, 0);
       const isDurable = await this.#writeDurably(this.#encode(group), lines);
       for (const append of group) append.isDurable.resolve(isDurable);
+      if (isDurable) this.#count(group);
       this.#changed.synced.notify();
     }
   }
 
   async #whenRoom(): Promise<void> {
-    const backlog = () => this.#segments.reduce((sum, { size, storedTo }) => sum + size - storedTo, 0);
-    while (backlog() >= this.#bytesMax && this.#mayWait) {
-      this.#say(
-        `journal is full (--journal-max ${this.#bytesMax} bytes): senders wait until the database has taken some`,
-      );
+    while (this.backlogBytes() >= this.#bytesMax && this.#mayWait) {
+      this.#say(this.#fullText());
       await this.#changed.room.wait();
     }
     this.#sayOver();
+  }
+
+  #fullText(): string {
+    return `journal is full (--journal-max ${this.#bytesMax} bytes): senders wait until the database has taken some`;
+  }
+
+  #count(group: Append[]): void {
+    for (const { frames } of group) {
+      for (const { bytes, frameBytes } of frames.sections) {
+        this.bytesReceived += Math.max(bytes.length, frameBytes);
+        if (frameBytes > bytes.length) this.linesCut++;
+      }
+    }
   }
 
   #nextGroup(): Append[] {
@@ -1064,7 +1148,9 @@ export class Journal {
     }
     this.#sayOver();
     const segment = this.#last();
+    const started = performance.now();
     await segment.handle.datasync().catch((error: unknown) => this.#fail(segment, error));
+    this.syncs.observe((performance.now() - started) / SECOND);
     segment.size += bytes.length;
     segment.endPosition = this.#position;
     segment.unreadLines += lines;
@@ -1993,9 +2079,10 @@ type Origin = Pick<Run, "position" | "time" | "peer">;
 function runOf({ position, time, peer }: Origin, source: string, isFrame: boolean, notes?: Notes): Run {
   const run = { position, time, peer, source, isFrame, notes };
   const plainLines = isFrame ? 0 : countPlainLines(source);
-  if (plainLines > 0) return { ...run, lines: plainLines, values: { ...NO_VALUES, messages: source } };
+  if (plainLines > 0) return { ...run, lines: plainLines, altered: 0, values: { ...NO_VALUES, messages: source } };
   const records = (isFrame ? [source] : source.split("\n")).map((line) => notedRecordOf(line, notes));
-  return { ...run, lines: records.length, values: valuesOf(records, source) };
+  const altered = notes?.raw === undefined ? records.filter(({ isAltered }) => isAltered).length : 1;
+  return { ...run, lines: records.length, altered, values: valuesOf(records, source) };
 }
 
 /** 0 where one of them is more than plain text. */
@@ -2144,6 +2231,7 @@ async function storeUntilDone(batch: Batch, database: Database, stop: AbortSigna
       return database.isUp();
     } catch (error) {
       if (stop.aborted || error instanceof DatabaseRefused) throw error;
+      database.retries++;
       const next = nextStep(error, batch.positions.length);
       const pause = Math.min(PAUSE_LEAST * 2 ** failures, PAUSE_MOST) * (0.5 + Math.random() / 2); // all don't return at once
       if (next === step || next === "insert") await database.isDown(error, pause, stop);
@@ -2188,17 +2276,34 @@ const DAYS_AHEAD = 7;
 /** The database is there, but is not one to store into: said, not tried again. */
 export class DatabaseRefused extends Error {}
 
+const NOT_YET = "no connection yet";
+
+/** `since`: in ms since 1970. */
+interface DatabaseStatus {
+  isUp: boolean;
+  since: number;
+  cause: string;
+}
+
 class Database {
   readonly name: string;
   /** Lines put into `dead_letters` since the start. */
   deadLettered = 0;
+  /** Since the start: lines stored with something changed, and tries to store a batch that failed. */
+  altered = 0;
+  retries = 0;
+  /** What the statements that stored took, in s, and their lines. */
+  readonly inserts = new Histogram(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60);
+  readonly batchLines = new Histogram(1, 10, 100, 1000, 3000, 10_000, 30_000, 100_000);
+  /** When each of its chores last succeeded, in ms since 1970; 0 for not yet. */
+  readonly maintained = new Map([["partitions", 0]]);
+  status: DatabaseStatus = { isUp: false, since: Date.now(), cause: NOT_YET };
   readonly #options: Options;
   readonly #schema: string;
   readonly #log: Log;
   readonly #embedded: EmbeddedPostgres | undefined;
   #client: Promise<Client> | undefined;
   #days = new Set<number>(); // since 1970, that have their partition
-  #down: { since: number; cause: string } | undefined;
   #isClosed = false;
 
   constructor(options: Options, schema: string, log: Log) {
@@ -2224,14 +2329,19 @@ class Database {
     }
     if (step === "partition") this.#days.clear();
     await this.#makePartitions(daysOf(batch.runs));
+    const started = performance.now();
     const isApart = step === "take apart";
     const buried = await this.#within(async (sql) => (isApart ? takeApart(sql, batch) : insertBatch(sql, batch)));
     if (typeof buried === "number") this.deadLettered += buried; // `+= await` would forget what another worker added
+    this.inserts.observe((performance.now() - started) / SECOND);
+    this.batchLines.observe(batch.runs.reduce((sum, { lines }) => sum + lines, 0));
+    this.altered += batch.runs.reduce((sum, { altered }) => sum + altered, 0);
   }
 
   async makeComingPartitions(): Promise<void> {
     const today = Math.floor(Date.now() / DAY);
     await this.#makePartitions(range(DAYS_AHEAD + 1).map((ahead) => today + ahead));
+    this.maintained.set("partitions", Date.now());
   }
 
   async ping(): Promise<void> {
@@ -2249,16 +2359,18 @@ class Database {
   }
 
   isUp(): void {
-    if (this.#down) this.#log(`${this.name} is back after ${Math.round((Date.now() - this.#down.since) / SECOND)} s`);
-    this.#down = undefined;
+    const { isUp, since, cause } = this.status;
+    if (isUp) return;
+    if (cause !== NOT_YET) this.#log(`${this.name} is back after ${Math.round((Date.now() - since) / SECOND)} s`);
+    this.status = { isUp: true, since: Date.now(), cause: "" };
   }
 
   /** Says why, once a cause, and waits for `pause` ms or the stop. */
   async isDown(error: unknown, pause: number, stop: AbortSignal): Promise<void> {
     const cause = describe(error);
-    const isNew = this.#down?.cause !== cause;
-    if (isNew) this.#log(`cannot store into ${this.name}: ${cause}; lines wait in the journal, trying again`);
-    this.#down = { since: this.#down?.since ?? Date.now(), cause };
+    if (this.status.cause !== cause)
+      this.#log(`cannot store into ${this.name}: ${cause}; lines wait in the journal, trying again`);
+    this.status = { isUp: false, since: this.status.isUp ? Date.now() : this.status.since, cause };
     if (/^42(P01|703|883)$/.test(codeOf(error))) await this.#discard(); // something of ours is gone: set up anew
     await sleep(pause, undefined, { signal: stop }).catch(() => {});
   }
@@ -2674,6 +2786,220 @@ function cellJson(value: string | undefined, type: number): string {
   return BARE_TYPES.has(type) && !/NaN|Infinity/.test(value.slice(0, 9)) ? value : JSON.stringify(value);
 }
 
+// ---- Health ----------------------------------------------------------------
+// Numbers are counted where they arise, a sync or a batch at a time, and only
+// read here: for a health check, and for Prometheus.
+
+/** Counts values by the least of its bounds that they do not exceed. */
+class Histogram {
+  readonly #bounds: number[];
+  readonly #counts: number[];
+  #sum = 0;
+
+  constructor(...bounds: number[]) {
+    this.#bounds = [...bounds, Infinity];
+    this.#counts = this.#bounds.map(() => 0);
+  }
+
+  observe(value: number): void {
+    const at = this.#bounds.findIndex((bound) => value <= bound);
+    this.#counts[at] = (this.#counts[at] ?? 0) + 1;
+    this.#sum += value;
+  }
+
+  /** As a registry of prom-client asks for it, whose own histograms can only observe. */
+  metric(name: string, help: string): Metric {
+    let count = 0;
+    const sample = (what: string, value: number, labels = {}) => ({ metricName: `${name}_${what}`, value, labels });
+    const buckets = this.#bounds.map((bound, at) =>
+      sample("bucket", (count += this.#counts[at] ?? 0), { le: bound === Infinity ? "+Inf" : bound }),
+    );
+    const values = [...buckets, sample("sum", this.#sum), sample("count", count)];
+    return { name, get: () => Promise.resolve({ name, help, type: "histogram", values }) } as unknown as Metric;
+  }
+}
+
+interface Parts {
+  options: Options;
+  journal: Journal;
+  senders: Senders;
+  database: Database;
+}
+
+/** received = stored + dead + lost + backlog. */
+function countLines({ journal: { received, released, lost }, database: { deadLettered: dead } }: Parts) {
+  return { received: received + lost, stored: released - dead, dead, lost, backlog: received - released };
+}
+
+const ageOfBacklog = ({ journal }: Parts) => Math.max(0, Date.now() * 1000 - (journal.oldestTime() ?? Infinity)) / 1e6;
+
+/** What is amiss beside the journal, in words. */
+function troublesOf({ database: { status, maintained, deadLettered } }: Parts): string[] {
+  const troubles = status.isUp ? [] : [`database away since ${isoTime(status.since)}: ${status.cause}`];
+  for (const [what, at] of maintained) {
+    const since = Math.max(at, performance.timeOrigin);
+    if (Date.now() - since > DAY) troubles.push(`${what} not maintained since ${isoTime(since)}, the log says why`);
+  }
+  if (deadLettered > 0) troubles.push(`${deadLettered} lines refused by the database: collector.ts dead list`);
+  return troubles;
+}
+
+const isoTime = (ms: number) => new Date(ms).toISOString();
+
+/** Names after Prometheus's conventions: what ends in _total is a counter, what is no histogram is a gauge. */
+function metricsOf(parts: Parts): [name: string, value: number | Histogram, help: string][] {
+  const { options, journal, senders, database } = parts;
+  const lines = countLines(parts);
+  const maintained = Math.min(...database.maintained.values()) / SECOND;
+  const { user, system } = process.cpuUsage();
+  return [
+    ["collector_lines_received_total", lines.received, "Lines made durable, or found in the journal at the start"],
+    ["collector_lines_stored_total", lines.stored, "Lines stored in the table"],
+    ["collector_lines_dead_total", lines.dead, "Lines that the database refused for their content"],
+    ["collector_lines_lost_total", lines.lost, "Lines that damage to the journal's files made unreadable"],
+    ["collector_lines_cut_total", journal.linesCut, "Lines cut to --max-line"],
+    ["collector_lines_altered_total", database.altered, "Lines stored with something replaced, and the original"],
+    ["collector_backlog_lines", lines.backlog, "Lines in the journal that are not stored yet"],
+    ["collector_backlog_bytes", journal.backlogBytes(), "Bytes in the journal that are not stored yet"],
+    ["collector_backlog_limit_bytes", options.journalMax, "Backlog at which senders wait: --journal-max"],
+    ["collector_backlog_age_seconds", ageOfBacklog(parts), "Time since the oldest line not stored was received"],
+    ["collector_received_bytes_total", journal.bytesReceived, "Bytes of the lines received, endings included"],
+    ["collector_accepting", Number(journal.obstacle() === undefined), "Whether lines can be made durable now"],
+    ["collector_connections", senders.open, "Connections of senders open now"],
+    ["collector_connections_total", senders.accepted, "Connections of senders, the refused ones included"],
+    ["collector_connections_refused_total", senders.refused, "Connections refused with an error line"],
+    ["collector_replies_total", senders.replied, "Replies to senders"],
+    ["collector_database_up", Number(database.status.isUp), "Whether the database answered what it was last asked"],
+    ["collector_store_retries_total", database.retries, "Tries to store a batch that failed"],
+    ["collector_maintained_timestamp_seconds", maintained, "Unix time of the upkeep longest ago, 0 for none"],
+    ["collector_sync_duration_seconds", journal.syncs, "Time that an fdatasync of the journal took"],
+    ["collector_insert_duration_seconds", database.inserts, "Time that the statement that stored a batch took"],
+    ["collector_batch_lines", database.batchLines, "Lines of a batch"],
+    ["process_cpu_seconds_total", (user + system) / 1e6, "CPU time used"],
+    ["process_resident_memory_bytes", process.memoryUsage.rss(), "Resident memory"],
+    ["process_start_time_seconds", performance.timeOrigin / SECOND, "Unix time of the process's start"],
+  ];
+}
+
+/** In Prometheus's text format, all of one moment. Throws {@link UsageError} without the package. */
+async function formatMetrics(parts: Parts): Promise<string> {
+  const [path = ""] = locatePackages(METRICS);
+  const { Registry, Counter, Gauge } = ((await import(path)) as { default: typeof import("prom-client") }).default;
+  const registry = new Registry();
+  for (const [name, value, help] of metricsOf(parts)) {
+    if (value instanceof Histogram) registry.registerMetric(value.metric(name, help));
+    else if (name.endsWith("_total")) new Counter({ name, help, registers: [registry] }).inc(value);
+    else new Gauge({ name, help, registers: [registry] }).set(value);
+  }
+  return registry.metrics();
+}
+
+/** What /healthz says. */
+export type Health = ReturnType<HealthPages["health"]>;
+
+interface Page {
+  status: number;
+  text: string;
+  type?: string;
+  allow?: string;
+}
+
+const unavailable = (error: Error): Page => ({ status: 503, text: `${error.message}\n` });
+
+const HTTP_SLOW = 5 * SECOND;
+const HTTP_LIMITS = { headersTimeout: HTTP_SLOW, requestTimeout: HTTP_SLOW, connectionsCheckingInterval: SECOND };
+const LOOPBACK = /^(?:localhost|127(?:\.\d{1,3}){3}|::1)$/;
+
+/** /healthz and /metrics over HTTP (RFC 9110). */
+class HealthPages {
+  readonly #parts: Parts;
+  readonly #server = createHttpServer(HTTP_LIMITS, (request, response) => void this.#answer(request, response));
+  readonly #sampler = setInterval(() => this.#sample(), SECOND).unref();
+  #backlog = { bytes: 0, growth: 0 }; // a second ago; in bytes/s over the last ten or so
+
+  constructor(parts: Parts) {
+    this.#parts = parts;
+    this.#server.setTimeout(2 * HTTP_SLOW); // who does not read is cut off, too
+    Object.assign(this.#server, { maxConnections: 32, maxHeadersCount: 64 });
+  }
+
+  /** Resolves to their URL; to none where they are off, or where a port that nobody asked for is taken: that is said. */
+  async listen(isAsked: boolean, log: Log): Promise<string | undefined> {
+    const { http } = this.#parts.options;
+    if (http === "off") return undefined;
+    this.#server.listen(hostAndPort(http));
+    const cause = await once(this.#server, "listening").then(() => "", codeOf);
+    const text = `Cannot listen on ${http} for health and metrics: ${cause}`;
+    if (cause && isAsked) throw new Error(`${text}; choose another --http HOST:PORT, or off`);
+    if (cause) return log(`${text}; going on without (--http HOST:PORT chooses another)`) as undefined;
+    this.#server.on("error", () => {}); // too many open files, say: that one client has to come again
+    return `http://${http.replace(/\d+$/, String((this.#server.address() as AddressInfo).port))}`;
+  }
+
+  close(): void {
+    clearInterval(this.#sampler);
+    this.#server.close();
+    this.#server.closeAllConnections();
+  }
+
+  /** `accepting`: whether lines can be made durable now. Times: RFC 3339, or seconds (`_s`); counts: since the start. */
+  health() {
+    const { options, journal, senders, database } = this.#parts;
+    const { received, stored, dead, backlog } = countLines(this.#parts);
+    const { isUp, since, cause } = database.status;
+    const obstacle = journal.obstacle();
+    const { bavail, bsize } = statfsSync(options.dataDir);
+    const bytes = journal.backlogBytes();
+    const room = Math.max(0, Math.min(options.journalMax - bytes, bavail * bsize));
+    const { growth } = this.#backlog;
+    const dates = Array.from(database.maintained, ([what, at]) => [what, at > 0 ? isoTime(at) : null]);
+    return {
+      accepting: obstacle === undefined,
+      state: [obstacle ?? "accepting lines", ...troublesOf(this.#parts)].join("; "),
+      database: { up: isUp, since: isoTime(since), ...(isUp ? {} : { cause }) },
+      backlog: { lines: backlog, bytes, oldest_age_s: ageOfBacklog(this.#parts) },
+      room: { bytes: room, lasts_s: growth > 1 ? Math.round(room / growth) : null }, // null while it does not grow
+      ...{ received, stored, dead_letters: dead, connections: senders.open },
+      maintained: Object.fromEntries(dates) as Record<string, string | null>,
+      version: VERSION,
+    };
+  }
+
+  #sample(): void {
+    const bytes = this.#parts.journal.backlogBytes();
+    this.#backlog = { bytes, growth: 0.8 * this.#backlog.growth + 0.2 * (bytes - this.#backlog.bytes) };
+  }
+
+  async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const { status, text, type = "text/plain", allow } = await this.#page(request).catch(unavailable);
+    const common = { "content-type": `${type}; charset=utf-8`, "content-length": Buffer.byteLength(text) };
+    response.writeHead(status, { ...common, connection: "close", ...(allow ? { allow } : {}) }).end(text);
+  }
+
+  async #page({ method = "", url = "", headers, socket }: IncomingMessage): Promise<Page> {
+    const [path] = url.split("?");
+    if (!this.#isOurs(headers.host, socket)) return { status: 403, text: "Host is not a name of this collector\n" };
+    if (path !== "/healthz" && path !== "/metrics") return { status: 404, text: "there are /healthz and /metrics\n" };
+    if (method !== "GET" && method !== "HEAD") return { status: 405, text: "GET or HEAD\n", allow: "GET, HEAD" };
+    if (path === "/metrics")
+      return { status: 200, text: await formatMetrics(this.#parts), type: "text/plain; version=0.0.4" };
+    const health = this.health();
+    const text = `${JSON.stringify(health, undefined, 2)}\n`;
+    return { status: health.accepting ? 200 : 503, text, type: "application/json" };
+  }
+
+  /** A web page can have a name of its own point here (DNS rebinding), but that is then the name in its requests. */
+  #isOurs(host: string | undefined, { localAddress = "" }: Socket): boolean {
+    if (host === undefined) return true; // HTTP/1.0, which no browser speaks
+    const name = host
+      .replace(/:\d*$/, "")
+      .replace(/^\[(.*)\]$/, "$1")
+      .toLowerCase();
+    const own = [hostAndPort(this.#parts.options.http).host.toLowerCase(), localAddress.replace(/^::ffff:/, "")];
+    return LOOPBACK.test(name) || own.includes(name);
+  }
+}
+
 // ---- Helpers ---------------------------------------------------------------
 // The data directory's lock, and small things that are used above.
 
@@ -2879,6 +3205,7 @@ async function makePrivate(directory: string): Promise<void> {
 
 const DRIVER = "postgres";
 const EMBEDDED = ["@electric-sql/pglite", "@electric-sql/pglite-socket"];
+const METRICS = "prom-client";
 
 /** The packages' entry points, as URLs. Throws {@link UsageError} with the words that install those that are missing. */
 function locatePackages(...names: string[]): string[] {
@@ -2916,7 +3243,9 @@ async function main(): Promise<void> {
   process.umask(0o077);
   const options = readOptions(flags, process.env);
   if (command.words.length > 0) return void process.stdout.write(await runOnce(options, command));
-  const collector = await startCollector(options);
+  const { http, ...others } = options;
+  const isAsked = Boolean(flags.http ?? process.env["COLLECTOR_HTTP"]); // the default is gone without where it is taken
+  const collector = await startCollector(isAsked ? { ...others, http } : others);
   stopOnSignals(collector);
   await collector.done;
   process.exit(0); // whatever a driver keeps open
