@@ -1620,6 +1620,29 @@ describe("health", () => {
       assert.equal(await collector.stop(), 0);
     });
   }
+
+  test("on a terminal a status line renews itself below the log, colourless under NO_COLOR; on a pipe there is none", async (t) => {
+    if (!(await isThere("script"))) return t.skip("script, of util-linux, is not here");
+    const line = [...TSX, "--listen", "127.0.0.1:0", "--drain-timeout", "0s"].join(" ");
+    const shown = async (environment: Record<string, string>, pipe = "") => {
+      const command = `stty cols 200; ${line} --data-dir ${await folder(t)} ${pipe}`;
+      const program = ["script", "-qefc", command, "/dev/null"];
+      return Program.spawn(t, [], {
+        program,
+        environment: { DATABASE_URL: NOWHERE, SHELL: "/bin/sh", ...environment },
+      });
+    };
+
+    const [coloured, plain, piped] = [await shown({}), await shown({ NO_COLOR: "1" }), await shown({}, "2>&1 | cat")];
+
+    const line1 = "0 lines/s in · 0 stored · backlog 0 · 0 connections · database away: ECONNREFUSED";
+    await eventually(() => assert.ok(coloured.stdout.includes(`\r\x1b[K\x1b[33m${line1}\x1b[0m\r\x1b[K`)));
+    await eventually(() => assert.ok(plain.stdout.includes(`\r\x1b[K${line1}\r\x1b[K`)));
+    await eventually(() => assert.match(piped.stdout, /cannot store into/));
+    assert.match(coloured.stdout, /\r\x1b\[Klistening on tcp:[^\n]*\n/);
+    assert.doesNotMatch(plain.stdout, /\x1b\[\d+m/);
+    assert.doesNotMatch(piped.stdout, /\x1b|lines\/s/);
+  });
 });
 
 // ---- Helpers: health -------------------------------------------------------

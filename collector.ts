@@ -2788,7 +2788,7 @@ function cellJson(value: string | undefined, type: number): string {
 
 // ---- Health ----------------------------------------------------------------
 // Numbers are counted where they arise, a sync or a batch at a time, and only
-// read here: for a health check, and for Prometheus.
+// read here: for a health check, for Prometheus, for a person at a terminal.
 
 /** Counts values by the least of its bounds that they do not exceed. */
 class Histogram {
@@ -2999,6 +2999,51 @@ class HealthPages {
     return LOOPBACK.test(name) || own.includes(name);
   }
 }
+
+const BAR_CELLS = 20;
+
+/** The last line of a terminal: renewed each second, below what is logged. */
+class StatusLine {
+  readonly #terminal = process.stderr;
+  #text = "";
+  #last = { at: 0, received: 0, stored: 0 };
+  #highest = 0; // backlog since there was none
+  #timer: NodeJS.Timeout | undefined;
+
+  /** Logs a line above it. */
+  readonly log: Log = (line) => void this.#terminal.write(`\r\x1b[K${line}\n${this.#text}`);
+
+  follow(collector: Collector): void {
+    this.#describe(collector.health()); // so that what the start found does not count as arriving
+    this.#timer = setInterval(() => this.#draw(this.#describe(collector.health())), SECOND).unref();
+  }
+
+  end(): void {
+    clearInterval(this.#timer);
+    this.#draw("");
+  }
+
+  #draw(text: string): void {
+    this.#text = text.slice(0, (this.#terminal.columns || 80) - 1);
+    const isYellow = / away: /.test(text) && !process.env["NO_COLOR"];
+    this.#terminal.write(`\r\x1b[K${isYellow ? `\x1b[33m${this.#text}\x1b[0m` : this.#text}`);
+  }
+
+  #describe({ received, stored, backlog, connections, database }: Health): string {
+    const { at, ...last } = this.#last;
+    this.#last = { at: performance.now(), received, stored };
+    const perSecond = (lines: number) => (lines / (this.#last.at - at)) * SECOND;
+    const [arriving, leaving] = [perSecond(received - last.received), perSecond(stored - last.stored)];
+    this.#highest = backlog.lines === 0 ? 0 : Math.max(this.#highest, backlog.lines);
+    const done = "#".repeat(BAR_CELLS * (1 - backlog.lines / this.#highest)).padEnd(BAR_CELLS, ".");
+    const drains = leaving > arriving && backlog.lines > leaving; // takes more than a second
+    const bar = drains ? ` [${done}] ${grouped(backlog.lines / (leaving - arriving))} s left` : "";
+    const lines = `${grouped(arriving)} lines/s in · ${grouped(leaving)} stored · backlog ${grouped(backlog.lines)}${bar}`;
+    return `${lines} · ${connections} connections · database ${database.up ? "up" : `away: ${database.cause}`}`;
+  }
+}
+
+const grouped = (value: number) => Math.round(value).toLocaleString("en-US");
 
 // ---- Helpers ---------------------------------------------------------------
 // The data directory's lock, and small things that are used above.
@@ -3243,11 +3288,13 @@ async function main(): Promise<void> {
   process.umask(0o077);
   const options = readOptions(flags, process.env);
   if (command.words.length > 0) return void process.stdout.write(await runOnce(options, command));
-  const { http, ...others } = options;
+  const terminal = process.stderr.isTTY && process.env["TERM"] !== "dumb" ? new StatusLine() : undefined;
+  const { http, ...others } = { ...options, log: terminal?.log ?? writeLog };
   const isAsked = Boolean(flags.http ?? process.env["COLLECTOR_HTTP"]); // the default is gone without where it is taken
   const collector = await startCollector(isAsked ? { ...others, http } : others);
   stopOnSignals(collector);
-  await collector.done;
+  terminal?.follow(collector);
+  await collector.done.finally(() => terminal?.end());
   process.exit(0); // whatever a driver keeps open
 }
 
