@@ -26,6 +26,7 @@
  * A CRC covers what follows it (the segment's: all of its header), and the entry's the journal's id as well.
  */
 import { isUtf8 } from "node:buffer";
+import { execFile } from "node:child_process";
 import { randomUUID } from "node:crypto";
 import { once, setMaxListeners } from "node:events";
 import { existsSync, openSync, readFileSync, realpathSync, statfsSync } from "node:fs";
@@ -3294,6 +3295,7 @@ async function main(): Promise<void> {
   const collector = await startCollector(isAsked ? { ...others, http } : others);
   stopOnSignals(collector);
   terminal?.follow(collector);
+  if (process.env["NOTIFY_SOCKET"]) execFile("systemd-notify", ["--ready"], sayUnlessDone); // Node has no Unix datagrams
   await collector.done.finally(() => terminal?.end());
   process.exit(0); // whatever a driver keeps open
 }
@@ -3339,6 +3341,10 @@ async function runOnce(options: Options, command: Command): Promise<string> {
   const lock = await DirectoryLock.acquire(dataDir);
   const database = new Database(options, readSchema(), writeLog);
   return database.run(command).finally(() => database.close().finally(() => lock.release()));
+}
+
+function sayUnlessDone(error: Error | null): void {
+  if (error) writeLog(`cannot tell systemd that it is ready: ${codeOf(error)}`);
 }
 
 /** The first signal stops in order; one that comes a second or more later, at once: npx passes one signal on twice. */
