@@ -161,10 +161,7 @@ function address(): Parser<string> {
 
 function addressOrOff(): Parser<string> {
   const { allowed, parse } = address();
-  return {
-    allowed: `off, or ${allowed.replace("8888", "8889")}`,
-    parse: (text) => (text === "off" ? text : parse(text)),
-  };
+  return { allowed: `off, or ${allowed}`, parse: (text) => (text === "off" ? text : parse(text)) };
 }
 
 function pattern(allowed: string, expression: RegExp): Parser<string> {
@@ -868,22 +865,7 @@ export class Journal {
   /** Since the start: bytes received with their lines, lines cut to --max-line, and what a sync took, in s. */
   bytesReceived = 0;
   linesCut = 0;
-  readonly syncs = new Histogram(
-    0.0001,
-    0.00025,
-    0.0005,
-    0.001,
-    0.0025,
-    0.005,
-    0.01,
-    0.025,
-    0.05,
-    0.1,
-    0.25,
-    0.5,
-    1,
-    5,
-  );
+  readonly syncs = new Histogram(DURATIONS);
   // durable
   readonly #id = randomUUID();
   readonly #segments: Segment[] = []; // oldest first, the last one is written
@@ -2294,8 +2276,8 @@ class Database {
   altered = 0;
   retries = 0;
   /** What the statements that stored took, in s, and their lines. */
-  readonly inserts = new Histogram(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60);
-  readonly batchLines = new Histogram(1, 10, 100, 1000, 3000, 10_000, 30_000, 100_000);
+  readonly inserts = new Histogram(DURATIONS);
+  readonly batchLines = new Histogram([1, 10, 100, 300, 1000, 3000, 10_000, 30_000, 100_000]);
   /** When each of its chores last succeeded, in ms since 1970; 0 for not yet. */
   readonly maintained = new Map([["partitions", 0]]);
   status: DatabaseStatus = { isUp: false, since: Date.now(), cause: NOT_YET };
@@ -2791,13 +2773,15 @@ function cellJson(value: string | undefined, type: number): string {
 // Numbers are counted where they arise, a sync or a batch at a time, and only
 // read here: for a health check, for Prometheus, for a person at a terminal.
 
+const DURATIONS = [1e-4, 3e-4, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30]; // s
+
 /** Counts values by the least of its bounds that they do not exceed. */
 class Histogram {
   readonly #bounds: number[];
   readonly #counts: number[];
   #sum = 0;
 
-  constructor(...bounds: number[]) {
+  constructor(bounds: number[]) {
     this.#bounds = [...bounds, Infinity];
     this.#counts = this.#bounds.map(() => 0);
   }
@@ -2843,6 +2827,16 @@ function troublesOf({ database: { status, maintained, deadLettered } }: Parts): 
   }
   if (deadLettered > 0) troubles.push(`${deadLettered} lines refused by the database: collector.ts dead list`);
   return troubles;
+}
+
+/** Of a folder's disk; no bound where it does not say. */
+function freeBytes(folder: string): number {
+  try {
+    const { bavail, bsize } = statfsSync(folder);
+    return bavail * bsize;
+  } catch {
+    return Infinity;
+  }
 }
 
 const isoTime = (ms: number) => new Date(ms).toISOString();
@@ -2949,9 +2943,8 @@ class HealthPages {
     const { received, stored, dead, backlog } = countLines(this.#parts);
     const { isUp, since, cause } = database.status;
     const obstacle = journal.obstacle();
-    const { bavail, bsize } = statfsSync(options.dataDir);
     const bytes = journal.backlogBytes();
-    const room = Math.max(0, Math.min(options.journalMax - bytes, bavail * bsize));
+    const room = Math.max(0, Math.min(options.journalMax - bytes, freeBytes(options.dataDir)));
     const { growth } = this.#backlog;
     const dates = Array.from(database.maintained, ([what, at]) => [what, at > 0 ? isoTime(at) : null]);
     return {
@@ -3035,15 +3028,16 @@ class StatusLine {
     this.#last = { at: performance.now(), received, stored };
     const perSecond = (lines: number) => (lines / (this.#last.at - at)) * SECOND;
     const [arriving, leaving] = [perSecond(received - last.received), perSecond(stored - last.stored)];
-    this.#highest = backlog.lines === 0 ? 0 : Math.max(this.#highest, backlog.lines);
-    const done = "#".repeat(BAR_CELLS * (1 - backlog.lines / this.#highest)).padEnd(BAR_CELLS, ".");
-    const drains = leaving > arriving && backlog.lines > leaving; // takes more than a second
-    const bar = drains ? ` [${done}] ${grouped(backlog.lines / (leaving - arriving))} s left` : "";
+    this.#highest = backlog.lines > 0 ? Math.max(this.#highest, backlog.lines) : 0;
+    const isDraining = leaving > arriving && backlog.lines > leaving; // and takes more than a second
+    const left = `${grouped(backlog.lines / (leaving - arriving))} s left`;
+    const bar = isDraining ? ` ${barOf(1 - backlog.lines / this.#highest)} ${left}` : "";
     const lines = `${grouped(arriving)} lines/s in · ${grouped(leaving)} stored · backlog ${grouped(backlog.lines)}${bar}`;
     return `${lines} · ${connections} connections · database ${database.up ? "up" : `away: ${database.cause}`}`;
   }
 }
 
+const barOf = (part: number) => `[${"#".repeat(part * BAR_CELLS).padEnd(BAR_CELLS, ".")}]`;
 const grouped = (value: number) => Math.round(value).toLocaleString("en-US");
 
 // ---- Helpers ---------------------------------------------------------------
