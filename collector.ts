@@ -360,13 +360,12 @@ export async function startCollector(given: Partial<Options> & { log?: Log } = {
   const stop = new AbortController(); // aborted when the drain has taken long enough
   const senders = new Senders(options, journal, log);
   const pages = new HealthPages({ options, journal, senders, database });
-  const undo = (error: unknown) => {
+  const listen = async () => [await pages.listen(given.http !== undefined, log), await senders.listen()] as const;
+  const [http, port] = await listen().catch((error: unknown) => {
     pages.close();
     lock.release();
     throw error;
-  };
-  const http = await pages.listen(given.http !== undefined, log).catch(undo);
-  const port = await senders.listen().catch(undo);
+  });
   const done = deferred<void>();
   const tasks = [follow(journal, queue), ...database.workers(() => work(queue, journal, database, stop.signal))];
   const housekeeping = keepHouse(journal, database, stop.signal);
@@ -383,11 +382,7 @@ export async function startCollector(given: Partial<Options> & { log?: Log } = {
   if (http !== undefined) log(`health and metrics on ${http}`);
   if (isFirstStart) log(`try: echo hello | nc ${hostAndPort(options.listen).host} ${port}`);
 
-  const ledger = () => {
-    const { received, released } = journal;
-    const { deadLettered } = database;
-    return { received, stored: released - deadLettered, deadLettered, inJournal: received - released };
-  };
+  const ledger = () => ledgerOf(journal, database);
   const close = async () => {
     pages.close();
     await senders.close();
@@ -402,6 +397,10 @@ export async function startCollector(given: Partial<Options> & { log?: Log } = {
     done.resolve();
   };
   return { port, http, done: done.promise, ledger, health: () => pages.health(), run, close: onceOnly(close) };
+}
+
+function ledgerOf({ received, released }: Journal, { deadLettered }: Database): Ledger {
+  return { received, stored: released - deadLettered, deadLettered, inJournal: received - released };
 }
 
 // ---- Connections -----------------------------------------------------------
@@ -2799,9 +2798,10 @@ interface Parts {
   database: Database;
 }
 
-/** received = stored + dead + lost + backlog. */
-function countLines({ journal: { received, released, lost }, database: { deadLettered: dead } }: Parts) {
-  return { received: received + lost, stored: released - dead, dead, lost, backlog: received - released };
+/** The ledger for those who count on: what damage lost stays received. */
+function countLines({ journal, database }: Parts) {
+  const { received, stored, deadLettered, inJournal } = ledgerOf(journal, database);
+  return { received: received + journal.lost, stored, dead: deadLettered, lost: journal.lost, backlog: inJournal };
 }
 
 const ageOfBacklog = ({ journal }: Parts) => Math.max(0, Date.now() * 1000 - (journal.oldestTime() ?? Infinity)) / 1e6;
