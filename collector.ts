@@ -1490,12 +1490,24 @@ export function timeOf(value: unknown): number | undefined {
   if (typeof value !== "string") return undefined;
   const ms = timeOfSecond(value);
   if (ms === undefined) return EPOCH.test(value) ? timeOfEpoch(Number(value)) : undefined;
-  const hasFraction = value.charCodeAt(19) === DOT || value.charCodeAt(19) === COMMA;
-  let [end, micros] = [hasFraction ? 20 : 19, 0];
-  for (let unit = 1e5; hasFraction && isDigit(value.charCodeAt(end)); end++, unit /= 10)
-    micros += unit < 1 ? 0 : unit * (value.charCodeAt(end) - ZERO);
+  const isPointed = value.charCodeAt(19) === DOT || value.charCodeAt(19) === COMMA;
+  const end = isPointed ? endOfDigits(value, 20) : 19;
   const offset = end === 20 ? undefined : offsetOf(value, end, ms);
-  return offset === undefined ? undefined : (ms - offset) * 1000 + micros;
+  return offset === undefined ? undefined : (ms - offset) * 1000 + (isPointed ? microsOf(value, 20, end) : 0);
+}
+
+function endOfDigits(text: string, at: number): number {
+  let end = at;
+  while (isDigit(text.charCodeAt(end))) end++;
+  return end;
+}
+
+/** Of a fraction's digits; those behind the sixth are cut off. */
+function microsOf(text: string, at: number, end: number): number {
+  let micros = 0;
+  for (let digit = at; digit < at + 6; digit++)
+    micros = micros * 10 + (digit < end ? text.charCodeAt(digit) - ZERO : 0);
+  return micros;
 }
 
 /** "2026-11-22T10:00:00" as if it were UTC, in ms, at the beginning of a text; Date.parse costs more than the rest of a line. */
