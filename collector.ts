@@ -1512,20 +1512,32 @@ function microsOf(text: string, at: number, end: number): number {
 
 /** "2026-11-22T10:00:00" as if it were UTC, in ms, at the beginning of a text; Date.parse costs more than the rest of a line. */
 function timeOfSecond(text: string): number | undefined {
-  const isDate =
-    text.charCodeAt(4) === text.charCodeAt(7) && /[-/]/.test(text.charAt(4)) && /[T ]/i.test(text.charAt(10));
-  if (!isDate || text.charCodeAt(13) !== COLON || text.charCodeAt(16) !== COLON) return undefined;
-  const [month, day] = [twoDigits(text, 5), twoDigits(text, 8)];
+  const mark = text.charCodeAt(4);
+  const isDate = (mark === DASH || mark === SLASH) && text.charCodeAt(7) === mark;
+  const between = text.charCodeAt(10);
+  const isClock = text.charCodeAt(13) === COLON && text.charCodeAt(16) === COLON;
+  if (!isDate || !isClock || (between !== SPACE && (between | SPACE) !== LOWER_T)) return undefined;
+  const day = dayOfDate(text);
   const [hours, minutes, seconds] = [twoDigits(text, 11), twoDigits(text, 14), twoDigits(text, 17)];
-  const midnight = Date.UTC(twoDigits(text, 0) * 100 + twoDigits(text, 2), month - 1, day);
-  const isReal = month <= 12 && day <= 31 && hours < 24 && minutes < 60 && seconds < 60;
-  if (!isReal || (day > 28 && new Date(midnight).getUTCDate() !== day)) return undefined; // NaN is neither
-  return midnight + ((hours * 60 + minutes) * 60 + seconds) * 1000;
+  const isReal = hours < 24 && minutes < 60 && seconds < 60;
+  return isReal && day !== undefined ? day + ((hours * 60 + minutes) * 60 + seconds) * 1000 : undefined; // NaN is not real
+}
+
+/** The day that was read last, in ms since 1970. */
+const lastDay = { text: "", time: 0 };
+
+function dayOfDate(text: string): number | undefined {
+  if (text.startsWith(lastDay.text) && lastDay.text !== "") return lastDay.time;
+  const [year, month, day] = [twoDigits(text, 0) * 100 + twoDigits(text, 2), twoDigits(text, 5), twoDigits(text, 8)];
+  const time = Date.UTC(year, month - 1, day);
+  if (!(month <= 12) || new Date(time).getUTCDate() !== day) return undefined;
+  return Object.assign(lastDay, { text: text.slice(0, 10), time }).time;
 }
 
 function twoDigits(text: string, at: number): number {
-  const [tens, ones] = [text.charCodeAt(at), text.charCodeAt(at + 1)];
-  return isDigit(tens) && isDigit(ones) ? (tens - ZERO) * 10 + ones - ZERO : Number.NaN;
+  const tens = text.charCodeAt(at) - ZERO;
+  const ones = text.charCodeAt(at + 1) - ZERO;
+  return tens >= 0 && tens <= 9 && ones >= 0 && ones <= 9 ? tens * 10 + ones : Number.NaN;
 }
 
 /** The hour that was read last, and how far ahead of UTC it is here, in ms: finding that out is dear, too. */
@@ -2060,7 +2072,8 @@ const LONGEST_LEVEL = "informational".length;
 // Characters
 
 const [TAB, BYTE_ORDER_MARK] = [9, 0xfeff];
-const [QUOTE, COMMA, DASH, DOT, ZERO, COLON, EQUALS, LOWER_Z] = [34, 44, 45, 46, 48, 58, 61, 122];
+const [QUOTE, COMMA, DASH, DOT, ZERO, COLON, EQUALS] = [34, 44, 45, 46, 48, 58, 61];
+const [SLASH, LOWER_T, LOWER_Z] = [47, 116, 122];
 const [BRACKET, BACKSLASH, BRACKET_END, BRACE_END] = [91, 92, 93, 125];
 
 const isDigit = (code: number) => code >= 48 && code <= 57;
