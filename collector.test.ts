@@ -10,7 +10,7 @@ import { execFile, spawn } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
-import { existsSync } from "node:fs";
+import { existsSync, rmSync } from "node:fs";
 import { chown, copyFile, cp, lstat, mkdir, mkdtemp, readdir, readFile } from "node:fs/promises";
 import { rm, symlink, truncate, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
@@ -21,10 +21,13 @@ import { dirname, join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import type { TestContext } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
+import { connect as connectTls } from "node:tls";
+import type { ConnectionOptions, TLSSocket } from "node:tls";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { crc32 } from "node:zlib";
 import postgres from "postgres";
+import { generate } from "selfsigned";
 import { AsyncQueue, Framer, Journal, UsageError, VERSION, helpText, levelOf, parseLine } from "./collector.js";
 import { readOptions, startCollector, timeOf } from "./collector.js";
 
@@ -75,7 +78,8 @@ describe("options", () => {
   test("the defaults are those of the documentation", () => {
     const options = readOptions({}, {});
 
-    const { listen, databaseUrl, dataDir, ack, workers, ...numbers } = options;
+    const { listen, databaseUrl, dataDir, ack, workers, ...others } = options;
+    const { tlsCert, tlsKey, tlsCa, allow, ...numbers } = others;
     assert.deepEqual(
       [listen, databaseUrl, dataDir, ack, workers],
       ["127.0.0.1:8888", "", "./collector-data", "auto", 2],
@@ -87,6 +91,7 @@ describe("options", () => {
       journalMax: KIB ** 3,
       drainTimeout: 10_000,
     });
+    assert.deepEqual([tlsCert, tlsKey, tlsCa, allow], ["", "", "", ""]);
   });
 
   test("a bad value is refused with the option, the value and what is allowed, from a flag or a variable", () => {
@@ -325,6 +330,205 @@ describe("connections", () => {
 
     await Promise.all(senders.map((sender) => sender.hears("ok\n")));
     assert.doesNotMatch(program.stderr, /warning/i);
+  });
+});
+
+// ---- TLS -------------------------------------------------------------------
+
+describe("tls", { concurrency: true }, () => {
+  test("TLS 1.2 and 1.3 are spoken, nothing older; a sender that ends its side still gets all its replies", async (t) => {
+    const { port } = await startTls(t);
+
+    const [newer, older] = [
+      await converseTls(port, "line\n".repeat(20_000)),
+      await converseTls(port, "a\nb", { maxVersion: "TLSv1.2" }),
+    ];
+    const oldest = await converseTls(port, "a\n", { minVersion: "TLSv1", maxVersion: "TLSv1.1" });
+
+    assert.deepEqual([newer.protocol, newer.replies], ["TLSv1.3", "ok\n".repeat(20_000)]);
+    assert.deepEqual([older.protocol, older.replies], ["TLSv1.2", "ok\nok\n"]);
+    assert.deepEqual([oldest.error, oldest.replies], ["ERR_SSL_TLSV1_ALERT_PROTOCOL_VERSION", ""]);
+  });
+
+  test("no session tickets are sent, which a sender that never reads would leave unread, and so lose its last lines", async (t) => {
+    const { port } = await startTls(t);
+
+    const { tickets, replies } = await converseTls(port, '{"msg":"silent"}\n'.repeat(1000));
+
+    assert.deepEqual([tickets, replies], [0, ""]);
+  });
+
+  test("--tls-ca: a certificate that it signed is served; a wrong and a missing one are refused, each said once", async (t) => {
+    const { ca, client, stranger } = await certificates();
+    const collector = await startTls(t, { tlsCa: ca.certFile });
+    const served = await converseTls(collector.port, "line\n", client);
+    const wrong = await repeat(3, () => converseTls(collector.port, "line\n", stranger));
+    const missing = await repeat(3, () => converseTls(collector.port, "line\n", { maxVersion: "TLSv1.2" }));
+
+    assert.equal(served.replies, "ok\n");
+    for (const { replies } of wrong) assert.match(replies, /^error: .*DEPTH_ZERO_SELF_SIGNED_CERT\n$/);
+    for (const { replies } of missing) assert.match(replies, /^error: .*no certificate.*\n$/);
+    assert.equal(collector.ledger().received, 1);
+    assert.deepEqual(collector.said.filter((line) => /refused 127\.0\.0\.1/.test(line)).length, 2);
+  });
+
+  test("a handshake that does not end in 10 s is closed, and so is plain text; each is said once", async (t) => {
+    const collector = await startTls(t);
+    const [silent, plain] = [await Sender.connect(t, collector.port), await Sender.connect(t, collector.port)];
+    const since = performance.now();
+
+    await plain.send("a line in plain text\n");
+
+    await eventually(() => assert.ok(plain.isClosed));
+    await eventually(() => assert.ok(silent.isClosed));
+    assert.ok(performance.now() - since > 9000);
+    assert.match(collector.said.join("\n"), /plain text on a port for TLS.*\n.*did not end in 10 s/);
+    assert.equal(collector.ledger().received, 0);
+  });
+
+  test("SIGHUP: new connections get the new certificate, open ones go on; a bad file is said and the old one kept", async (t) => {
+    const { server: first, client: second, stranger } = await certificates();
+    const [cert, key] = [join(await folder(t), "cert"), join(await folder(t), "key")];
+    const install = async (from: Certificate) => {
+      await writeFile(cert, from.cert);
+      await writeFile(key, from.key);
+    };
+    await install(first);
+    const flags = ["--tls-cert", cert, "--tls-key", key, "--data-dir", await folder(t), "--drain-timeout", "0s"];
+    const program = await Program.start(t, flags, { DATABASE_URL: NOWHERE });
+    const early = await Sender.connectTls(t, program.port);
+    await early.asks("hello\n", "ok\n");
+
+    await install(second);
+    program.signal("SIGHUP");
+    await eventually(() => assert.match(program.stderr, /certificates are read again/));
+    const late = await converseTls(program.port, "hello\n");
+    await writeFile(key, stranger.key);
+    program.signal("SIGHUP");
+    await eventually(() => assert.match(program.stderr, /not the key of .* of before stay in use/));
+    const still = await converseTls(program.port, "hello\n");
+
+    await early.asks("hello\n", "ok\nok\n");
+    assert.deepEqual([late.subject, late.replies, still.subject], ["client", "ok\n", "client"]);
+  });
+
+  test("files that are missing, of no use or don't belong together end the start in one line and exit code 2", async (t) => {
+    const { ca, server: own, stranger } = await certificates();
+    const bad = [
+      { flags: ["--tls-cert", "/nowhere.crt", "--tls-key", own.keyFile], says: /--tls-cert \/nowhere.crt: ENOENT/ },
+      { flags: ["--tls-cert", own.keyFile, "--tls-key", own.keyFile], says: /--tls-cert \S+: ERR_/ },
+      { flags: ["--tls-cert", own.certFile, "--tls-key", own.certFile], says: /--tls-key \S+: ERR_/ },
+      { flags: ["--tls-cert", own.certFile, "--tls-key", stranger.keyFile], says: /not the key of --tls-cert/ },
+      { flags: ["--tls-cert", own.certFile], says: /without --tls-key/ },
+      { flags: ["--tls-ca", ca.certFile], says: /--tls-ca without --tls-cert/ },
+      { flags: ["--listen", "tls://127.0.0.1:0"], says: /tls:\/\/ needs --tls-cert/ },
+    ];
+
+    const ends = await Promise.all(bad.map(async ({ flags }) => runProgram(["--data-dir", await folder(t), ...flags])));
+
+    for (const [index, { stderr, code }] of ends.entries()) {
+      assert.match(stderr, bad[index]?.says ?? /^$/);
+      assert.match(stderr, /^[^\n]+\n$/);
+      assert.equal(code, 2);
+    }
+  });
+
+  test("--listen given twice serves plain text on one address and TLS on the other, and says both", async (t) => {
+    const { server: own } = await certificates();
+    const collector = await start(t, {
+      listen: "127.0.0.1:0,tls://127.0.0.1:0",
+      tlsCert: own.certFile,
+      tlsKey: own.keyFile,
+    });
+    const [plain = 0, secure = 0] = collector.ports;
+
+    const replies = [await converse(plain, "plain\n"), (await converseTls(secure, "secure\n")).replies];
+
+    assert.deepEqual(replies, ["ok\n", "ok\n"]);
+    assert.equal(collector.port, plain);
+    for (const url of [`tcp://127.0.0.1:${plain}`, `tls://127.0.0.1:${secure}`])
+      assert.ok(collector.said.includes(`listening on ${url}`));
+  });
+
+  test("--listen: flags add up, and where one address of them is taken, none is left open", async (t) => {
+    const taken = await start(t);
+    const free = await freePort();
+    const addresses = [`127.0.0.1:${free}`, `127.0.0.1:${taken.port}`];
+
+    const end = await runProgram([...addresses.flatMap((at) => ["--listen", at]), "--data-dir", await folder(t)]);
+
+    assert.match(end.stderr, new RegExp(`^Cannot listen on ${addresses[1]}: EADDRINUSE.*\n$`));
+    await assert.rejects(startCollector({ listen: addresses.join(","), dataDir: await folder(t), log: () => {} }));
+    await assert.rejects(converse(free, "line\n"), /ECONNREFUSED/);
+  });
+
+  test("openssl s_client delivers, and reads its reply", async (t) => {
+    if (!(await isThere("openssl", "version"))) return t.skip("no openssl on this machine");
+    const { ca, client } = await certificates();
+    const { port } = await startTls(t, { tlsCa: ca.certFile });
+    const flags = ["-quiet", "-connect", `localhost:${port}`, "-CAfile", ca.certFile, "-verify_return_error"];
+    const child = spawn("openssl", ["s_client", ...flags, "-cert", client.certFile, "-key", client.keyFile]);
+    undoAfter(t, () => child.kill());
+    let replies = "";
+    child.stdout.on("data", (chunk: Buffer) => (replies += chunk.toString()));
+
+    child.stdin.write("hello\n");
+
+    await eventually(() => assert.equal(replies, "ok\n"));
+  });
+});
+
+// ---- Who may connect -------------------------------------------------------
+
+describe("allow", () => {
+  test("--allow: others are closed with an error line, each said once; networks and single addresses are served", async (t) => {
+    const collector = await start(t, { allow: "127.0.0.1,127.0.8.0/24,fd00::/8" });
+    const from = (localAddress: string) => converse(collector.port, "line\n", { localAddress });
+
+    const served = [await from("127.0.0.1"), await from("127.0.8.200")];
+    const refused = [await from("127.0.0.2"), await from("127.0.0.2"), await from("127.0.9.1")];
+
+    assert.deepEqual(served, ["ok\n", "ok\n"]);
+    for (const reply of refused) assert.equal(reply, "error: --allow does not name this address\n");
+    assert.equal(collector.said.filter((line) => /refused 127\.0\.(0\.2|9\.1): --allow/.test(line)).length, 2);
+    assert.equal(collector.ledger().received, 2);
+  });
+
+  test("--allow: an IPv4-mapped IPv6 address counts as IPv4, on a TLS port too, which closes without a word", async (t) => {
+    const { server: own } = await certificates();
+    const files = { tlsCert: own.certFile, tlsKey: own.keyFile };
+    const listen = "[::ffff:127.0.0.1]:0,tls://127.0.0.1:0";
+    const collector = await start(t, { listen, allow: "127.0.0.3", ...files });
+    const [plain = 0, secure = 0] = collector.ports;
+
+    const replies = await converse(plain, "line\n", { localAddress: "127.0.0.3" });
+    const refused = [await converse(plain, "line\n"), (await converseTls(secure, "line\n")).replies];
+
+    assert.equal(replies, "ok\n");
+    assert.deepEqual(refused, ["error: --allow does not name this address\n", ""]);
+  });
+
+  test("--allow that is no network is refused, from embedders too: nobody is let in by a slip", async () => {
+    for (const allow of ["10.0.0.0/33", "10.0.0", "fd00::/129", "all", "127.0.0.1;10.0.0.1"])
+      for (const refuse of [() => readOptions({ allow }, {}), () => startCollector({ allow })])
+        await assert.rejects(async () => refuse(), /--allow "[^"]+": allowed is an address or a network/);
+  });
+
+  test("listening on more than loopback with neither --tls-ca nor --allow starts with one warning of what is open", async (t) => {
+    const warnings = async (options: Parameters<typeof startCollector>[0]) =>
+      (await start(t, options)).said.filter((line) => line.startsWith("warning: "));
+    const { ca, server: own } = await certificates();
+    const tls = { tlsCert: own.certFile, tlsKey: own.keyFile, tlsCa: ca.certFile };
+
+    const open = await warnings({ listen: "127.0.0.1:0,0.0.0.0:0" });
+    const closed = [
+      ...(await warnings({ listen: "localhost:0" })),
+      ...(await warnings({ listen: "0.0.0.0:0", allow: "127.0.0.0/8" })),
+      ...(await warnings({ listen: "0.0.0.0:0", ...tls })),
+    ];
+
+    assert.match(open.join("\n"), /^warning: anyone who can reach tcp:\/\/0\.0\.0\.0:\d+ can send lines[^\n]*$/);
+    assert.deepEqual(closed, []);
   });
 });
 
@@ -1482,7 +1686,7 @@ class Program {
   }
 
   get port(): number {
-    return Number(/listening on tcp:\/\/\S+:(\d+)\n/.exec(this.stderr)?.[1]);
+    return Number(/listening on t(?:cp|ls):\/\/\S+:(\d+)\n/.exec(this.stderr)?.[1]);
   }
 
   get isRunning(): boolean {
@@ -1565,8 +1769,8 @@ function bunPath(): string {
   return names.map((name) => join(MODULES, name)).find((path) => existsSync(path)) ?? "bun";
 }
 
-const isThere = (command: string) =>
-  promisify(execFile)(command, ["--version"]).then(
+const isThere = (command: string, flag = "--version") =>
+  promisify(execFile)(command, [flag]).then(
     () => true,
     () => false,
   );
@@ -1593,6 +1797,15 @@ class Sender {
     return sender;
   }
 
+  static async connectTls(t: TestContext, port: number): Promise<Sender> {
+    const socket = connectTls({ port, host: "127.0.0.1", rejectUnauthorized: false });
+    const sender = new Sender(socket);
+    undoAfter(t, () => socket.destroy());
+    await once(socket, "secureConnect");
+    sender.read();
+    return sender;
+  }
+
   read(): void {
     this.socket.on("data", (chunk: Buffer) => (this.replies += chunk.toString()));
   }
@@ -1616,8 +1829,8 @@ class Sender {
 }
 
 /** Sends, half-closes, and reads replies to the end. */
-async function converse(port: number, bytes: string | Buffer): Promise<string> {
-  const socket = connect({ port, host: "127.0.0.1", allowHalfOpen: true });
+async function converse(port: number, bytes: string | Buffer, how: { localAddress?: string } = {}): Promise<string> {
+  const socket = connect({ port, host: "127.0.0.1", allowHalfOpen: true, ...how });
   const replies: Buffer[] = [];
   socket.on("data", (chunk: Buffer) => replies.push(chunk));
   socket.on("error", () => {}).end(bytes);
@@ -1686,6 +1899,63 @@ class TirelessSender {
     socket.on("error", () => {}); // `close` follows
     await new Promise((resolve) => socket.once("close", resolve));
   }
+}
+
+/** The same over TLS: with what it found out, and the error's code where it came to that. */
+async function converseTls(port: number, bytes: string | Buffer, how: ConnectionOptions = {}) {
+  const where = { port, host: "127.0.0.1", allowHalfOpen: true, ca: (await certificates()).ca.cert };
+  const seen = { replies: "", tickets: 0, error: "", protocol: "", subject: "" };
+  const socket: TLSSocket = connectTls({ ...where, ...how }, () => {
+    Object.assign(seen, { protocol: socket.getProtocol(), subject: socket.getPeerCertificate().subject.CN });
+    socket.end(bytes);
+  });
+  socket.on("data", (chunk: Buffer) => (seen.replies += chunk.toString())).on("session", () => seen.tickets++);
+  socket.on("error", (error: NodeJS.ErrnoException) => (seen.error = error.code ?? error.message));
+  await new Promise((resolve) => socket.once("close", resolve));
+  return seen;
+}
+
+interface Certificate {
+  cert: string;
+  key: string;
+  certFile: string;
+  keyFile: string;
+}
+
+type Extensions = NonNullable<NonNullable<Parameters<typeof generate>[1]>["extensions"]>;
+
+const certificates = onceOnly(async () => {
+  const directory = await mkdtemp(join(tmpdir(), "collector-certificates-"));
+  process.on("exit", () => rmSync(directory, { recursive: true, force: true }));
+  const make = async (name: string, signer?: Certificate): Promise<Certificate> => {
+    const isCa = name === "ca";
+    const extensions: Extensions = [
+      { name: "basicConstraints", cA: isCa },
+      { name: "keyUsage", digitalSignature: true, keyCertSign: isCa },
+      {
+        name: "subjectAltName",
+        altNames: [
+          { type: 2, value: "localhost" },
+          { type: 7, ip: "127.0.0.1" },
+        ],
+      },
+    ];
+    const signed = signer ? { ca: { key: signer.key, cert: signer.cert } } : {};
+    const common = { keyType: "ec", algorithm: "sha256", extensions } as const;
+    const { cert, private: key } = await generate([{ name: "commonName", value: name }], { ...common, ...signed });
+    const [certFile, keyFile] = [join(directory, `${name}.crt`), join(directory, `${name}.key`)];
+    await writeFile(certFile, cert);
+    await writeFile(keyFile, key);
+    return { cert, key, certFile, keyFile };
+  };
+  const ca = await make("ca");
+  return { ca, server: await make("server", ca), client: await make("client", ca), stranger: await make("stranger") };
+});
+
+/** A collector whose only address speaks TLS. */
+async function startTls(t: TestContext, options: Parameters<typeof startCollector>[0] = {}) {
+  const { certFile, keyFile } = (await certificates()).server;
+  return start(t, { tlsCert: certFile, tlsKey: keyFile, ...options });
 }
 
 // ---- Helpers: databases ----------------------------------------------------
@@ -2024,6 +2294,17 @@ async function copyOf(t: TestContext, directory: string): Promise<string> {
   const copy = await folder(t);
   await cp(directory, copy, { recursive: true, filter: async (path) => !(await lstat(path)).isSocket() });
   return copy;
+}
+
+function onceOnly<T>(make: () => Promise<T>): () => Promise<T> {
+  const made: Promise<T>[] = [];
+  return () => (made[0] ??= make());
+}
+
+async function repeat<T>(times: number, run: () => Promise<T>): Promise<T[]> {
+  const results: T[] = [];
+  for (let time = 0; time < times; time++) results.push(await run());
+  return results;
 }
 
 /** Resolves when `look` no longer throws; rejects with what it throws when the time is over. */

@@ -26,16 +26,18 @@
  * A CRC covers what follows it (the segment's: all of its header), and the entry's the journal's id as well.
  */
 import { isUtf8 } from "node:buffer";
-import { randomUUID } from "node:crypto";
+import { X509Certificate, createPrivateKey, randomUUID } from "node:crypto";
 import { once, setMaxListeners } from "node:events";
 import { existsSync, openSync, readFileSync, realpathSync } from "node:fs";
 import { chmod, link, mkdir, open, readdir, rename, rm, stat, writeFile } from "node:fs/promises";
 import type { FileHandle } from "node:fs/promises";
 import { createRequire } from "node:module";
-import { Socket, connect, createServer } from "node:net";
-import type { AddressInfo } from "node:net";
+import { BlockList, Socket, connect, createServer, isIP } from "node:net";
+import type { AddressInfo, Server } from "node:net";
 import { dirname, join, relative, resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { createSecureContext, createServer as createTlsServer } from "node:tls";
+import type { SecureContextOptions, Server as TlsServer, TLSSocket } from "node:tls";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { parseArgs } from "node:util";
 import { Worker } from "node:worker_threads";
@@ -55,7 +57,16 @@ const MINUTE = 60 * SECOND;
 const DAY = 24 * 60 * MINUTE;
 
 const OPTIONS = {
-  listen: option("HOST:PORT", "127.0.0.1:8888", "where senders connect; port 0 picks a free one", address()),
+  listen: option(
+    "HOST:PORT",
+    "127.0.0.1:8888",
+    "where senders connect; port 0 picks a free one, tls:// before it asks for TLS",
+    list(listenAddress()),
+  ),
+  tlsCert: option("FILE", "", "certificate (PEM) for TLS; without tls:// in --listen, all of it is TLS", filePath()),
+  tlsKey: option("FILE", "", "the certificate's private key (PEM)", filePath()),
+  tlsCa: option("FILE", "", "CA certificates (PEM): TLS senders must have a certificate signed by one", filePath()),
+  allow: option("CIDR", "", "networks and addresses that may connect; without it, all", list(network())),
   databaseUrl: option(
     "URL",
     "",
@@ -90,6 +101,8 @@ type OptionName = keyof typeof OPTIONS;
 /** Texts to values; `undefined` for what is not allowed. */
 interface Parser<Value> {
   allowed: string;
+  /** Takes several, divided by commas; the flag may be given more than once. */
+  isList?: true;
   parse: (text: string) => Value | undefined;
 }
 
@@ -124,7 +137,7 @@ export function helpText(): string {
   const rows = optionNames().map((name) => {
     const { placeholder, fallback, meaning } = OPTIONS[name];
     const second = `${variableOf(name)}, default ${fallback || "none"}`;
-    return `  ${`${flagOf(name)} ${placeholder}`.padEnd(26)} ${meaning}\n${" ".repeat(29)}${second}`;
+    return `  ${`${flagOf(name)} ${placeholder}`.padEnd(28)} ${meaning}\n${" ".repeat(31)}${second}`;
   });
   return `collector: a TCP log collector. Says \`ok\` once a line is on disk; stores every line in PostgreSQL exactly once.
 
@@ -152,6 +165,28 @@ function option<Value>(placeholder: string, fallback: string, meaning: string, p
 function address(): Parser<string> {
   const allowed = "a host and a port from 0 to 65535, such as 127.0.0.1:8888 or [::1]:8888";
   return { allowed, parse: (text) => (hostAndPort(text).port <= 65_535 ? text : undefined) };
+}
+
+/** Several, as one text; empty ones between them don't count. */
+function list(one: Parser<unknown>): Parser<string> {
+  const parse = (text: string) => (text.split(",").every((each) => one.parse(each) !== undefined) ? text : undefined);
+  return { allowed: `${one.allowed}; several are divided by commas`, isList: true, parse };
+}
+
+const SCHEME = /^(?:tcp|tls):\/\//;
+
+function listenAddress(): Parser<string> {
+  const { allowed, parse } = address();
+  return { allowed: `${allowed}, or tls:// before it`, parse: (text) => parse(text.replace(SCHEME, "")) };
+}
+
+function network(): Parser<object> {
+  const allowed = "an address or a network, such as 192.0.2.7, 10.0.0.0/8 or fd00::/8";
+  return { allowed, parse: (text) => (text === "" ? {} : networkOf(text)) };
+}
+
+function filePath(): Parser<string> {
+  return pattern("a file's path", /^/);
 }
 
 function pattern(allowed: string, expression: RegExp): Parser<string> {
@@ -198,6 +233,16 @@ function hostAndPort(text: string): { host: string; port: number } {
   const [, ipv6, name, port] = /^(?:\[([\da-f:.%a-z]+)\]|([^\s:[\]]+)):(\d{1,5})$/i.exec(text) ?? [];
   return { host: ipv6 ?? name ?? "", port: Number(port ?? Number.NaN) };
 }
+
+/** A single address is a network of its own; an IPv4-mapped IPv6 address is the IPv4 address. */
+function networkOf(text: string): { base: string; prefix: number; family: "ipv4" | "ipv6" } | undefined {
+  const [, base = "", digits] = /^([\da-f:.]+)(?:\/(\d{1,3}))?$/i.exec(withoutMapping(text)) ?? [];
+  const [bits, family] = isIP(base) === 4 ? ([32, "ipv4"] as const) : ([128, "ipv6"] as const);
+  const prefix = Number(digits ?? bits);
+  return isIP(base) > 0 && prefix <= bits ? { base, prefix, family } : undefined;
+}
+
+const withoutMapping = (ip: string) => ip.replace(/^::ffff:(?=\d+\.)/i, "");
 
 // ---- Types -----------------------------------------------------------------
 // What a line is on its way: a frame in a section, in an entry, a record, in a batch.
@@ -305,13 +350,17 @@ export interface Ledger {
 }
 
 export interface Collector {
-  /** The port that senders connect to. */
+  /** The port that senders connect to: the first of `ports`. */
   port: number;
+  /** One for each address of `listen`. */
+  ports: number[];
   /** Resolves after `close()`; rejects when durability can no longer be promised, or the database is not one to store into. */
   done: Promise<void>;
   ledger(): Ledger;
   /** Runs a command such as `["query", "select 1"]`; resolves to what it prints. */
   run(command: Command): Promise<string>;
+  /** Reads the TLS files again, for connections that come from now on; keeps the old ones, and says so, where it can't. */
+  reloadCertificates(): void;
   /** Takes nothing new, acknowledges what was on its way, and drains to the database for up to `drainTimeout`. */
   close(): Promise<void>;
 }
@@ -332,17 +381,19 @@ const SETTLE_MOST = 5 * SECOND;
  * await collector.close();
  */
 export async function startCollector(given: Partial<Options> & { log?: Log } = {}): Promise<Collector> {
-  const options: Options = { ...readOptions({}, {}), ...given };
+  const texts = Object.entries(given).filter(([name, value]) => name in OPTIONS && typeof value === "string");
+  const options: Options = { ...readOptions(Object.fromEntries(texts), {}), ...given }; // numbers are taken as they are
   const log = given.log ?? writeLog;
   const database = new Database(options, readSchema(), log);
   locatePackages(...(options.databaseUrl === "" ? [DRIVER, ...EMBEDDED] : [DRIVER]));
+  const tls = makeTlsServer(options);
   const isFirstStart = await makeFolder(options.dataDir);
   const lock = await DirectoryLock.acquire(options.dataDir);
   const journal = await Journal.open(join(options.dataDir, "journal"), options.journalMax, log);
   const queue = new AsyncQueue<Batch>(1);
   const stop = new AbortController(); // aborted when the drain has taken long enough
-  const senders = new Senders(options, journal, log);
-  const port = await senders.listen().catch((error: unknown) => {
+  const senders = new Senders(options, tls, journal, log);
+  const listeners = await senders.listen().catch((error: unknown) => {
     lock.release();
     throw error;
   });
@@ -357,9 +408,11 @@ export async function startCollector(given: Partial<Options> & { log?: Log } = {
     return database.run(command);
   };
   lock.answer(run);
-  log(`listening on tcp://${options.listen.replace(/\d+$/, String(port))}`);
+  for (const listener of listeners) log(`listening on ${urlOf(listener)}`);
+  warnOfStrangers(options, listeners, log);
   log(`storing into ${database.name}`);
-  if (isFirstStart) log(`try: echo hello | nc ${hostAndPort(options.listen).host} ${port}`);
+  const plain = listeners.find(({ isTls }) => !isTls);
+  if (isFirstStart && plain) log(`try: echo hello | nc ${plain.host} ${plain.port}`);
 
   const ledger = () => {
     const { received, released } = journal;
@@ -378,7 +431,9 @@ export async function startCollector(given: Partial<Options> & { log?: Log } = {
     log(inJournal === 0 ? "stopped: all lines are stored" : `stopped: ${inJournal} lines wait in the journal`);
     done.resolve();
   };
-  return { port, done: done.promise, ledger, run, close: onceOnly(close) };
+  const ports = listeners.map(({ port }) => port);
+  const reloadCertificates = () => senders.reloadCertificates();
+  return { port: ports[0]!, ports, done: done.promise, ledger, run, reloadCertificates, close: onceOnly(close) };
 }
 
 // ---- Connections -----------------------------------------------------------
@@ -389,37 +444,57 @@ const READ_AHEAD_BYTES = 2 * MIB; // of all senders together, while their last l
 const READ_AHEAD_LEAST = 64 * KIB; // of one sender
 const STOP_READING_AFTER = 500;
 const LINGER = 30 * SECOND;
+const HANDSHAKE_MOST = 10 * SECOND;
+const SAID_MOST = 1000; // refusals, each once
 
-/** The listening socket and its connections. */
+/** The listening sockets and their connections. TLS is laid over connections that were accepted as plain TCP. */
 class Senders {
   readonly #options: Options;
   readonly #journal: Journal;
   readonly #log: Log;
   readonly #stop = new AbortController();
+  readonly #open = new Set<Socket>(); // as accepted, with those whose TLS handshake has not ended
   readonly #serving = new Map<Socket, Promise<void>>();
   readonly #said = new Set<string>();
-  readonly #server = createServer({ allowHalfOpen: true, noDelay: true, keepAlive: true }, (s) => this.#accept(s));
+  readonly #servers: Server[] = [];
+  readonly #tls: TlsServer | undefined;
+  readonly #allowed: BlockList | undefined;
 
-  constructor(options: Options, journal: Journal, log: Log) {
+  constructor(options: Options, tls: TlsServer | undefined, journal: Journal, log: Log) {
     this.#options = options;
     this.#journal = journal;
     this.#log = log;
+    this.#allowed = allowList(options.allow);
+    this.#tls = tls
+      ?.on("secureConnection", (s) => this.#acceptTls(s))
+      .on("tlsClientError", (e, s) => this.#failTls(e, s));
     setMaxListeners(0, this.#stop.signal);
   }
 
-  /** Resolves to the port that it listens on. */
-  async listen(): Promise<number> {
-    const { listen } = this.#options;
-    this.#server.listen({ ...hostAndPort(listen), backlog: 1024 });
-    await once(this.#server, "listening").catch((error: unknown) => {
-      throw new Error(`Cannot listen on ${listen}: ${codeOf(error)}; choose another --listen HOST:PORT`);
-    });
-    return (this.#server.address() as AddressInfo).port;
+  /** Resolves to the addresses that it listens on: all of --listen, or none. */
+  async listen(): Promise<Listener[]> {
+    try {
+      const listeners: Listener[] = [];
+      for (const listener of listenersOf(this.#options)) listeners.push(await this.#listenOn(listener));
+      return listeners;
+    } catch (error) {
+      for (const server of this.#servers) server.close();
+      throw error;
+    }
+  }
+
+  reloadCertificates(): void {
+    try {
+      if (this.#tls) useCertificates(this.#tls, readCertificates(this.#options));
+      this.#log(this.#tls ? "certificates are read again" : "there are no certificates to read again");
+    } catch (error) {
+      this.#log(`${(error as Error).message}; the certificates of before stay in use`);
+    }
   }
 
   /** Stops accepting; reads what is on its way, to its end or for 500 ms, and acknowledges it. */
   async close(): Promise<void> {
-    this.#server.close();
+    for (const server of this.#servers) server.close();
     const readingEnds = setTimeout(() => {
       this.#stop.abort();
       this.#journal.waitNoMore();
@@ -428,12 +503,48 @@ class Senders {
     clearTimeout(readingEnds);
   }
 
-  #accept(socket: Socket): void {
+  async #listenOn({ isTls, host, port }: Listener): Promise<Listener> {
+    const options = { allowHalfOpen: true, noDelay: true, keepAlive: true };
+    const server = createServer(options, (socket) => this.#accept(socket, isTls));
+    this.#servers.push(server.listen({ host, port, backlog: 1024 }));
+    await once(server, "listening").catch((error: unknown) => {
+      const url = urlOf({ isTls, host, port }).replace("tcp://", "");
+      throw new Error(`Cannot listen on ${url}: ${codeOf(error)}; choose another --listen HOST:PORT`);
+    });
+    return { isTls, host, port: (server.address() as AddressInfo).port };
+  }
+
+  #accept(socket: Socket, isTls: boolean): void {
     socket.on("error", () => {}); // followed by `close`, after which what was received is still read
     const { maxConnections } = this.#options;
-    if (this.#serving.size >= maxConnections) {
-      return this.#refuse(socket, `${maxConnections} connections are open, --max-connections allows no more`);
+    if (this.#allowed && !isAmongNetworks(this.#allowed, peerOf(socket)))
+      return this.#refuse(socket, "--allow does not name this address", isTls, peerOf(socket));
+    if (Math.max(this.#open.size, this.#serving.size) >= maxConnections) {
+      const reason = `${maxConnections} connections are open, --max-connections allows no more`;
+      return this.#refuse(socket, reason, isTls);
     }
+    this.#open.add(socket.once("close", () => this.#open.delete(socket)));
+    if (isTls) this.#tls?.emit("connection", socket);
+    else this.#admit(socket);
+  }
+
+  /** Our own look at the certificate, not Node's `rejectUnauthorized`, so that the sender is told, and we know who it was. */
+  #acceptTls(socket: TLSSocket): void {
+    socket.on("error", () => {});
+    if (this.#servers.every(({ listening }) => !listening)) return void socket.destroy(); // a handshake that the stop overtook
+    if (this.#options.tlsCa === "" || socket.authorized) return this.#admit(socket);
+    const isMissing = Object.keys(socket.getPeerCertificate() ?? {}).length === 0;
+    const reason = `--tls-ca does not accept its certificate: ${String(socket.authorizationError)}`;
+    this.#refuse(socket, isMissing ? "it has no certificate, and --tls-ca requires one" : reason);
+  }
+
+  #failTls(error: Error, socket: TLSSocket): void {
+    const code = codeOf(error);
+    if (code !== "ECONNRESET") this.#sayOnce(socket, TLS_FAILURES[code] ?? `its TLS handshake failed: ${code}`); // a probe of the port
+    socket.destroy();
+  }
+
+  #admit(socket: Socket): void {
     const served = this.#serve(socket).catch(() => void socket.destroy());
     this.#serving.set(
       socket,
@@ -442,7 +553,7 @@ class Senders {
   }
 
   async #serve(socket: Socket): Promise<void> {
-    const peer = (socket.remoteAddress ?? "").replace(/^::ffff:/, "");
+    const peer = peerOf(socket);
     const framer = new Framer(this.#options.maxLine, this.#options.ack);
     const replies = new Replies(socket);
     const allowance = () => Math.max(READ_AHEAD_LEAST, READ_AHEAD_BYTES / this.#serving.size);
@@ -455,11 +566,125 @@ class Senders {
     await replies.end(this.#stop.signal);
   }
 
-  #refuse(socket: Socket, reason: string): void {
-    if (!this.#said.has(reason)) this.#log(`refused ${socket.remoteAddress}: ${reason} (said once)`);
-    this.#said.add(reason);
+  /** Tells the sender, unless it expects a TLS handshake first. */
+  #refuse(socket: Socket, reason: string, isBeforeTls = false, kind = reason): void {
+    this.#sayOnce(socket, reason, kind);
+    if (isBeforeTls) return void socket.destroy();
     socket.setTimeout(SECOND, () => socket.destroy());
     socket.resume().end(`error: ${reason}\n`);
+  }
+
+  /** Once a kind of refusal, so that nobody can fill our log. */
+  #sayOnce(socket: Socket, reason: string, kind = reason): void {
+    if (this.#said.has(kind) || this.#said.size >= SAID_MOST) return;
+    this.#said.add(kind);
+    this.#log(`refused ${peerOf(socket)}: ${reason} (said once)`);
+  }
+}
+
+interface Listener {
+  isTls: boolean;
+  host: string;
+  port: number;
+}
+
+/** With a certificate, and no tls:// that tells them apart, all that don't say tcp:// speak TLS. */
+function listenersOf({ listen, tlsCert }: Options): Listener[] {
+  const texts = listen.split(",");
+  const isTold = texts.some((text) => text.startsWith("tls://"));
+  return texts.map((text) => ({
+    isTls: text.startsWith("tls://") || (!isTold && tlsCert !== "" && !text.startsWith("tcp://")),
+    ...hostAndPort(text.replace(SCHEME, "")),
+  }));
+}
+
+const urlOf = ({ isTls, host, port }: Listener) =>
+  `${isTls ? "tls" : "tcp"}://${host.includes(":") ? `[${host}]` : host}:${port}`;
+
+/** Says once at the start what is open to whom. */
+function warnOfStrangers({ allow, tlsCa }: Options, listeners: Listener[], log: Log): void {
+  const isOpen = ({ isTls, host }: Listener) => !/^(?:127\.|::1$|localhost$)/i.test(host) && !(isTls && tlsCa !== "");
+  const exposed = listeners.filter(isOpen).map(urlOf).join(" and ");
+  if (allow === "" && exposed !== "")
+    log(
+      `warning: anyone who can reach ${exposed} can send lines; --allow CIDR or, with TLS, --tls-ca FILE limits who may`,
+    );
+}
+
+const peerOf = (socket: Socket) => withoutMapping(socket.remoteAddress ?? "");
+
+function allowList(allow: string): BlockList | undefined {
+  const networks = allow
+    .split(",")
+    .map(networkOf)
+    .filter((one) => one !== undefined);
+  if (networks.length === 0) return undefined;
+  const allowed = new BlockList();
+  for (const { base, prefix, family } of networks) allowed.addSubnet(base, prefix, family);
+  return allowed;
+}
+
+const isAmongNetworks = (networks: BlockList, peer: string) =>
+  networks.check(peer.replace(/%.*/, ""), isIP(peer) === 4 ? "ipv4" : "ipv6");
+
+const TLS_FAILURES: Record<string, string> = {
+  ERR_TLS_HANDSHAKE_TIMEOUT: `its TLS handshake did not end in ${HANDSHAKE_MOST / SECOND} s`,
+  ERR_SSL_WRONG_VERSION_NUMBER: "plain text on a port for TLS; turn TLS on in the sender",
+  ERR_SSL_HTTP_REQUEST: "an HTTP request on a port for TLS",
+};
+
+/** Lays TLS over accepted connections (`emit("connection", socket)`). Throws {@link UsageError} for files that are of no use. */
+function makeTlsServer(options: Options): TlsServer | undefined {
+  const { listen, tlsCert, tlsKey, tlsCa } = options;
+  const isAsked = listenersOf(options).some(({ isTls }) => isTls);
+  if (isAsked && tlsCert === "") throw new UsageError(`Cannot use --listen "${listen}": tls:// needs --tls-cert FILE`);
+  if ((tlsKey !== "" || tlsCa !== "") && tlsCert === "")
+    throw new UsageError(`Cannot use ${tlsKey === "" ? "--tls-ca" : "--tls-key"} without --tls-cert FILE`);
+  if (tlsCert === "") return undefined;
+  const certificates = readCertificates(options);
+  const asking = { requestCert: tlsCa !== "", rejectUnauthorized: false, handshakeTimeout: HANDSHAKE_MOST };
+  return useCertificates(createTlsServer({ ...certificates, ...asking }), certificates);
+}
+
+/**
+ * For the handshakes to come, and without session tickets: TLS 1.3 sends them behind the handshake, where a sender that
+ * never reads leaves them unread, and its close then resets the connection and loses its last lines. Node has no option for
+ * it; a callback that returns 0 is how OpenSSL is told. Bun has no such callback, and sends them.
+ */
+function useCertificates(server: TlsServer, certificates: SecureContextOptions): TlsServer {
+  server.setSecureContext(certificates);
+  const { _sharedCreds: made } = server as unknown as { _sharedCreds?: { context: TicketContext } };
+  const context = made?.context;
+  if (!context?.enableTicketKeyCallback) return server;
+  const noKey = Buffer.alloc(16);
+  context.onticketkeycallback = () => [0, noKey, noKey, noKey, noKey];
+  context.enableTicketKeyCallback();
+  return server;
+}
+
+interface TicketContext {
+  enableTicketKeyCallback?: () => void;
+  onticketkeycallback?: () => unknown[];
+}
+
+/** Reads and checks --tls-cert, --tls-key and --tls-ca. Throws {@link UsageError}. */
+function readCertificates({ tlsCert, tlsKey, tlsCa }: Options): SecureContextOptions {
+  if (tlsKey === "") throw new UsageError(`Cannot use --tls-cert ${tlsCert} without --tls-key FILE`);
+  const cert = readPem("--tls-cert", tlsCert, (pem) => createSecureContext({ cert: pem }));
+  const key = readPem("--tls-key", tlsKey, createPrivateKey);
+  if (!new X509Certificate(cert).checkPrivateKey(createPrivateKey(key)))
+    throw new UsageError(`Cannot use --tls-key ${tlsKey}: it is not the key of --tls-cert ${tlsCert}`);
+  const ca = tlsCa === "" ? {} : { ca: readPem("--tls-ca", tlsCa, (pem) => new X509Certificate(pem)) };
+  return { cert, key, ...ca, minVersion: "TLSv1.2" };
+}
+
+function readPem(flag: string, file: string, check: (pem: Buffer) => unknown): Buffer {
+  try {
+    const pem = readFileSync(file);
+    check(pem);
+    return pem;
+  } catch (error) {
+    throw new UsageError(`Cannot use ${flag} ${file}: ${codeOf(error)}`);
   }
 }
 
@@ -2911,7 +3136,7 @@ async function main(): Promise<void> {
   const options = readOptions(flags, process.env);
   if (command.words.length > 0) return void process.stdout.write(await runOnce(options, command));
   const collector = await startCollector(options);
-  stopOnSignals(collector);
+  obeySignals(collector, options);
   await collector.done;
   process.exit(0); // whatever a driver keeps open
 }
@@ -2925,16 +3150,17 @@ function readCommandLine(args: string[]) {
     throw new UsageError(`Cannot run "${words.join(" ")}": ${allowed}`);
   const isJson = values["json"] === true;
   if (isJson && words.length !== 2) throw new UsageError("Cannot use --json: allowed is query or dead list with it");
-  const given = optionNames().map((name) => [name, values[flagOf(name).slice(2)]]);
-  const flags = Object.fromEntries(given.filter(([, value]) => value !== undefined)) as Parameters<
-    typeof readOptions
-  >[0];
+  const given = optionNames().map((name) => [name, values[flagOf(name).slice(2)]] as const);
+  const flags = Object.fromEntries(
+    given.flatMap(([name, value]) => (value === undefined ? [] : [[name, String(value)]])),
+  ) as Parameters<typeof readOptions>[0];
   const command: Command = { words, isJson };
   return { flags, command, isHelp: values["help"] === true, isVersion: values["version"] === true };
 }
 
 function parseWords(args: string[]) {
-  const texts = Object.fromEntries(optionNames().map((name) => [flagOf(name).slice(2), { type: "string" as const }]));
+  const flags = optionNames().map((name) => ({ name: flagOf(name).slice(2), multiple: OPTIONS[name].isList === true }));
+  const texts = Object.fromEntries(flags.map(({ name, multiple }) => [name, { type: "string" as const, multiple }]));
   const switches = Object.fromEntries(["help", "version", "json"].map((name) => [name, { type: "boolean" as const }]));
   try {
     return parseArgs({ args, options: { ...texts, ...switches }, allowPositionals: true });
@@ -2959,8 +3185,11 @@ async function runOnce(options: Options, command: Command): Promise<string> {
   return database.run(command).finally(() => database.close().finally(() => lock.release()));
 }
 
-/** The first signal stops in order; one that comes a second or more later, at once: npx passes one signal on twice. */
-function stopOnSignals(collector: Collector): void {
+/**
+ * The first signal stops in order; one that comes a second or more later, at once: npx passes one signal on twice. With
+ * TLS, SIGHUP has the certificates read again; without, it ends the process, as a closed terminal should.
+ */
+function obeySignals(collector: Collector, options: Options): void {
   const signals: number[] = [];
   const stop = () => {
     signals.push(Date.now());
@@ -2968,6 +3197,7 @@ function stopOnSignals(collector: Collector): void {
     void collector.close();
   };
   for (const signal of ["SIGTERM", "SIGINT"]) process.on(signal, stop);
+  if (options.tlsCert !== "") process.on("SIGHUP", () => collector.reloadCertificates());
 }
 
 function fail(error: unknown): never {
