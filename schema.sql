@@ -41,12 +41,12 @@ declare
   partition constant text := 'logs_' || to_char(day, 'YYYY_MM_DD');
 begin
   if not exists (select from pg_class where oid = to_regclass('logs') and relkind = 'p')
-     or exists (select from pg_inherits where inhrelid = to_regclass(partition)) then
+     or exists (select from pg_inherits join pg_class on oid = inhrelid where inhparent = to_regclass('logs') and relname = partition) then
     return;
   end if;
   perform pg_advisory_xact_lock(hashtext('collector: create_logs_partition'));  -- one collector at a time
-  if exists (select from pg_inherits where inhrelid = to_regclass(partition)) then
-    return;
+  if exists (select from pg_inherits join pg_class on oid = inhrelid where inhparent = to_regclass('logs') and relname = partition) then
+    return;  -- made while we waited: a query sees it, while to_regclass may answer as of before the lock
   end if;
   if to_regclass(partition) is null then
     execute format('create table %I (like logs including all excluding identity)', partition);
