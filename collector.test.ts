@@ -36,6 +36,7 @@ const MODULES = join(HERE, "node_modules");
 const TSX = [process.execPath, "--import", "tsx", join(HERE, "collector.ts")];
 const NOWHERE = "postgres://127.0.0.1:1/none"; // refuses every connection
 const KIB = 1024;
+const DAY = 86_400_000; // ms
 
 const server = openServer();
 
@@ -79,7 +80,7 @@ describe("options", () => {
     const options = readOptions({}, {});
 
     const { listen, databaseUrl, dataDir, ack, workers, ...others } = options;
-    const { tlsCert, tlsKey, tlsCa, allow, ...numbers } = others;
+    const { tlsCert, tlsKey, tlsCa, allow, retentionLevel, ...numbers } = others;
     assert.deepEqual(
       [listen, databaseUrl, dataDir, ack, workers],
       ["127.0.0.1:8888", "", "./collector-data", "auto", 2],
@@ -90,8 +91,9 @@ describe("options", () => {
       idleTimeout: 0,
       journalMax: KIB ** 3,
       drainTimeout: 10_000,
+      retention: 0,
     });
-    assert.deepEqual([tlsCert, tlsKey, tlsCa, allow], ["", "", "", ""]);
+    assert.deepEqual([tlsCert, tlsKey, tlsCa, allow, retentionLevel], ["", "", "", "", ""]);
   });
 
   test("a bad value is refused with the option, the value and what is allowed, from a flag or a variable", () => {
@@ -382,7 +384,7 @@ describe("tls", { concurrency: true }, () => {
     await eventually(() => assert.ok(plain.isClosed));
     await eventually(() => assert.ok(silent.isClosed));
     assert.ok(performance.now() - since > 9000);
-    assert.match(collector.said.join("\n"), /plain text on a port for TLS.*\n.*did not end in 10 s/);
+    assert.match(collector.said.join("\n"), /plain text on a port for TLS[^]*did not end in 10 s/);
     assert.equal(collector.ledger().received, 0);
   });
 
@@ -1376,6 +1378,172 @@ describe("database", () => {
   });
 });
 
+// ---- Retention -------------------------------------------------------------
+
+describe("retention", () => {
+  test("--retention drops the days that are older as a whole; later days, days ahead and other partitions stay", async (t) => {
+    const { url, sql } = await databaseWithOldDays(t, 5);
+    await sql`create table logs_archive partition of logs for values from ('2001-01-01+00') to ('2002-01-01+00')`;
+    await sql`create table logs_2002_01_01 partition of logs for values from ('2002-01-01+00') to ('2002-01-03+00')`;
+
+    await start(t, { databaseUrl: url, retention: 2 * DAY });
+
+    const kept = Array.from({ length: 10 }, (_, index) => `logs_${dayAhead(index - 2)}`); // the third is partly younger
+    await eventually(async () =>
+      assert.deepEqual((await partitionsOf(sql)).toSorted(), ["logs_2002_01_01", ...kept, "logs_archive"]),
+    );
+  });
+
+  test("while a long reader is in the way inserts wait for a moment only, it is said once, and done when he is gone", async (t) => {
+    const { url, sql } = await databaseWithOldDays(t, 3);
+    const reader = await sql.reserve();
+    await reader`begin`;
+    await reader`select count(*) from logs`;
+    const collector = await start(t, { databaseUrl: url, retention: DAY });
+    const slowest = { ms: 0 };
+
+    for (let line = 0; !/55P03/.test(collector.said.join("\n")) || line < 20; line++) {
+      const since = performance.now();
+      await converse(collector.port, "line\n");
+      await stored(collector);
+      slowest.ms = Math.max(slowest.ms, performance.now() - since);
+    }
+    const held = await partitionsOf(sql);
+    await reader`commit`;
+    reader.release();
+
+    await eventually(async () => assert.equal((await partitionsOf(sql)).length, 9));
+    assert.ok(held.includes(`logs_${dayAhead(-3)}`));
+    assert.ok(slowest.ms < 2000, `${slowest.ms} ms`);
+    await eventually(() => assert.match(collector.said.join("\n"), /old lines are dropped again/));
+    assert.equal(collector.said.filter((line) => line.includes("cannot drop old lines")).length, 1);
+  });
+
+  test("several collectors on one database drop the same days and levels without a word", async (t) => {
+    const { url, sql } = await databaseWithOldDays(t, 40);
+    const options = { databaseUrl: url, retention: 10 * DAY, retentionLevel: "debug=1d" };
+
+    const collectors = await Promise.all([1, 2, 3].map(() => start(t, options)));
+
+    await eventually(async () => assert.equal((await partitionsOf(sql)).length, 18));
+    await eventually(async () => assert.deepEqual(await countsByLevel(sql), { 200: 10, 300: 10 }));
+    for (const { said } of collectors) assert.doesNotMatch(said.join("\n"), /cannot/);
+  });
+
+  test("--retention-level deletes a level's older lines, and those below it down to the next named one", async (t) => {
+    const { url, sql } = await databaseWithOldDays(t, 5);
+    await sql`insert into logs (created_at, level, message)
+      select now() - interval '3 days' + n * interval '1 ms', 100 + 100 * (n % 2), 'many' from generate_series(1, 25000) as n`;
+    await sql`insert into logs (created_at, level, message) values (now() - interval '3 days', 250, 'notice')`;
+
+    await start(t, { databaseUrl: url, retentionLevel: "notice=4d,debug=2d" });
+
+    // 100 for 2 days; 101 to 250 for 4; those above for ever
+    await eventually(async () => assert.deepEqual(await countsByLevel(sql), { 100: 1, 200: 12_503, 250: 1, 300: 5 }));
+  });
+
+  test("an old backlog's day is made again for its lines, and dropped by the next start", async (t) => {
+    const { url, sql } = await databaseWithOldDays(t, 1);
+    const dataDir = await folder(t);
+    t.mock.timers.enable({ apis: ["Date"], now: Date.UTC(2001, 1, 3, 4, 5) });
+    await writeJournal(join(dataDir, "journal"), ["long-ago"]);
+    t.mock.timers.reset();
+
+    const collector = await start(t, { databaseUrl: url, retention: DAY, dataDir });
+    await stored(collector);
+    await collector.close();
+    await start(t, { databaseUrl: url, retention: DAY, dataDir });
+
+    assert.equal(collector.ledger().deadLettered, 0);
+    await eventually(async () => assert.ok(!(await partitionsOf(sql)).includes("logs_2001_02_03")));
+  });
+
+  test("a role that does not own the table says so once, and stores on", async (t) => {
+    const role = await freshRole(t);
+    const { url, sql } = await databaseWithOldDays(t, 3);
+    await sql`select create_logs_partition(current_date + n) from generate_series(0, 7) as n`;
+    await sql.unsafe(`grant select, insert, update, delete on all tables in schema public to ${role}`);
+    const asRole = Object.assign(new URL(url), { username: role, password: role }).href;
+
+    const collector = await start(t, { databaseUrl: asRole, retention: DAY });
+    await converse(collector.port, "line\n");
+
+    await stored(collector);
+    await eventually(() => assert.match(collector.said.join("\n"), /cannot drop old lines: SQLSTATE 42501/));
+  });
+
+  test("it works on the embedded database too", async (t) => {
+    const dataDir = await folder(t);
+    const options = { databaseUrl: "", dataDir };
+    const first = await start(t, options);
+    const run = (text: string) => first.run({ words: ["query", text], isJson: true });
+    await run(`select create_logs_partition(current_date - n) from generate_series(1, 5) as n`);
+    await run(`insert into logs (created_at, level, message) ${OLD_LINES} generate_series(1, 5) as day`);
+    await first.close();
+
+    const second = await start(t, { ...options, retention: 3 * DAY, retentionLevel: "info=1d" });
+
+    const count = { words: ["query", "select count(*) from logs"], isJson: true };
+    await eventually(async () => assert.equal(await second.run(count), '{"count":3}\n'));
+    assert.doesNotMatch(second.said.join("\n"), /cannot/);
+  });
+
+  test("an earlier version's schema with rows in it is taken up by a start: the rows stay, and the new works", async (t) => {
+    const earlier = await promisify(execFile)("git", ["show", "fdedaf9:schema.sql"], { cwd: HERE }).catch(
+      () => undefined,
+    );
+    if (!earlier) return t.skip("no git history here to take the earlier schema.sql from");
+    const { url, sql } = await freshDatabase(t);
+    await sql.unsafe(earlier.stdout);
+    await sql`select create_logs_partition(current_date - n) from generate_series(0, 9) as n`;
+    await sql.unsafe(`insert into logs (created_at, level, message) ${OLD_LINES} generate_series(1, 9) as day`);
+    await sql`insert into dead_letters (created_at, line, sqlstate, error) values (now(), 'old', '23514', 'why')`;
+
+    const collector = await start(t, { databaseUrl: url, retention: 5 * DAY });
+    await converse(collector.port, "new\n");
+
+    await eventually(async () => assert.deepEqual(await countsByLevel(sql), { 100: 5, 200: 6, 300: 5 }));
+    assert.equal(await countOf(sql, "dead_letters"), 1);
+  });
+});
+
+// ---- Several collectors ----------------------------------------------------
+
+describe("several collectors", () => {
+  test("three behind HAProxy, into one PostgreSQL through PgBouncer: every acknowledged line once, kill -9 or not", async (t) => {
+    const missing = [["haproxy", "-v"], ["pgbouncer", "--version"]] as const; // prettier-ignore
+    for (const [command, flag] of missing)
+      if (!(await isThere(command, flag))) return t.skip(`no ${command} on this machine`);
+    const { url, sql } = await freshDatabase(t);
+    const pooled = await pgBouncer(t, url);
+    const flags = [await folder(t), await folder(t), await folder(t)].map((directory) => ["--data-dir", directory]);
+    const settings = { DATABASE_URL: pooled, COLLECTOR_RETENTION: "2d", COLLECTOR_RETENTION_LEVEL: "debug=1d" };
+    const programs = await Promise.all(flags.map((own) => Program.start(t, own, settings)));
+    const port = await haProxy(t, programs.map((program) => program.port)); // prettier-ignore
+    const senders = Array.from({ length: 9 }, (_, index) => new TirelessSender(`s${index}`, port));
+    for (const sender of senders) undoAfter(t, () => sender.giveUp());
+    const acknowledged = () => senders.reduce((sum, sender) => sum + sender.acknowledged.length, 0);
+    const grows = (target = acknowledged() + 5000) => eventually(() => assert.ok(acknowledged() > target));
+
+    await grows();
+    const [killed] = programs;
+    await killed?.kill();
+    await grows();
+    const again = ["--listen", `127.0.0.1:${killed?.port}`, ...(flags[0] ?? [])];
+    programs[0] = await Program.start(t, again, settings);
+    await grows();
+    await Promise.all(senders.map((sender) => sender.stop()));
+    const codes = await Promise.all(programs.map((program) => program.stop()));
+
+    const rows = new Set(messages(await rowsOf(sql)));
+    assert.deepEqual(codes, [0, 0, 0]);
+    assert.equal(await countOf(sql, "logs"), rows.size, "none twice");
+    for (const { name, acknowledged: numbers } of senders)
+      assert.deepEqual(numbers.filter((number) => !rows.has(`${name} ${number}`)), []); // prettier-ignore
+    for (const { stderr } of programs) assert.doesNotMatch(stderr, /cannot/);
+  });
+});
+
 // ---- Embedded --------------------------------------------------------------
 
 describe("embedded", () => {
@@ -2062,6 +2230,66 @@ async function databaseWithTables(t: TestContext): Promise<TestDatabase> {
   return database;
 }
 
+/** A debug, an info and a warning that are a minute older than each of some days. */
+const OLD_LINES = `select now() - day * interval '1 day' - interval '1 minute', level, 'old'
+  from unnest(array[100, 200, 300]) as level,`;
+
+/** The same with such lines of some days, and these days' partitions. */
+async function databaseWithOldDays(t: TestContext, days: number): Promise<TestDatabase> {
+  const database = await databaseWithTables(t);
+  await database.sql`select create_logs_partition(current_date - day) from generate_series(1, ${days}::int) as day`;
+  await database.sql.unsafe(
+    `insert into logs (created_at, level, message) ${OLD_LINES} generate_series(1, ${days}) as day`,
+  );
+  return database;
+}
+
+async function countsByLevel(sql: postgres.Sql): Promise<Record<string, number>> {
+  const rows = await sql<
+    { level: number; lines: number }[]
+  >`select level, count(*)::int as lines from logs group by level`;
+  return Object.fromEntries(rows.map(({ level, lines }) => [level, lines]));
+}
+
+/** A PgBouncer in transaction mode before a database; as it refuses to be root, under nobody's name. */
+async function pgBouncer(t: TestContext, url: string): Promise<string> {
+  const { hostname, port, username, password } = new URL(url);
+  const own = await freePort();
+  const target = `host=${hostname} port=${port || 5432} user=${username}${password && ` password=${password}`}`;
+  const settings = `listen_addr=127.0.0.1\nlisten_port=${own}\nauth_type=any\npool_mode=transaction\nunix_socket_dir=\n`;
+  const nobody = process.getuid?.() === 0 ? { uid: 65_534, gid: 65_534 } : {};
+  const directory = await folder(t);
+  const file = join(directory, "pgbouncer.ini");
+  await writeFile(file, `[databases]\n* = ${target}\n[pgbouncer]\n${settings}`);
+  if (nobody.uid) for (const path of [directory, file]) await chown(path, nobody.uid, nobody.gid);
+  await listening(t, spawn("pgbouncer", [file], { stdio: "ignore", ...nobody }), own);
+  return Object.assign(new URL(url), { host: `127.0.0.1:${own}` }).href;
+}
+
+/** An HAProxy that divides connections among some ports; resolves to its own. */
+async function haProxy(t: TestContext, ports: number[]): Promise<number> {
+  const own = await freePort();
+  const servers = ports.map((port, index) => `  server s${index} 127.0.0.1:${port} check inter 200ms fall 1 rise 1\n`);
+  const times = "timeout connect 1s\n  timeout client 1h\n  timeout server 1h";
+  const file = join(await folder(t), "haproxy.cfg");
+  const front = `defaults\n  mode tcp\n  option redispatch\n  ${times}\nlisten logs\n  bind 127.0.0.1:${own}\n`;
+  await writeFile(file, `${front}${servers.join("")}`);
+  await listening(t, spawn("haproxy", ["-db", "-f", file], { stdio: "ignore" }), own);
+  return own;
+}
+
+/** Resolves when a program listens; it is killed at the test's end. */
+async function listening(t: TestContext, child: ChildProcess, port: number): Promise<void> {
+  undoAfter(t, () => child.kill("SIGKILL"));
+  process.on("exit", () => child.kill("SIGKILL"));
+  const look = async () => {
+    const socket = connect(port, "127.0.0.1");
+    await once(socket, "connect");
+    socket.destroy();
+  };
+  await eventually(look);
+}
+
 /** A role without rights, whose password is its name. */
 async function freshRole(t: TestContext): Promise<string> {
   const { admin } = await server;
@@ -2120,8 +2348,7 @@ const partitionsOf = async (sql: postgres.Sql) =>
     where inhparent = 'logs'::regclass`
   ).map(({ name }) => name);
 
-const dayAhead = (days: number) =>
-  new Date(Date.now() + days * 86_400_000).toISOString().slice(0, 10).replaceAll("-", "_");
+const dayAhead = (days: number) => new Date(Date.now() + days * DAY).toISOString().slice(0, 10).replaceAll("-", "_");
 
 /** A way to a database that can be cut. */
 class Relay {

@@ -54,7 +54,8 @@ const KIB = 1024;
 const MIB = 1024 * KIB;
 const SECOND = 1000; // ms, as all times but those of lines
 const MINUTE = 60 * SECOND;
-const DAY = 24 * 60 * MINUTE;
+const HOUR = 60 * MINUTE;
+const DAY = 24 * HOUR;
 
 const OPTIONS = {
   listen: option(
@@ -91,6 +92,8 @@ const OPTIONS = {
   idleTimeout: option("TIME", "off", "close a sender that has been silent this long", durationOrOff()),
   journalMax: option("SIZE", "1GiB", "backlog on disk after which senders are paused", byteSize(MIB, 2 ** 50)),
   drainTimeout: option("TIME", "10s", "how long a stop waits for the database", duration()),
+  retention: option("TIME", "off", "drop whole days whose lines are all older", durationOrOff(36_500)),
+  retentionLevel: option("LEVEL=TIME", "", "delete older lines of the level, and of those below it", list(levelAge())),
 };
 
 /** The options' values: sizes in bytes, times in milliseconds, `idleTimeout` 0 for off. */
@@ -185,6 +188,11 @@ function network(): Parser<object> {
   return { allowed, parse: (text) => (text === "" ? {} : networkOf(text)) };
 }
 
+function levelAge(): Parser<object> {
+  const allowed = "a level and a time, such as debug=2d";
+  return { allowed, parse: (text) => (text === "" ? {} : levelAgeOf(text)) };
+}
+
 function filePath(): Parser<string> {
   return pattern("a file's path", /^/);
 }
@@ -213,13 +221,15 @@ function byteSize(least: number, most: number): Parser<number> {
   };
 }
 
-function duration(): Parser<number> {
-  const units = { ms: 1, s: SECOND, m: MINUTE, h: 60 * MINUTE, d: DAY };
-  return { allowed: "a time up to 24d, such as 500ms, 10s or 5m", parse: (text) => quantity(text, units, 0, 24 * DAY) };
+/** Up to 24 days, the longest that a timer can be set to, unless it says otherwise. */
+function duration(mostDays = 24): Parser<number> {
+  const units = { ms: 1, s: SECOND, m: MINUTE, h: HOUR, d: DAY };
+  const allowed = `a time up to ${mostDays}d, such as ${mostDays > 24 ? "12h, 30d or 400d" : "500ms, 10s or 5m"}`;
+  return { allowed, parse: (text) => quantity(text, units, 0, mostDays * DAY) };
 }
 
-function durationOrOff(): Parser<number> {
-  const { allowed, parse } = duration();
+function durationOrOff(mostDays?: number): Parser<number> {
+  const { allowed, parse } = duration(mostDays);
   return { allowed: `off, or ${allowed}`, parse: (text) => (text === "off" ? 0 : parse(text) || undefined) };
 }
 
@@ -243,6 +253,14 @@ function networkOf(text: string): { base: string; prefix: number; family: "ipv4"
 }
 
 const withoutMapping = (ip: string) => ip.replace(/^::ffff:(?=\d+\.)/i, "");
+
+/** `debug=2d`: lines up to that level are kept that many ms. */
+function levelAgeOf(text: string): { to: number; age: number } | undefined {
+  const [, name = "", time = ""] = /^(\w+)=(\w+)$/.exec(text) ?? [];
+  const to = LEVELS.get(name.toLowerCase());
+  const age = duration(36_500).parse(time);
+  return to === undefined || age === undefined ? undefined : { to, age };
+}
 
 // ---- Types -----------------------------------------------------------------
 // What a line is on its way: a frame in a section, in an entry, a record, in a batch.
@@ -399,7 +417,7 @@ export async function startCollector(given: Partial<Options> & { log?: Log } = {
   });
   const done = deferred<void>();
   const tasks = [follow(journal, queue), ...database.workers(() => work(queue, journal, database, stop.signal))];
-  const housekeeping = keepHouse(journal, database, stop.signal);
+  const housekeeping = keepHouse(journal, database, new Retention(options, database, log), stop.signal);
   for (const task of [journal.failed, housekeeping, ...tasks])
     task.catch((error) => stop.signal.aborted || done.reject(error));
   stop.signal.addEventListener("abort", () => queue.close());
@@ -2385,19 +2403,90 @@ function nextStep(error: unknown, entries: number): Step {
   return /^(22|23|54)...$|^P0001$/.test(code) ? "take apart" : "insert"; // data, constraints, limits, a trigger's `raise`
 }
 
-/** At the start and once a minute: the coming days' partitions are made, keys that are no longer needed are pruned. */
-async function keepHouse(journal: Journal, database: Database, stop: AbortSignal): Promise<void> {
-  while (!stop.aborted) {
+/** At the start and once a minute: the coming days' partitions are made, unneeded keys pruned, and what is too old dropped. */
+async function keepHouse(journal: Journal, database: Database, retention: Retention, stop: AbortSignal): Promise<void> {
+  for (let failures = 0; !stop.aborted;) {
     try {
       await database.makeComingPartitions();
       await journal.prune((id, endPosition) => database.prune(id, endPosition));
       database.isUp();
-      await sleep(MINUTE, undefined, { signal: stop }).catch(() => {});
+      failures = (await retention.run()) ? 0 : failures + 1;
+      database.isMaintained(failures === 0);
+      await sleep(failures === 0 ? MINUTE : Math.min(SECOND * 2 ** failures, MINUTE), undefined, {
+        signal: stop,
+      }).catch(() => {});
     } catch (error) {
       if (error instanceof DatabaseRefused) throw error;
+      database.isMaintained(false);
       if (!stop.aborted) await database.isDown(error, PAUSE_MOST, stop);
     }
   }
+}
+
+/** A level's rule: lines with levels in `from` to `to` that are older than `age` ms go. */
+interface LevelRule {
+  from: number;
+  to: number;
+  age: number;
+  /** All before it, in µs since 1970, was looked at. */
+  since: number;
+}
+
+/** Drops days and deletes levels that are too old, hourly, and again soon where that failed. */
+class Retention {
+  readonly #age: number;
+  readonly #rules: LevelRule[];
+  readonly #database: Database;
+  readonly #log: Log;
+  #dueAt = 0;
+  #trouble: string | undefined; // that was said, and has not ended
+
+  constructor({ retention, retentionLevel }: Options, database: Database, log: Log) {
+    this.#age = retention;
+    this.#rules = levelRules(retentionLevel);
+    this.#database = database;
+    this.#log = log;
+  }
+
+  /** Resolves to whether nothing is left to do; says so, once a cause, where the server refused. Rejects where it is away. */
+  async run(): Promise<boolean> {
+    if (Date.now() < this.#dueAt) return true;
+    try {
+      while (this.#age > 0 && (await this.#database.dropOldest(this.#age)));
+      const oldest = this.#database.takeOldestStored();
+      for (const rule of this.#rules) rule.since = Math.min(rule.since, oldest);
+      for (const rule of this.#rules) await this.#deleteLevels(rule);
+      this.#dueAt = Date.now() + HOUR;
+      if (this.#trouble !== undefined) this.#log("old lines are dropped again");
+      this.#trouble = undefined;
+      return true;
+    } catch (error) {
+      if (!isFromServer(error)) throw error;
+      if (this.#trouble !== codeOf(error)) this.#log(`cannot drop old lines: ${describe(error)}; trying again`);
+      this.#trouble = codeOf(error);
+      return false;
+    }
+  }
+
+  /** A bounded stretch of lines a statement, with rests as long as the work: nobody else is held up. */
+  async #deleteLevels(rule: LevelRule): Promise<void> {
+    for (let started = performance.now(); ; started = performance.now()) {
+      const { next, isDone } = await this.#database.deleteLevels(rule);
+      rule.since = next;
+      if (isDone) return;
+      await sleep(performance.now() - started);
+    }
+  }
+}
+
+/** Each rule covers the levels from its own down to the next lower one that is named. */
+function levelRules(text: string): LevelRule[] {
+  const named = text
+    .split(",")
+    .map(levelAgeOf)
+    .filter((one) => one !== undefined);
+  const sorted = named.toSorted((a, b) => a.to - b.to);
+  return sorted.map((rule, index) => ({ ...rule, from: (sorted[index - 1]?.to ?? -1) + 1, since: 0 }));
 }
 
 // ---- Database --------------------------------------------------------------
@@ -2416,6 +2505,9 @@ class Database {
   readonly name: string;
   /** Lines put into `dead_letters` since the start. */
   deadLettered = 0;
+  /** When housekeeping last did all it had to, and since when it does not, in ms since 1970. */
+  lastMaintenanceAt: number | undefined;
+  maintenanceFailingSince: number | undefined;
   readonly #options: Options;
   readonly #schema: string;
   readonly #log: Log;
@@ -2423,6 +2515,7 @@ class Database {
   #client: Promise<Client> | undefined;
   #days = new Set<number>(); // since 1970, that have their partition
   #down: { since: number; cause: string } | undefined;
+  #oldestStored = Number.POSITIVE_INFINITY; // µs, since it was last taken
   #isClosed = false;
 
   constructor(options: Options, schema: string, log: Log) {
@@ -2450,6 +2543,14 @@ class Database {
     await this.#makePartitions(daysOf(batch.runs));
     if (step === "take apart") this.deadLettered += await this.#within((sql) => takeApart(sql, batch));
     else await this.#within((sql) => insertBatch(sql, batch));
+    this.#oldestStored = Math.min(this.#oldestStored, batch.runs[0]?.time ?? Number.POSITIVE_INFINITY);
+  }
+
+  /** The time, in µs since 1970, of the oldest line stored since the last call. */
+  takeOldestStored(): number {
+    const oldest = this.#oldestStored;
+    this.#oldestStored = Number.POSITIVE_INFINITY;
+    return oldest;
   }
 
   async makeComingPartitions(): Promise<void> {
@@ -2460,6 +2561,29 @@ class Database {
   /** Forgets the keys of a journal's entries before a position. */
   async prune(journal: string, endPosition: number): Promise<void> {
     await this.#within((sql) => sql`delete from log_entries where journal = ${journal} and position < ${endPosition}`);
+  }
+
+  /** Drops the oldest day that is older than `age` ms as a whole; resolves to whether there was one. */
+  async dropOldest(age: number): Promise<boolean> {
+    const [row] = await this.#within((sql) => sql`select drop_logs_partition(${ago(sql, age)}) as dropped`);
+    return row?.["dropped"] != null;
+  }
+
+  /** Deletes by a rule, in its next stretch of lines; resolves to where the one after begins. */
+  async deleteLevels({ from, to, age, since }: LevelRule): Promise<{ next: number; isDone: boolean }> {
+    const [row] = await this.#within(
+      (sql) => sql`
+      select (extract(epoch from coalesce(reached, before)) * 1000000)::bigint as next, reached is null as "isDone"
+      from (select ${ago(sql, age)} as before) as rule,
+           delete_logs(${from}::int, ${to}::int, to_timestamp(${since / 1e6}::float8), before, ${WALKED_AT_ONCE}::int) as reached`,
+    );
+    return { next: Number(row?.["next"]), isDone: row?.["isDone"] === true };
+  }
+
+  /** Whether all that keeps house went well. */
+  isMaintained(isDone: boolean): void {
+    if (isDone) this.lastMaintenanceAt = Date.now();
+    this.maintenanceFailingSince = isDone ? undefined : (this.maintenanceFailingSince ?? Date.now());
   }
 
   async run(command: Command): Promise<string> {
@@ -2545,6 +2669,12 @@ class Database {
     }
   }
 }
+
+const WALKED_AT_ONCE = 10_000;
+
+/** By our clock or the server's, whichever is behind: one that is set years ahead must not drop what is young. */
+const ago = (sql: Tag, ms: number) =>
+  sql`least(now(), to_timestamp(${Date.now() / SECOND}::float8)) - make_interval(secs => ${ms / SECOND}::float8)`;
 
 interface Client {
   sql: postgres.Sql;
@@ -3058,7 +3188,8 @@ const isFromServer = (error: unknown) => error instanceof Error && error.name ==
 const SQLSTATES: Record<string, string> = {
   ...{ "25006": "the server is read-only", "28000": "this user may not connect", "28P01": "wrong password" },
   ...{ "3D000": "no such database", "42501": "this role lacks rights", "42P01": "a table is missing" },
-  ...{ "53100": "the server's disk is full", "53300": "too many connections", "57014": "the statement took too long" },
+  ...{ "53100": "the server's disk is full", "53300": "too many connections", "55P03": "others hold a lock" },
+  ...{ "57014": "the statement took too long" },
   ...{ "57P01": "the server is stopping", "57P03": "the server is starting or stopping" },
 };
 
