@@ -667,7 +667,7 @@ function makeTlsServer(options: Options): TlsServer | undefined {
 /**
  * For the handshakes to come, and without session tickets: TLS 1.3 sends them behind the handshake, where a sender that
  * never reads leaves them unread, and its close then resets the connection and loses its last lines. Node has no option for
- * it; a callback that returns 0 is how OpenSSL is told. Bun has no such callback, and sends them.
+ * it; a callback that returns 0 is how OpenSSL is told. Bun has no such callback.
  */
 function useCertificates(server: TlsServer, certificates: SecureContextOptions): TlsServer {
   server.setSecureContext(certificates);
