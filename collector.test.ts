@@ -26,10 +26,19 @@ import type { ConnectionOptions, TLSSocket } from "node:tls";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { crc32 } from "node:zlib";
+import fc from "fast-check";
 import postgres from "postgres";
 import { generate } from "selfsigned";
 import { AsyncQueue, Framer, Journal, UsageError, VERSION, helpText, levelOf, parseLine } from "./collector.js";
-import { readOptions, startCollector, timeOf } from "./collector.js";
+import {
+  parseJson,
+  parseLogfmt,
+  parseSyslog5424,
+  readOptions,
+  recognise,
+  startCollector,
+  timeOf,
+} from "./collector.js";
 
 const HERE = dirname(fileURLToPath(import.meta.url));
 const MODULES = join(HERE, "node_modules");
@@ -884,6 +893,27 @@ describe("records", () => {
       assert.equal(timeOf(value), undefined);
   });
 
+  for (const format of [
+    "JSON: loggers",
+    "JSON: GELF 1.1",
+    "JSON: values",
+    "syslog: RFC 5424",
+    "syslog: RFC 3164",
+    "logfmt",
+    "plain text: no level, no time",
+    "plain text: levels",
+    "plain text: times",
+  ]) {
+    test(`parseLine reads ${format} as programs print it`, () => {
+      for (const [title, line, expected] of CASES[format] ?? []) {
+        const record: Record<string, unknown> = { ...parseLine(line, NOW) };
+        if (typeof record["attributes"] === "string") record["attributes"] = JSON.parse(record["attributes"]);
+        const actual = Object.fromEntries(Object.keys(expected).map((key) => [key, record[key]]));
+        assert.deepEqual(actual, expected, `${title}: ${line}`);
+      }
+    });
+  }
+
   test("parseLine takes a line that is no JSON object as plain text, whole", () => {
     const lines = ["hello", " {", "[1,2]", '"text"', "17", "{broken", '{"a":1} trailing', "{}}"];
 
@@ -984,6 +1014,156 @@ describe("records", () => {
     const { rows } = await storedFrom(t, `${texts.join("\n")}\n`);
 
     assert.deepEqual(messages(rows), texts);
+  });
+
+  test("any bytes, split anywhere, are a row a line, from which a plain line's bytes can be had back", async (t) => {
+    const { url, sql } = await freshDatabase(t);
+    const collector = await start(t, { databaseUrl: url, ack: "always" });
+    const byte = fc.oneof(fc.constantFrom(...Buffer.from('\n\r\0{}[]":,\\ <>019=eu\x1b')), fc.nat(255));
+    const bytes = Buffer.from(fc.sample(fc.array(byte, { maxLength: 40 }), { numRuns: 2000, seed: 3 }).flat());
+    const sender = await Sender.connect(t, collector.port);
+
+    for (const piece of splitAtRandom(bytes, seeded(3))) await sender.send(piece);
+    sender.socket.end();
+    await eventually(() => assert.ok(sender.isClosed));
+    await stored(collector);
+
+    const rows = await rowsOf(sql);
+    const lines = linesIn([{ bytes, frameBytes: 0, lines: 0 }]).map((line) => Buffer.from(line, "latin1"));
+    assert.equal(sender.replies, "ok\n".repeat(lines.length));
+    assert.equal(rows.length, lines.length);
+    for (const [index, { message, attributes }] of rows.entries()) {
+      const raw = (attributes as { "@collector"?: { raw?: string } } | null)?.["@collector"]?.raw;
+      const line = raw === undefined ? Buffer.from(message) : Buffer.from(raw, "base64");
+      if (raw !== undefined || !recognise(message)) assert.deepEqual(line, lines[index]);
+    }
+  });
+
+  test("attributes come back from jsonb as they were sent, to the last digit", async (t) => {
+    const values = fc.sample(fc.dictionary(fc.string(), fc.jsonValue()), { numRuns: 300, seed: 4 });
+    const sent = values.map((value) => `{"x":${JSON.stringify(value)},"n":12345678901234567890.123456789}`);
+
+    const { rows, sql } = await storedFrom(t, `${sent.join("\n")}\n`);
+
+    const digits = await sql`select distinct attributes->>'n' as n from logs`;
+    assert.deepEqual(
+      rows.map(({ attributes }) => (attributes as { x: unknown }).x),
+      sent.map((line) => sound(JSON.parse(line)["x"])),
+    );
+    assert.deepEqual([...digits], [{ n: "12345678901234567890.123456789" }]);
+  });
+
+  test("no string makes a parser throw, and a record is always whole", () => {
+    fc.assert(
+      fc.property(anyLine(), (line) => {
+        for (const parse of [parseLine, parseJson, parseSyslog5424, parseLogfmt]) {
+          const record = parse(line);
+          if (!record) continue;
+          assert.ok([100, 200, 250, 300, 400, 500, 550, 600].includes(record.level));
+          if (line !== "") assert.notEqual(record.message, "");
+          if (record.loggedAt !== undefined) assert.ok(Number.isInteger(record.loggedAt));
+          for (const name of [record.host, record.app]) assert.ok(name === undefined || name !== "");
+          if (record.attributes === undefined) continue;
+          assert.ok(objectOf(record.attributes));
+          assert.notEqual(record.attributes, "{}");
+        }
+      }),
+      { numRuns: 2000 },
+    );
+  });
+
+  test("parseJson takes exactly what JSON.parse takes as an object, and loses only what fills a column", () => {
+    const objects = realLines().filter((line) => line.trimStart().startsWith("{") && line.length < 1500);
+    fc.assert(
+      fc.property(
+        fc.oneof(
+          mutated(objects),
+          fc.json(),
+          fc.object().map((o) => JSON.stringify(o)),
+        ),
+        (line) => {
+          const object = objectOf(line);
+          const record = parseJson(line);
+
+          assert.equal(record !== undefined, object !== undefined);
+          if (!record || !object) return;
+          const rest = record.attributes === undefined ? {} : objectOf(record.attributes)!;
+          const whole = objectOf(soundText(line))!;
+          for (const key of Object.keys(rest)) assert.deepEqual(rest[key], whole[key]);
+          const taken = Object.keys(whole).filter((key) => !Object.hasOwn(rest, key));
+          assert.ok(taken.length <= 5);
+        },
+      ),
+      { numRuns: 2000 },
+    );
+  });
+
+  test("parseJson keeps every digit", () => {
+    const digits = fc
+      .tuple(
+        fc.constantFrom("", "-"),
+        fc.stringMatching(/^[1-9]\d{0,60}$/),
+        fc.stringMatching(/^(\.\d{1,40})?$/),
+        fc.stringMatching(/^([eE][+-]?\d{1,3})?$/),
+      )
+      .map((p) => p.join(""));
+    fc.assert(
+      fc.property(digits, (number) =>
+        assert.equal(parseJson(`{"msg":"x", "n" :\t${number} }`)?.attributes, `{"n" :\t${number}}`),
+      ),
+      { numRuns: 2000 },
+    );
+  });
+
+  test("an object that JSON.stringify writes comes back", () => {
+    fc.assert(
+      fc.property(fc.dictionary(fc.string(), fc.jsonValue()), (object) => {
+        const keys = Object.fromEntries(Object.entries(object).map(([key, value]) => [`x${key}`, value]));
+        const attributes = parseJson(JSON.stringify(keys))?.attributes;
+        assert.deepEqual(attributes === undefined ? {} : JSON.parse(attributes), JSON.parse(JSON.stringify(keys)));
+      }),
+      { numRuns: 2000 },
+    );
+  });
+
+  test("structured data comes back", () => {
+    const name = fc.stringMatching(/^[!#-<>-\\^-~]{1,32}$/);
+    const params = fc.uniqueArray(
+      fc.tuple(
+        name,
+        fc.string({ unit: "grapheme" }).filter((v) => v.isWellFormed()),
+      ),
+      { selector: ([n]) => n, maxLength: 4 },
+    );
+    const elements = fc.uniqueArray(fc.tuple(name, params), { selector: ([id]) => id, minLength: 1, maxLength: 3 });
+    fc.assert(
+      fc.property(elements, (list) => {
+        const text = list
+          .map(([id, ps]) => `[${id}${ps.map(([n, v]) => ` ${n}="${v.replace(/["\\\]]/g, "\\$&")}"`).join("")}]`)
+          .join("");
+        const record = parseSyslog5424(`<14>1 - - - - - ${text} x`);
+        assert.equal(record?.message, "x");
+        const sent = (JSON.parse(record.attributes!) as Record<string, unknown>)["structured_data"];
+        assert.deepEqual(
+          sent,
+          JSON.parse(
+            `{${list.map(([id, ps]) => `${JSON.stringify(id)}:{${ps.map(([n, v]) => `${JSON.stringify(n)}:${JSON.stringify(v)}`).join(",")}}`).join(",")}}`,
+          ),
+        );
+      }),
+      { numRuns: 1000 },
+    );
+  });
+
+  test("logfmt comes back", () => {
+    const key = fc.stringMatching(/^x[!#-<>-\\^-~]{0,20}$/);
+    fc.assert(
+      fc.property(fc.uniqueArray(fc.tuple(key, fc.string({ unit: "grapheme" })), { selector: ([k]) => k }), (pairs) => {
+        const record = parseLogfmt(`level=info ${pairs.map(([k, v]) => `${k}=${JSON.stringify(v)}`).join(" ")}`.trim());
+        assert.deepEqual(JSON.parse(record?.attributes ?? "{}"), sound(Object.fromEntries(pairs)));
+      }),
+      { numRuns: 1000 },
+    );
   });
 });
 
@@ -2546,3 +2726,1171 @@ async function eventually<T>(look: () => T | Promise<T>, withinMs = 20_000): Pro
     await sleep(20);
   }
 }
+
+// ---- Helpers: records --------------------------------------------------------
+
+const realLines = () => Object.values(CASES).flatMap((cases) => cases.map(([, line]) => line));
+
+/** Real lines with pieces cut, doubled, put elsewhere or replaced by what means something to a parser. */
+const mutated = (lines: string[]) =>
+  fc
+    .tuple(
+      fc.constantFrom(...lines),
+      fc.constantFrom(...lines),
+      fc.array(
+        fc.tuple(
+          fc.nat(400),
+          fc.nat(6),
+          fc.oneof(
+            fc.constantFrom(
+              ...Array.from('{}[]",:\\<>=-. \t\n\x1b0129eE+/\u0001'),
+              '""',
+              "\\u",
+              "\\u0000",
+              "\\U0000",
+              "\\uD83D",
+              "\\ud800",
+              "null",
+              "NaN",
+              "1e5",
+              "-0",
+              "é😀",
+            ),
+            fc.string(),
+          ),
+        ),
+        { maxLength: 4 },
+      ),
+      fc.nat(400),
+    )
+    .map(([line, other, edits, cross]) => {
+      let text = cross < 60 ? line.slice(0, cross) + other.slice(cross) : line;
+      for (const [at, length, piece] of edits) {
+        const from = at % (text.length + 1);
+        text = text.slice(0, from) + piece + text.slice(from + length);
+      }
+      return text.toWellFormed();
+    });
+
+const anyLine = () =>
+  fc.oneof(
+    mutated(realLines()),
+    fc.string(),
+    fc.string({ unit: "binary" }),
+    fc.string({ unit: "grapheme" }),
+    fc.json(),
+  );
+
+const objectOf = (line: string): Record<string, unknown> | undefined => {
+  try {
+    const value: unknown = JSON.parse(line);
+    return typeof value === "object" && value !== null && !Array.isArray(value)
+      ? (value as Record<string, unknown>)
+      : undefined;
+  } catch {
+    return undefined;
+  }
+};
+
+const soundText = (text: string) =>
+  text.replace(/\\(?:ud[89ab]..\\ud[c-f]..|(u0000|ud[89a-f]..)|[^])/gi, (e, u?: string) =>
+    u === undefined ? e : "\\ufffd",
+  );
+const sound = (value: unknown): unknown =>
+  JSON.parse(
+    JSON.stringify(value).replace(/\\(?:(u0000|ud[89a-f]..)|[^])/g, (e, u?: string) =>
+      u === undefined ? e : "\\ufffd",
+    ),
+  );
+
+// ---- Lines as programs print them -------------------------------------------
+
+/** A title, a line as that program prints it, and what must be in its record; `attributes` as the object. */
+type Case = [title: string, line: string, expected: Expected];
+
+interface Expected {
+  level?: number;
+  message?: string;
+  loggedAt?: number | undefined;
+  host?: string | undefined;
+  app?: string | undefined;
+  attributes?: object | undefined;
+  isAltered?: boolean | undefined;
+}
+
+/** The time of receipt of every case. */
+const NOW = Date.parse("2026-11-23T12:00:00Z");
+
+/** µs since 1970; local without a zone. */
+const timeAt = (time: string) => {
+  const [, second = "", fraction = "", zone = ""] = /^([^.]+?)(?:\.(\d+))?(Z|[+-]\d\d:\d\d)?$/.exec(time) ?? [];
+  return Date.parse(second + zone) * 1000 + Number(fraction.padEnd(6, "0").slice(0, 6));
+};
+const UTC_TIME = timeAt("2026-11-22T10:00:00.123Z");
+const LOCAL = timeAt("2026-11-22T10:00:00");
+const LOCAL_MS = timeAt("2026-11-22T10:00:00.123");
+const plainCase = (title: string, line: string): Case => [
+  title,
+  line,
+  { level: 200, message: line, loggedAt: undefined, attributes: undefined },
+];
+const textCase = (title: string, line: string, level: number, loggedAt?: number): Case => [
+  title,
+  line,
+  { level, message: line, loggedAt, attributes: undefined },
+];
+
+const CASES: Record<string, Case[]> = {
+  "JSON: loggers": [
+    [
+      "pino",
+      '{"level":30,"time":1531171074631,"pid":657,"hostname":"Davids-MBP-3.fritz.box","msg":"hello world"}',
+      {
+        level: 200,
+        message: "hello world",
+        loggedAt: 1531171074631000,
+        host: "Davids-MBP-3.fritz.box",
+        app: undefined,
+        attributes: { pid: 657 },
+      },
+    ],
+    [
+      "pino, child with an error",
+      '{"level":50,"time":1531171082399,"pid":657,"hostname":"h","name":"shop","err":{"type":"Error","message":"boom","stack":"Error: boom\\n    at a.js:1:1"},"msg":"boom"}',
+      {
+        level: 400,
+        app: "shop",
+        message: "boom",
+        attributes: { pid: 657, err: { type: "Error", message: "boom", stack: "Error: boom\n    at a.js:1:1" } },
+      },
+    ],
+    ["pino, trace", '{"level":10,"time":1531171074631,"msg":"x"}', { level: 100 }],
+    ["pino, debug", '{"level":20,"time":1531171074631,"msg":"x"}', { level: 100 }],
+    ["pino, warn", '{"level":40,"time":1531171074631,"msg":"x"}', { level: 300 }],
+    ["pino, fatal", '{"level":60,"time":1531171074631,"msg":"x"}', { level: 600 }],
+    ["pino, a level of one's own between", '{"level":35,"time":1531171074631,"msg":"x"}', { level: 200 }],
+    [
+      "pino, isoTime and level names",
+      '{"level":"warn","time":"2026-11-22T10:00:00.123Z","msg":"x"}',
+      { level: 300, loggedAt: UTC_TIME },
+    ],
+    [
+      "bunyan",
+      '{"name":"myapp","hostname":"banana.local","pid":40161,"level":30,"msg":"hi","time":"2013-01-04T18:46:23.851Z","v":0}',
+      {
+        level: 200,
+        message: "hi",
+        app: "myapp",
+        host: "banana.local",
+        loggedAt: timeAt("2013-01-04T18:46:23.851Z"),
+        attributes: { pid: 40161, v: 0 },
+      },
+    ],
+    [
+      "bunyan, fatal",
+      '{"name":"myapp","hostname":"h","pid":1,"level":60,"msg":"dead","time":"2013-01-04T18:46:23.851Z","v":0}',
+      { level: 600 },
+    ],
+    [
+      "winston, json()",
+      '{"level":"info","message":"Hello there.","service":"user-service"}',
+      { level: 200, message: "Hello there.", app: "user-service", attributes: undefined },
+    ],
+    [
+      "winston, timestamp()",
+      '{"level":"error","message":"x","timestamp":"2026-11-22T10:00:00.123Z","stack":"Error: x"}',
+      { level: 400, loggedAt: UTC_TIME, attributes: { stack: "Error: x" } },
+    ],
+    ["winston, silly", '{"level":"silly","message":"x"}', { level: 100 }],
+    ["winston, syslog levels", '{"level":"emerg","message":"x"}', { level: 600 }],
+    [
+      "winston, colorize() before json()",
+      '{"level":"\\u001b[32minfo\\u001b[39m","message":"x"}',
+      { level: 200, message: "x", attributes: undefined },
+    ],
+    [
+      "winston, a level that it alone has",
+      '{"level":"http","message":"GET /"}',
+      { level: 200, message: "GET /", attributes: { level: "http" } },
+    ],
+    [
+      "zap, production",
+      '{"level":"info","ts":1763805600.123,"caller":"zap/main.go:12","msg":"failed to fetch URL","url":"http://x","attempt":3,"backoff":1}',
+      {
+        level: 200,
+        message: "failed to fetch URL",
+        loggedAt: timeAt("2025-11-22T10:00:00.123Z"),
+        attributes: { caller: "zap/main.go:12", url: "http://x", attempt: 3, backoff: 1 },
+      },
+    ],
+    [
+      "zap, dpanic",
+      '{"level":"dpanic","ts":1763805600.123,"logger":"db","msg":"x","stacktrace":"main.main"}',
+      { level: 500, app: "db", attributes: { stacktrace: "main.main" } },
+    ],
+    [
+      "zap, capitals and ISO 8601",
+      '{"level":"WARN","ts":"2026-11-22T10:00:00.123Z","msg":"x"}',
+      { level: 300, loggedAt: UTC_TIME },
+    ],
+    [
+      "zap, ISO 8601 with a zone without a colon",
+      '{"level":"info","ts":"2026-11-22T11:00:00.123+0100","msg":"x"}',
+      { loggedAt: UTC_TIME, attributes: undefined },
+    ],
+    [
+      "zap, nanoseconds",
+      '{"level":"panic","ts":1763805600123456789,"msg":"x"}',
+      { level: 600, loggedAt: timeAt("2025-11-22T10:00:00.123457Z") },
+    ],
+    [
+      "zerolog",
+      '{"level":"debug","time":1516134303,"message":"hello world"}',
+      { level: 100, message: "hello world", loggedAt: 1516134303000000, attributes: undefined },
+    ],
+    [
+      "zerolog, error",
+      '{"level":"error","error":"file open failed!","time":1494567715,"message":"x"}',
+      { level: 400, attributes: { error: "file open failed!" } },
+    ],
+    [
+      "zerolog, without a level",
+      '{"time":1494567715,"foo":"bar","message":"hello world"}',
+      { level: 200, attributes: { foo: "bar" } },
+    ],
+    [
+      "logrus",
+      '{"animal":"walrus","level":"info","msg":"A group of walrus emerges from the ocean","size":10,"time":"2014-03-10 19:57:38.562264131 -0400 EDT"}',
+      {
+        level: 200,
+        message: "A group of walrus emerges from the ocean",
+        loggedAt: undefined,
+        attributes: { animal: "walrus", size: 10, time: "2014-03-10 19:57:38.562264131 -0400 EDT" },
+      },
+    ],
+    [
+      "logrus, RFC 3339",
+      '{"level":"warning","msg":"x","number":122,"omg":true,"time":"2014-03-10T19:57:38-04:00"}',
+      { level: 300, loggedAt: timeAt("2014-03-10T23:57:38Z"), attributes: { number: 122, omg: true } },
+    ],
+    ["logrus, fatal", '{"level":"fatal","msg":"x"}', { level: 600 }],
+    [
+      "slog",
+      '{"time":"2022-11-08T15:28:26.000000000-05:00","level":"INFO","msg":"hello","count":3}',
+      { level: 200, message: "hello", loggedAt: timeAt("2022-11-08T20:28:26Z"), attributes: { count: 3 } },
+    ],
+    [
+      "slog, nanoseconds",
+      '{"time":"2026-11-22T10:00:00.123456789Z","level":"DEBUG","msg":"hello"}',
+      { level: 100, loggedAt: timeAt("2026-11-22T10:00:00.123456Z") },
+    ],
+    [
+      "slog, a level between",
+      '{"time":"2026-11-22T10:00:00.123Z","level":"INFO+2","msg":"x"}',
+      { level: 200, attributes: undefined },
+    ],
+    ["slog, a level above", '{"level":"ERROR+4","msg":"x"}', { level: 400 }],
+    ["slog, a level below", '{"level":"DEBUG-4","msg":"x"}', { level: 100 }],
+    [
+      "slog, source",
+      '{"time":"2026-11-22T10:00:00.123Z","level":"WARN","source":{"function":"main.main","file":"m.go","line":5},"msg":"x"}',
+      { level: 300, attributes: { source: { function: "main.main", file: "m.go", line: 5 } } },
+    ],
+    [
+      "Monolog, JsonFormatter",
+      '{"message":"Adding a new user","context":{"username":"Seldaek"},"level":200,"level_name":"INFO","channel":"security","datetime":"2026-11-22T10:00:00.123456+00:00","extra":{}}',
+      {
+        level: 200,
+        message: "Adding a new user",
+        app: "security",
+        loggedAt: timeAt("2026-11-22T10:00:00.123456Z"),
+        attributes: { context: { username: "Seldaek" }, level_name: "INFO", extra: {} },
+      },
+    ],
+    ["Monolog, notice", '{"message":"x","level":250,"level_name":"NOTICE","channel":"app"}', { level: 250 }],
+    ["Monolog, alert", '{"message":"x","level":550,"level_name":"ALERT","channel":"app"}', { level: 550 }],
+    ["Monolog, emergency", '{"message":"x","level":600,"level_name":"EMERGENCY","channel":"app"}', { level: 600 }],
+    ["Monolog, level_name alone", '{"message":"x","level_name":"CRITICAL"}', { level: 500, attributes: undefined }],
+    [
+      "Monolog 1, datetime as an object",
+      '{"message":"x","level":400,"datetime":{"date":"2017-01-01 00:00:00.000000","timezone_type":3,"timezone":"UTC"}}',
+      {
+        level: 400,
+        loggedAt: undefined,
+        attributes: { datetime: { date: "2017-01-01 00:00:00.000000", timezone_type: 3, timezone: "UTC" } },
+      },
+    ],
+    [
+      "python-json-logger",
+      '{"asctime": "2026-11-22 10:00:00,123", "levelname": "WARNING", "name": "root", "message": "hello"}',
+      { level: 300, message: "hello", app: "root", loggedAt: LOCAL_MS, attributes: undefined },
+    ],
+    [
+      "python-json-logger, exception",
+      '{"message": "x", "levelname": "CRITICAL", "exc_info": "Traceback (most recent call last):\\n  File"}',
+      { level: 500, attributes: { exc_info: "Traceback (most recent call last):\n  File" } },
+    ],
+    [
+      "structlog",
+      '{"user": "alice", "event": "logged_in", "level": "info", "timestamp": "2026-11-22T10:00:00.123456Z", "logger": "auth"}',
+      {
+        level: 200,
+        message: "logged_in",
+        app: "auth",
+        loggedAt: timeAt("2026-11-22T10:00:00.123456Z"),
+        attributes: { user: "alice" },
+      },
+    ],
+    ["structlog, exception", '{"event": "x", "level": "critical"}', { level: 500 }],
+    [
+      "an event beside a message",
+      '{"event":"login","message":"Alice logged in"}',
+      { message: "Alice logged in", attributes: { event: "login" } },
+    ],
+    [
+      "Serilog CLEF, template",
+      '{"@t":"2016-06-07T03:44:57.8532799Z","@mt":"Hello, {User}","User":"nblumhardt"}',
+      {
+        level: 200,
+        message: "Hello, {User}",
+        loggedAt: timeAt("2016-06-07T03:44:57.853279Z"),
+        attributes: { User: "nblumhardt" },
+      },
+    ],
+    [
+      "Serilog CLEF, rendered",
+      '{"@t":"2016-10-12T04:46:58.0554314Z","@m":"Hello, \\"nblumhardt\\"","@i":"7a8b9c0d","@l":"Warning","User":"nblumhardt"}',
+      { level: 300, message: 'Hello, "nblumhardt"', attributes: { "@i": "7a8b9c0d", User: "nblumhardt" } },
+    ],
+    [
+      "Serilog CLEF, both",
+      '{"@t":"2016-10-12T04:46:58Z","@mt":"Hello, {U}","@m":"Hello, 1","@l":"Fatal","@x":"System.Exception"}',
+      { level: 600, message: "Hello, 1", attributes: { "@mt": "Hello, {U}", "@x": "System.Exception" } },
+    ],
+    ["Serilog CLEF, verbose", '{"@t":"2016-10-12T04:46:58Z","@mt":"x","@l":"Verbose"}', { level: 100 }],
+    [".NET, names", '{"level":"Critical","message":"x"}', { level: 500 }],
+    [
+      ".NET, Information",
+      '{"LogLevel":"Information","level":"Information","message":"x"}',
+      { level: 200, attributes: { LogLevel: "Information" } },
+    ],
+    [
+      "ECS, dotted",
+      '{"@timestamp":"2026-11-22T10:00:00.123Z","log.level":"error","message":"x","ecs.version":"1.6.0","service.name":"shop","host.hostname":"web-1"}',
+      { level: 400, loggedAt: UTC_TIME, app: "shop", host: "web-1", attributes: { "ecs.version": "1.6.0" } },
+    ],
+    [
+      "ECS, nested",
+      '{"@timestamp":"2026-11-22T10:00:00.123Z","log":{"level":"warn","logger":"com.x"},"message":"x","service":{"name":"shop"},"host":{"name":"web-1"}}',
+      {
+        level: 300,
+        app: "shop",
+        host: "web-1",
+        attributes: { log: { level: "warn", logger: "com.x" }, service: { name: "shop" }, host: { name: "web-1" } },
+      },
+    ],
+    ["ECS, hostname before name", '{"host":{"name":"a","hostname":"b"},"message":"x"}', { host: "b" }],
+    ["ECS, logger where no service is", '{"message":"x","log":{"logger":"com.x"}}', { app: "com.x" }],
+    [
+      "Google Cloud",
+      '{"severity":"ERROR","message":"x","time":"2026-11-22T10:00:00.123Z","logging.googleapis.com/trace":"p/t"}',
+      { level: 400, loggedAt: UTC_TIME, attributes: { "logging.googleapis.com/trace": "p/t" } },
+    ],
+    ["Google Cloud, emergency", '{"severity":"EMERGENCY","message":"x"}', { level: 600 }],
+    [
+      "Google Cloud, default",
+      '{"severity":"DEFAULT","textPayload":"x"}',
+      { level: 200, message: "x", attributes: undefined },
+    ],
+    [
+      "Docker json-file",
+      '{"log":"Log line is here\\n","stream":"stdout","time":"2019-01-01T11:11:11.111111111Z"}',
+      {
+        level: 200,
+        message: "Log line is here",
+        loggedAt: timeAt("2019-01-01T11:11:11.111111Z"),
+        attributes: { stream: "stdout" },
+      },
+    ],
+    [
+      "Docker json-file, carriage return",
+      '{"log":"x\\r\\n","stream":"stderr","time":"2019-01-01T11:11:11Z"}',
+      { message: "x" },
+    ],
+    [
+      "Docker json-file, an empty line",
+      '{"log":"\\n","stream":"stdout","time":"2019-01-01T11:11:11Z"}',
+      {
+        message: '{"log":"\\n","stream":"stdout","time":"2019-01-01T11:11:11Z"}',
+        attributes: { log: "\n", stream: "stdout" },
+      },
+    ],
+    ["log15", '{"lvl":"eror","msg":"x","t":"2026-11-22T10:00:00.123Z"}', { level: 400, loggedAt: UTC_TIME }],
+    ["Java, SEVERE", '{"level":"SEVERE","message":"x"}', { level: 400 }],
+    ["Java, FINE", '{"level":"FINE","message":"x"}', { level: 100 }],
+    [
+      "logstash-logback-encoder",
+      '{"@timestamp":"2026-11-22T10:00:00.123Z","@version":"1","message":"x","logger_name":"c.x","thread_name":"main","level":"INFO","level_value":20000}',
+      { level: 200, attributes: { "@version": "1", logger_name: "c.x", thread_name: "main", level_value: 20000 } },
+    ],
+    ["component", '{"msg":"x","component":"scheduler"}', { app: "scheduler" }],
+    [
+      "app before name before service",
+      '{"msg":"x","service":"c","name":"b","app":"a"}',
+      { app: "a", attributes: { service: "c", name: "b" } },
+    ],
+  ],
+  "JSON: GELF 1.1": [
+    [
+      "the specification's example",
+      '{"version":"1.1","host":"example.org","short_message":"A short message that helps you identify what is going on","full_message":"Backtrace here\\n\\nmore stuff","timestamp":1385053862.3072,"level":1,"_user_id":9001,"_some_info":"foo","_some_env_var":"bar"}',
+      {
+        level: 550,
+        message: "A short message that helps you identify what is going on",
+        host: "example.org",
+        loggedAt: 1385053862307200,
+        attributes: {
+          version: "1.1",
+          full_message: "Backtrace here\n\nmore stuff",
+          _user_id: 9001,
+          _some_info: "foo",
+          _some_env_var: "bar",
+        },
+      },
+    ],
+    ["severity 0", '{"version":"1.1","host":"h","short_message":"x","level":0}', { level: 600 }],
+    ["severity 3", '{"version":"1.1","host":"h","short_message":"x","level":3}', { level: 400 }],
+    [
+      "severity 6 before the keys that show the scale",
+      '{"level":6,"host":"h","short_message":"x","version":"1.1"}',
+      { level: 200 },
+    ],
+    ["severity 7 as a string", '{"version":"1.1","host":"h","short_message":"x","level":"7"}', { level: 100 }],
+    ["no level", '{"version":"1.1","host":"h","short_message":"x"}', { level: 200 }],
+    [
+      "a severity that is an object",
+      '{"version":"1.1","host":"h","short_message":"x","level":{"toString":1,"valueOf":1}}',
+      { level: 200, attributes: { version: "1.1", level: { toString: 1, valueOf: 1 } } },
+    ],
+    [
+      "a version without GELF's message",
+      '{"version":"2.0","level":3,"msg":"x"}',
+      { level: 200, attributes: { version: "2.0", level: 3 } },
+    ],
+    [
+      "no such severity",
+      '{"version":"1.1","host":"h","short_message":"x","level":8}',
+      { level: 200, attributes: { version: "1.1", level: 8 } },
+    ],
+    [
+      "Docker's driver",
+      '{"version":"1.1","host":"web","short_message":"hi","timestamp":1763805600.123,"level":6,"_container_id":"abc","_container_name":"c","_created":"2026-11-22T09:00:00Z"}',
+      {
+        level: 200,
+        host: "web",
+        attributes: { version: "1.1", _container_id: "abc", _container_name: "c", _created: "2026-11-22T09:00:00Z" },
+      },
+    ],
+  ],
+  "JSON: values": [
+    [
+      "a level that is none",
+      '{"level":"banana","msg":"x"}',
+      { level: 200, message: "x", attributes: { level: "banana" } },
+    ],
+    ["a small number without a scale", '{"level":3,"msg":"x"}', { level: 200, attributes: { level: 3 } }],
+    ["a number as a string", '{"level":"50","msg":"x"}', { level: 400, attributes: undefined }],
+    [
+      "an unreadable level and a readable one",
+      '{"level":null,"severity":"error","msg":"x"}',
+      { level: 400, attributes: { level: null } },
+    ],
+    [
+      "a time that is none",
+      '{"msg":"x","time":"yesterday"}',
+      { loggedAt: undefined, attributes: { time: "yesterday" } },
+    ],
+    ["a duration", '{"msg":"x","time":12.5}', { loggedAt: undefined, attributes: { time: 12.5 } }],
+    [
+      "a date that does not exist",
+      '{"msg":"x","time":"2026-02-30T10:00:00Z"}',
+      { loggedAt: undefined, attributes: { time: "2026-02-30T10:00:00Z" } },
+    ],
+    ["a date alone", '{"msg":"x","time":"2026-02-20"}', { loggedAt: undefined, attributes: { time: "2026-02-20" } }],
+    ["epoch seconds", '{"msg":"x","time":1763805600}', { loggedAt: 1763805600000000 }],
+    ["epoch milliseconds", '{"msg":"x","time":1763805600123}', { loggedAt: 1763805600123000 }],
+    ["epoch microseconds", '{"msg":"x","time":1763805600123456}', { loggedAt: 1763805600123456 }],
+    ["epoch as a string", '{"msg":"x","time":"1763805600.5"}', { loggedAt: 1763805600500000 }],
+    ["RFC 3339 with a space", '{"msg":"x","time":"2026-11-22 10:00:00.123Z"}', { loggedAt: UTC_TIME }],
+    ["RFC 3339 in lower case", '{"msg":"x","time":"2026-11-22t10:00:00.123z"}', { loggedAt: UTC_TIME }],
+    ["local time", '{"msg":"x","time":"2026-11-22T10:00:00.123"}', { loggedAt: LOCAL_MS }],
+    ["no message", '{"level":"error","a":1}', { level: 400, message: '{"level":"error","a":1}', attributes: { a: 1 } }],
+    ["an empty object", "{}", { level: 200, message: "{}", attributes: undefined }],
+    ["an empty message", '{"msg":"","a":1}', { message: '{"msg":"","a":1}', attributes: { msg: "", a: 1 } }],
+    ["a message that is no text", '{"msg":{"a":1},"message":"x"}', { message: "x", attributes: { msg: { a: 1 } } }],
+    ["newlines in and behind a message", '{"msg":"a\\nb\\n\\n"}', { message: "a\nb", isAltered: false }],
+    ["spaces between all", ' { "msg" : "x" , "a" : [ 1 , 2 ] } ', { message: "x", attributes: { a: [1, 2] } }],
+    ["a duplicate: the last counts", '{"msg":"a","msg":"b","c":1}', { message: "b", attributes: { c: 1 } }],
+    [
+      "a duplicate that can't be read: the last counts",
+      '{"level":"error","level":"banana","msg":"x"}',
+      { level: 200, attributes: { level: "banana" } },
+    ],
+    ["an escaped key", '{"m\\u0073g":"x","\\u0061":1}', { message: "x", attributes: { a: 1 } }],
+    [
+      "a key named __proto__",
+      '{"msg":"x","__proto__":{"a":1}}',
+      { message: "x", attributes: JSON.parse('{"__proto__":{"a":1}}') as object },
+    ],
+    [
+      "keys of Object.prototype",
+      '{"constructor":"a","toString":1,"msg":"x"}',
+      { message: "x", attributes: JSON.parse('{"constructor":"a","toString":1}') as object },
+    ],
+    [
+      "a level named like a property",
+      '{"level":"constructor","msg":"x"}',
+      { level: 200, attributes: { level: "constructor" } },
+    ],
+    [
+      "an escaped NUL",
+      '{"msg":"a\\u0000b","\\u0000":1}',
+      { message: "a\ufffdb", attributes: { "\ufffd": 1 }, isAltered: true },
+    ],
+    ["a lone surrogate", '{"msg":"x","a":"\\ud800"}', { attributes: { a: "\ufffd" }, isAltered: true }],
+    ["a surrogate pair", '{"msg":"\\ud83d\\ude00"}', { message: "😀", isAltered: false }],
+    ["an escaped backslash before u0000", '{"msg":"\\\\u0000"}', { message: "\\u0000", isAltered: false }],
+    [
+      "err, error and stack stay",
+      '{"msg":"x","err":"e","error":"f","stack":"s"}',
+      { attributes: { err: "e", error: "f", stack: "s" } },
+    ],
+    ["an array", "[1,2,3]", { level: 200, message: "[1,2,3]", attributes: undefined }],
+    ["a bare string", '"hello"', { level: 200, message: '"hello"' }],
+    plainCase("a truncated object", '{"level":"error","msg":"x"'),
+    plainCase("an object and more", '{"level":"error"} and more'),
+    plainCase("Python's NaN", '{"level":"error","a":NaN}'),
+    plainCase("Python's Infinity", '{"level":"error","a":-Infinity}'),
+    plainCase("single quotes", "{'level':'error'}"),
+    plainCase("a trailing comma", '{"level":"error",}'),
+    plainCase("a leading zero", '{"level":"error","a":01}'),
+    plainCase("a number without its fraction", '{"level":"error","a":1.}'),
+    plainCase("a raw tab in a string", '{"level":"error","msg":"a\tb"}'),
+    plainCase("an unknown escape", '{"level":"error","msg":"a\\x41"}'),
+    plainCase("brackets that cross", '{"level":"error","a":[{]}}'),
+    plainCase("an unquoted key", '{level:"error"}'),
+    plainCase("text in braces", "{main} ERROR"),
+    plainCase("over 1000 levels deep", `{"a":${"[".repeat(1000)}${"]".repeat(1000)}}`),
+    ["1000 levels deep", `{"a":${"[".repeat(999)}${"]".repeat(999)},"msg":"x"}`, { message: "x" }],
+  ],
+  "syslog: RFC 5424": [
+    [
+      "section 6.5, example 1",
+      "<34>1 2003-10-11T22:14:15.003Z mymachine.example.com su - ID47 - \ufeff'su root' failed for lonvick on /dev/pts/8",
+      {
+        level: 500,
+        message: "'su root' failed for lonvick on /dev/pts/8",
+        host: "mymachine.example.com",
+        app: "su",
+        loggedAt: timeAt("2003-10-11T22:14:15.003Z"),
+        attributes: { facility: "auth", msgid: "ID47" },
+        isAltered: false,
+      },
+    ],
+    [
+      "section 6.5, example 2",
+      "<165>1 2003-08-24T05:14:15.000003-07:00 192.0.2.1 myproc 8710 - - %% It's time to make the do-nuts.",
+      {
+        level: 250,
+        message: "%% It's time to make the do-nuts.",
+        host: "192.0.2.1",
+        app: "myproc",
+        loggedAt: timeAt("2003-08-24T12:14:15.000003Z"),
+        attributes: { facility: "local4", procid: "8710" },
+      },
+    ],
+    [
+      "section 6.5, example 3",
+      '<165>1 2003-10-11T22:14:15.003Z mymachine.example.com evntslog - ID47 [exampleSDID@32473 iut="3" eventSource="Application" eventID="1011"] \ufeffAn application event log entry...',
+      {
+        level: 250,
+        message: "An application event log entry...",
+        app: "evntslog",
+        attributes: {
+          facility: "local4",
+          msgid: "ID47",
+          structured_data: { "exampleSDID@32473": { iut: "3", eventSource: "Application", eventID: "1011" } },
+        },
+      },
+    ],
+    [
+      "section 6.5, example 4",
+      '<165>1 2003-10-11T22:14:15.003Z mymachine.example.com evntslog - ID47 [exampleSDID@32473 iut="3" eventSource="Application" eventID="1011"][examplePriority@32473 class="high"]',
+      {
+        level: 250,
+        message:
+          '<165>1 2003-10-11T22:14:15.003Z mymachine.example.com evntslog - ID47 [exampleSDID@32473 iut="3" eventSource="Application" eventID="1011"][examplePriority@32473 class="high"]',
+        attributes: {
+          facility: "local4",
+          msgid: "ID47",
+          structured_data: {
+            "exampleSDID@32473": { iut: "3", eventSource: "Application", eventID: "1011" },
+            "examplePriority@32473": { class: "high" },
+          },
+        },
+      },
+    ],
+    [
+      "section 6.2.3.1, example 1",
+      "<34>1 1985-04-12T23:20:50.52Z - - - - - x",
+      { loggedAt: timeAt("1985-04-12T23:20:50.52Z") },
+    ],
+    [
+      "section 6.2.3.1, example 2",
+      "<34>1 1985-04-12T19:20:50.52-04:00 - - - - - x",
+      { loggedAt: timeAt("1985-04-12T23:20:50.52Z") },
+    ],
+    [
+      "section 6.2.3.1, example 5, which it calls invalid",
+      "<34>1 2003-08-24T05:14:15.000000003-07:00 h a - - - x",
+      { loggedAt: timeAt("2003-08-24T12:14:15Z"), host: "h" },
+    ],
+    [
+      "all nil",
+      "<13>1 - - - - - -",
+      {
+        level: 250,
+        message: "<13>1 - - - - - -",
+        host: undefined,
+        app: undefined,
+        loggedAt: undefined,
+        attributes: { facility: "user" },
+      },
+    ],
+    ["all nil but the message", "<0>1 - - - - - - x", { level: 600, message: "x", attributes: { facility: "kern" } }],
+    [
+      "escapes in structured data, section 6.3.3",
+      '<14>1 - h a - - [a@1 b="\\"q\\" \\\\ \\] \\n"] x',
+      { message: "x", attributes: { facility: "user", structured_data: { "a@1": { b: '"q" \\ ] \\n' } } } },
+    ],
+    [
+      "a name twice, section 7.2.1",
+      '<14>1 - h a - - [origin ip="192.0.2.1" ip="192.0.2.129"] x',
+      { attributes: { facility: "user", structured_data: { origin: { ip: ["192.0.2.1", "192.0.2.129"] } } } },
+    ],
+    [
+      "an element without parameters",
+      "<14>1 - h a - - [x@1] x",
+      { message: "x", attributes: { facility: "user", structured_data: { "x@1": {} } } },
+    ],
+    [
+      "an element twice",
+      '<14>1 - h a - - [x@1 a="1"][x@1 a="2"] x',
+      { attributes: { facility: "user", structured_data: { "x@1": [{ a: "1" }, { a: "2" }] } } },
+    ],
+    [
+      "an unescaped bracket in a value",
+      '<14>1 - h a - - [x@1 a="[1]"] x',
+      { message: "x", attributes: { facility: "user", structured_data: { "x@1": { a: "[1]" } } } },
+    ],
+    [
+      "an empty value",
+      '<14>1 - h a - - [x@1 a=""] x',
+      { attributes: { facility: "user", structured_data: { "x@1": { a: "" } } } },
+    ],
+    [
+      "logger of util-linux",
+      '<13>1 2026-11-22T10:00:00.123456+00:00 web-1 root - - [timeQuality tzKnown="1" isSynced="1" syncAccuracy="271500"] hello',
+      {
+        level: 250,
+        message: "hello",
+        host: "web-1",
+        app: "root",
+        loggedAt: timeAt("2026-11-22T10:00:00.123456Z"),
+        attributes: {
+          facility: "user",
+          structured_data: { timeQuality: { tzKnown: "1", isSynced: "1", syncAccuracy: "271500" } },
+        },
+      },
+    ],
+    [
+      "rsyslog's RSYSLOG_SyslogProtocol23Format",
+      "<30>1 2026-11-22T10:00:00.123456+01:00 web-1 systemd 1 - -  Started Session 1 of user root.",
+      {
+        level: 200,
+        app: "systemd",
+        message: " Started Session 1 of user root.",
+        attributes: { facility: "daemon", procid: "1" },
+      },
+    ],
+    [
+      "Heroku's drain",
+      "<40>1 2012-11-30T06:45:29+00:00 host app web.3 - State changed from starting to up",
+      {
+        level: 600,
+        host: "host",
+        app: "app",
+        attributes: { facility: "syslog", procid: "web.3" },
+        message: "State changed from starting to up",
+      },
+    ],
+    [
+      "a message of many lines, as octet counts allow",
+      "<11>1 - h a - - - one\ntwo\n",
+      { level: 400, message: "one\ntwo" },
+    ],
+    ["a JSON message stays text", '<14>1 - h a - - - {"level":"error"}', { level: 200, message: '{"level":"error"}' }],
+    ["a CEE message stays text", '<14>1 - h a - - - @cee: {"a":1}', { message: '@cee: {"a":1}' }],
+    ["colours", "<14>1 - h a - - - \x1b[31mred\x1b[0m", { message: "red", isAltered: true }],
+    ["the highest priority value", "<191>1 - h a - - - x", { level: 100, attributes: { facility: "local7" } }],
+    [
+      "broken structured data belongs to the message",
+      '<14>1 - h a - - [x@1 a="1 x',
+      { host: "h", app: "a", message: '[x@1 a="1 x' },
+    ],
+    plainCase("a priority over 191", "<192>1 - h a - - - x"),
+    plainCase("no priority", "<>1 - h a - - - x"),
+    plainCase("a priority that is none", "<abc>1 - h a - - - x"),
+    plainCase("markup", "<html><body>"),
+  ],
+  "syslog: RFC 3164": [
+    [
+      "section 5.4, example 1",
+      "<34>Oct 11 22:14:15 mymachine su: 'su root' failed for lonvick on /dev/pts/8",
+      {
+        level: 500,
+        message: "'su root' failed for lonvick on /dev/pts/8",
+        host: "mymachine",
+        app: "su",
+        loggedAt: timeAt("2026-10-11T22:14:15"),
+        attributes: { facility: "auth" },
+      },
+    ],
+    plainCase("section 5.4, example 2", "Use the BFG!"),
+    [
+      "section 5.4, example 2, relayed",
+      "<13>Feb  5 17:32:18 10.0.0.99 Use the BFG!",
+      {
+        level: 250,
+        message: "Use the BFG!",
+        host: "10.0.0.99",
+        app: undefined,
+        loggedAt: timeAt("2026-02-05T17:32:18"),
+      },
+    ],
+    [
+      "section 5.4, example 3",
+      "<165>Aug 24 05:34:00 CST 1987 mymachine myproc[10]: %% It's time to make the do-nuts.  %%  Ingredients: Mix=OK, Jelly=OK #",
+      {
+        level: 250,
+        message: "%% It's time to make the do-nuts.  %%  Ingredients: Mix=OK, Jelly=OK #",
+        host: "mymachine",
+        app: "myproc",
+        loggedAt: timeAt("1987-08-24T05:34:00"),
+        attributes: { facility: "local4", procid: "10" },
+      },
+    ],
+    [
+      "section 5.4, example 4",
+      "<0>1990 Oct 22 10:52:01 TZ-6 scapegoat.dmz.example.org 10.1.2.3 sched[0]: That's All Folks!",
+      {
+        level: 600,
+        message: "10.1.2.3 sched[0]: That's All Folks!",
+        host: "scapegoat.dmz.example.org",
+        loggedAt: timeAt("1990-10-22T10:52:01"),
+      },
+    ],
+    [
+      "a day of one digit",
+      "<38>Nov  2 10:00:00 web-1 sshd[123]: Accepted publickey for root",
+      {
+        level: 200,
+        host: "web-1",
+        app: "sshd",
+        message: "Accepted publickey for root",
+        loggedAt: timeAt("2026-11-02T10:00:00"),
+        attributes: { facility: "auth", procid: "123" },
+      },
+    ],
+    [
+      "a day of one digit and one space",
+      "<38>Nov 2 10:00:00 web-1 sshd: x",
+      { loggedAt: timeAt("2026-11-02T10:00:00"), host: "web-1" },
+    ],
+    [
+      "no host, as libc's syslog() writes",
+      "<38>Nov 22 10:00:00 sshd[123]: x",
+      { host: undefined, app: "sshd", message: "x", loggedAt: LOCAL },
+    ],
+    [
+      "no tag",
+      "<46>Nov 22 10:00:00 web-1 last message repeated 2 times",
+      { host: "web-1", app: undefined, message: "last message repeated 2 times" },
+    ],
+    ["a date of last year", "<13>Dec 31 23:59:59 h a: x", { loggedAt: timeAt("2025-12-31T23:59:59") }],
+    ["a clock that is half a day ahead", "<13>Nov 23 23:59:59 h a: x", { loggedAt: timeAt("2026-11-23T23:59:59") }],
+    ["a leap day", "<13>Feb 29 10:00:00 h a: x", { loggedAt: timeAt("2024-02-29T10:00:00") }],
+    ["a day that does not exist", "<13>Feb 30 10:00:00 h a: x", { level: 250, loggedAt: undefined, message: "x" }],
+    [
+      "rsyslog's RSYSLOG_ForwardFormat",
+      "<30>2026-11-22T10:00:00.123456+00:00 web-1 systemd[1]: Started cron.service.",
+      {
+        level: 200,
+        host: "web-1",
+        app: "systemd",
+        message: "Started cron.service.",
+        loggedAt: timeAt("2026-11-22T10:00:00.123456Z"),
+        attributes: { facility: "daemon", procid: "1" },
+      },
+    ],
+    [
+      "syslog-ng with ts-format(iso)",
+      "<14>2026-11-22T11:00:00+01:00 web-1 shop: x",
+      { loggedAt: timeAt("2026-11-22T10:00:00Z"), host: "web-1", app: "shop" },
+    ],
+    [
+      "Python's SysLogHandler",
+      "<14>hello from python",
+      {
+        level: 200,
+        message: "hello from python",
+        host: undefined,
+        app: undefined,
+        loggedAt: undefined,
+        attributes: { facility: "user" },
+      },
+    ],
+    [
+      "Python's SysLogHandler with an ident",
+      "<11>myapp: disk is full",
+      { level: 400, message: "disk is full", app: "myapp" },
+    ],
+    [
+      "Python's SysLogHandler, a message with a colon",
+      "<11>connection lost: reset",
+      { message: "connection lost: reset", app: undefined },
+    ],
+    ["a level's word is no tag", "<11>error: disk is full", { message: "error: disk is full", app: undefined }],
+    [
+      "postfix",
+      "<22>Nov 22 10:00:00 mx postfix/smtpd[2345]: connect from unknown[192.0.2.1]",
+      {
+        app: "postfix/smtpd",
+        message: "connect from unknown[192.0.2.1]",
+        attributes: { facility: "mail", procid: "2345" },
+      },
+    ],
+    [
+      "cron",
+      "<78>Nov 22 10:00:00 web-1 CRON[99]: (root) CMD (true)",
+      { level: 200, app: "CRON", attributes: { facility: "cron", procid: "99" } },
+    ],
+    [
+      "kernel",
+      "<4>Nov 22 10:00:00 web-1 kernel: [12345.678901] usb 1-1: reset",
+      { level: 300, app: "kernel", message: "[12345.678901] usb 1-1: reset", attributes: { facility: "kern" } },
+    ],
+    ["systemd's own user units", "<30>Nov 22 10:00:00 web-1 (systemd)[12]: x", { app: "(systemd)" }],
+    ["an IPv6 host", "<14>Nov 22 10:00:00 fe80::1 app: x", { host: "fe80::1", app: "app", message: "x" }],
+    ["a host in capitals", "<14>Nov 22 10:00:00 NAS smbd[1]: x", { host: "NAS", app: "smbd", loggedAt: LOCAL }],
+    ["milliseconds", "<14>Nov 22 10:00:00.123 h app: x", { loggedAt: LOCAL_MS, host: "h" }],
+    ["an empty message", "<14>Nov 22 10:00:00 h app:", { message: "<14>Nov 22 10:00:00 h app:", app: "app" }],
+    ["priority alone", "<14>", { level: 200, message: "<14>" }],
+    ["a tag in quotes is none", '<14>"a": x', { message: '"a": x', app: undefined }],
+    [
+      "Cisco IOS, sequence number and a clock that is not set",
+      "<189>29: *Mar  1 18:46:11.123: %SYS-5-CONFIG_I: Configured from console by vty2 (10.34.195.36)",
+      {
+        level: 250,
+        message: "%SYS-5-CONFIG_I: Configured from console by vty2 (10.34.195.36)",
+        host: undefined,
+        app: undefined,
+        loggedAt: timeAt("2026-03-01T18:46:11.123"),
+        attributes: { facility: "local7", sequence: "29" },
+      },
+    ],
+    [
+      "Cisco IOS, leading zeros and a zone",
+      "<187>000123: Nov 22 10:00:00.123 UTC: %LINK-3-UPDOWN: Interface Gi0/1, changed state to up",
+      {
+        level: 400,
+        message: "%LINK-3-UPDOWN: Interface Gi0/1, changed state to up",
+        loggedAt: UTC_TIME,
+        attributes: { facility: "local7", sequence: "000123" },
+      },
+    ],
+    [
+      "Cisco IOS, a zone of its own",
+      "<187>7: Nov 22 10:00:00 CET: %LINK-3-UPDOWN: x",
+      { loggedAt: LOCAL, message: "%LINK-3-UPDOWN: x" },
+    ],
+    [
+      "Cisco IOS, a clock that lost its server",
+      "<189>30: .Nov 22 10:00:00: %SYS-5-RESTART: System restarted",
+      { loggedAt: LOCAL, message: "%SYS-5-RESTART: System restarted" },
+    ],
+    [
+      "Cisco IOS, origin-id hostname",
+      "<189>31: router1: Nov 22 10:00:00.123 UTC: %SYS-5-CONFIG_I: x",
+      { host: "router1", loggedAt: UTC_TIME, message: "%SYS-5-CONFIG_I: x" },
+    ],
+    [
+      "Cisco IOS, year",
+      "<189>32: Nov 22 2026 10:00:00.123 UTC: %SYS-5-CONFIG_I: x",
+      { loggedAt: UTC_TIME, message: "%SYS-5-CONFIG_I: x" },
+    ],
+    [
+      "Cisco NX-OS",
+      "<190>: 2026 Nov 22 10:00:00.123 UTC: %ETHPORT-5-IF_UP: Interface Ethernet1/1 is up",
+      {
+        level: 200,
+        loggedAt: UTC_TIME,
+        message: "%ETHPORT-5-IF_UP: Interface Ethernet1/1 is up",
+        attributes: { facility: "local7" },
+      },
+    ],
+    [
+      "Cisco ASA",
+      "<166>Nov 22 2026 10:00:00: %ASA-6-302013: Built outbound TCP connection 1",
+      {
+        level: 200,
+        loggedAt: LOCAL,
+        host: undefined,
+        message: "%ASA-6-302013: Built outbound TCP connection 1",
+        attributes: { facility: "local4" },
+      },
+    ],
+    [
+      "Cisco ASA, device-id",
+      "<166>Nov 22 2026 10:00:00 asa-1 : %ASA-6-302013: x",
+      { loggedAt: LOCAL, host: "asa-1", message: "%ASA-6-302013: x" },
+    ],
+    [
+      "Cisco without a time",
+      "<189>33: %SYS-5-CONFIG_I: x",
+      { level: 250, loggedAt: undefined, message: "33: %SYS-5-CONFIG_I: x", app: undefined },
+    ],
+    plainCase("a priority over 191", "<999>Nov 22 10:00:00 h app: x"),
+  ],
+  logfmt: [
+    [
+      "Go",
+      'level=info msg="Stopping all fetchers" tag=stopping_fetchers id=ConsumerFetcherManager-1382721708341 module=kafka.consumer',
+      {
+        level: 200,
+        message: "Stopping all fetchers",
+        attributes: { tag: "stopping_fetchers", id: "ConsumerFetcherManager-1382721708341", module: "kafka.consumer" },
+      },
+    ],
+    [
+      "logrus",
+      'time="2026-11-22T10:00:00Z" level=warning msg="The group\'s number increased tremendously!" number=122 omg=true',
+      {
+        level: 300,
+        message: "The group's number increased tremendously!",
+        loggedAt: timeAt("2026-11-22T10:00:00Z"),
+        attributes: { number: "122", omg: "true" },
+      },
+    ],
+    [
+      "slog",
+      'time=2026-11-22T10:00:00.123Z level=ERROR msg=oops err="connection refused" request.id=7',
+      { level: 400, message: "oops", loggedAt: UTC_TIME, attributes: { err: "connection refused", "request.id": "7" } },
+    ],
+    [
+      "go-kit, Prometheus",
+      'ts=2026-11-22T10:00:00.123Z caller=main.go:225 level=info component=tsdb msg="TSDB started"',
+      { level: 200, app: "tsdb", message: "TSDB started", attributes: { caller: "main.go:225" } },
+    ],
+    [
+      "Grafana",
+      'logger=http.server t=2026-11-22T10:00:00.123Z level=info msg="HTTP Server Listen" address=[::]:3000 protocol=http',
+      { app: "http.server", loggedAt: UTC_TIME, attributes: { address: "[::]:3000", protocol: "http" } },
+    ],
+    [
+      "Heroku's router",
+      'at=info method=GET path="/" host=myapp.herokuapp.com request_id=8601 fwd="204.204.204.204" dyno=web.1 connect=1ms service=18ms status=200 bytes=13 protocol=https',
+      {
+        level: 200,
+        host: "myapp.herokuapp.com",
+        message:
+          'at=info method=GET path="/" host=myapp.herokuapp.com request_id=8601 fwd="204.204.204.204" dyno=web.1 connect=1ms service=18ms status=200 bytes=13 protocol=https',
+        attributes: {
+          method: "GET",
+          path: "/",
+          request_id: "8601",
+          fwd: "204.204.204.204",
+          dyno: "web.1",
+          connect: "1ms",
+          status: "200",
+          bytes: "13",
+          protocol: "https",
+        },
+      },
+    ],
+    [
+      "log15",
+      't=2026-11-22T10:00:00+0000 lvl=dbug msg="x y"',
+      { level: 100, loggedAt: timeAt("2026-11-22T10:00:00Z"), message: "x y" },
+    ],
+    ["escaped quotes", 'level=info msg="say \\"hi\\"\\tto"', { message: 'say "hi"\tto' }],
+    [
+      "Go's escapes",
+      'level=info msg="a\\x00b" c="\\x41"',
+      { message: "a\ufffdb", attributes: { c: "A" }, isAltered: true },
+    ],
+    ["a bare key", "level=info debug msg=x", { message: "x", attributes: { debug: true } }],
+    ["a bare key at the end", 'level=info msg="x" cached', { attributes: { cached: true } }],
+    ["an empty value", "level=info msg=x err=", { attributes: { err: "" } }],
+    ["an equals sign in a value", "level=info msg=x url=/a?b=c", { attributes: { url: "/a?b=c" } }],
+    ["JSON in a value", 'level=info msg=x a={"b":1}', { attributes: { a: '{"b":1}' } }],
+    ["an epoch", "level=info ts=1763805600.123 msg=x", { loggedAt: timeAt("2025-11-22T10:00:00.123Z") }],
+    ["a message alone", 'msg="hello world" user=1', { level: 200, message: "hello world", attributes: { user: "1" } }],
+    [
+      "a level that is none",
+      "level=banana a=1 msg=x",
+      { level: 200, message: "x", attributes: { level: "banana", a: "1" } },
+    ],
+    ["colours", 'level=info msg="\\u001b[1mbold\\u001b[0m"', { message: "bold", isAltered: true }],
+    ["several spaces", "level=info   msg=x", { message: "x" }],
+    plainCase("prose with a pair in it", "user logged in level=info"),
+    plainCase("an unquoted message of several words", "level=error msg=user logged in"),
+    plainCase("no level and no message", "a=1 b=2"),
+    plainCase("a quote that does not end", 'level=info msg="hello'),
+    plainCase("text behind a quote", 'level=info msg="a"b'),
+    plainCase("a query string", "q=hello&page=2"),
+    plainCase("an assignment in prose", "x=1 is the answer to level=info"),
+  ],
+  "plain text: no level, no time": [
+    plainCase("a sentence", "The quick brown fox jumps over the lazy dog"),
+    plainCase("a lower-case line", "line 0000001 the quick brown fox"),
+    plainCase("a sentence that begins with Error", "Error handling was improved"),
+    plainCase("a sentence that begins with error", "error handling was improved"),
+    plainCase("a level in the middle of a sentence", "Found 3 ERROR entries and a WARN"),
+    plainCase("an identifier in capitals", "ERROR_CODE 12"),
+    plainCase("a hyphenated word", "info-desk is open"),
+    plainCase(
+      "Apache's access log",
+      '127.0.0.1 - frank [10/Oct/2000:13:55:36 -0700] "GET /apache_pb.gif HTTP/1.0" 200 2326',
+    ),
+    plainCase(
+      "nginx's access log",
+      '192.0.2.7 - - [22/Nov/2026:10:00:00 +0000] "GET /?level=error HTTP/1.1" 500 612 "-" "curl/8.5.0"',
+    ),
+    plainCase("a stack trace's line", "    at Object.<anonymous> (/app/index.js:1:7)"),
+    plainCase("a URL", "http://example.org/?level=error"),
+    plainCase("a number", "42"),
+    plainCase("a space", " "),
+    plainCase("umlauts", "Übergrößenträger ÄÖÜ"),
+    plainCase("emoji", "😀 ERROR"),
+    plainCase("a Windows path", "C:\\Users\\a"),
+    plainCase("a date alone", "2026-11-22"),
+    plainCase("a ratio", "1:2 is a ratio"),
+    plainCase("an IP address", "10.0.0.1 ERROR"),
+    plainCase("a Python exception", "ValueError: invalid literal"),
+    plainCase("a bracket that does not close", "[unfinished business"),
+    plainCase("a property's name", "constructor: x"),
+    plainCase("a list", "[1, 2, 3]"),
+  ],
+  "plain text: levels": [
+    textCase("capitals", "ERROR disk is full", 400),
+    textCase("capitals and a colon", "ERROR: disk is full", 400),
+    textCase("a capital and a colon", "Error: Cannot find module 'x'", 400),
+    textCase("lower case and a colon", "error: pathspec 'x' did not match", 400),
+    textCase("a warning of PHP", "Warning: Undefined variable $x in /a.php on line 3", 300),
+    textCase("a notice", "NOTICE: x", 250),
+    textCase("brackets", "[warn] the sky is falling", 300),
+    textCase("brackets in capitals", "[ERROR] x", 400),
+    textCase("brackets, padded", "[INFO ] x", 200),
+    textCase("brackets of Maven", "[WARNING] The POM is missing", 300),
+    textCase("Python's default format", "WARNING:root:Watch out!", 300),
+    textCase("Python, critical", "CRITICAL:app.db:down", 500),
+    textCase("winston, simple()", "warn: low memory", 300),
+    textCase(".NET's console", "fail: Microsoft.AspNetCore.Server.Kestrel[13]", 400),
+    textCase(".NET's console, critical", "crit: Microsoft.Hosting[0]", 500),
+    textCase("a Go panic", "panic: runtime error: index out of range", 600),
+    textCase("git", "fatal: not a git repository", 600),
+    textCase("java.util.logging", "SEVERE: Exception", 400),
+    textCase("a level and a bar", "DEBUG | x", 100),
+    textCase("a level alone", "ERROR", 400),
+    textCase("tabs", "WARN\tx", 300),
+    textCase("an emergency", "EMERGENCY: x", 600),
+    textCase("an alert", "[alert] 1#1: x", 550),
+    textCase("a thread before", "[main] ERROR com.foo.Bar - x", 400),
+    textCase("Serilog's console, without a date", "[10:00:00 ERR] x", 400),
+    textCase("zerolog's console, without a date", "10:00AM WRN x", 300),
+    textCase("logback's default, without a date", "10:00:00.123 [main] DEBUG com.foo.Bar - x", 100),
+    textCase("Apache's error log", "[Sun Nov 22 10:00:00.123456 2026] [core:error] [pid 12:tid 34] x", 400),
+    ["colours", "\x1b[31mERROR\x1b[0m disk is full", { level: 400, message: "ERROR disk is full", isAltered: true }],
+    ["colours of winston", "\x1b[32minfo\x1b[39m: hello", { level: 200, message: "info: hello", isAltered: true }],
+    ["colours and no level", "\x1b[1;38;5;208mhello\x1b[0m", { level: 200, message: "hello", isAltered: true }],
+    [
+      "colours in plain JSON's way",
+      '\x1b[0m{"level":"error","msg":"x"}\x1b[0m',
+      { level: 400, message: "x", isAltered: true },
+    ],
+    ["colours escaped in JSON", '{"level":30,"msg":"\\u001b[36mhi\\u001b[39m"}', { message: "hi", isAltered: true }],
+    ["cursor movement", "\x1b[2K\x1b[1Ghello", { message: "hello", isAltered: true }],
+    ["nothing but colours", "\x1b[0m", { level: 200, message: "\x1b[0m" }],
+    ["an escape that is no sequence", "a\x1bb", { message: "a\x1bb" }],
+  ],
+  "plain text: times": [
+    textCase("RFC 3339 alone", "2026-11-22T10:00:00.123Z hello", 200, UTC_TIME),
+    textCase("a zone", "2026-11-22T11:00:00.123+01:00 hello", 200, UTC_TIME),
+    textCase("local", "2026-11-22 10:00:00 hello", 200, LOCAL),
+    textCase("Python, a comma", "2026-11-22 10:00:00,123 INFO hello", 200, LOCAL_MS),
+    textCase("Python, dashes", "2026-11-22 10:00:00,123 - my.module - ERROR - hello", 400, LOCAL_MS),
+    textCase("loguru", "2026-11-22 10:00:00.123 | WARNING  | __main__:<module>:1 - hello", 300, LOCAL_MS),
+    textCase("brackets twice", "[2026-11-22 10:00:00] [ERROR] x", 400, LOCAL),
+    textCase("Spring Boot", "2026-11-22T10:00:00.123Z  WARN 123 --- [main] c.e.Shop : x", 300, UTC_TIME),
+    textCase("Spring Boot 2", "2026-11-22 10:00:00.123 ERROR 123 --- [           main] c.e.Shop : x", 400, LOCAL_MS),
+    textCase("log4j", "2026-11-22 10:00:00,123 [main] ERROR com.foo.Bar - x", 400, LOCAL_MS),
+    textCase("Kafka", "[2026-11-22 10:00:00,123] WARN [Broker id=1] x (kafka.server)", 300, LOCAL_MS),
+    textCase("Elasticsearch", "[2026-11-22T10:00:00,123][INFO ][o.e.n.Node] [n1] started", 200, LOCAL_MS),
+    textCase("Rust's env_logger", "[2026-11-22T10:00:00Z ERROR my_crate] x", 400, timeAt("2026-11-22T10:00:00Z")),
+    textCase(
+      "Rust's tracing",
+      "2026-11-22T10:00:00.123456Z DEBUG my_crate: x",
+      100,
+      timeAt("2026-11-22T10:00:00.123456Z"),
+    ),
+    textCase("nginx's error log", '2026/11/22 10:00:00 [error] 12#12: *1 open() "/x" failed', 400, LOCAL),
+    textCase(
+      "Monolog's LineFormatter",
+      '[2026-11-22T10:00:00.123456+00:00] app.ERROR: x {"a":1} []',
+      400,
+      timeAt("2026-11-22T10:00:00.123456Z"),
+    ),
+    textCase("Laravel", "[2026-11-22 10:00:00] production.CRITICAL: x", 500, LOCAL),
+    textCase("PostgreSQL", '2026-11-22 10:00:00.123 UTC [12] ERROR:  relation "x" does not exist', 400, UTC_TIME),
+    textCase("PostgreSQL, log", "2026-11-22 10:00:00.123 UTC [12] LOG:  checkpoint starting: time", 200, UTC_TIME),
+    textCase("PostgreSQL of Debian", "2026-11-22 10:00:00.123 UTC [12] app@shop FATAL:  x", 600, UTC_TIME),
+    textCase(
+      "MySQL",
+      "2026-11-22T10:00:00.123456Z 0 [Warning] [MY-010068] [Server] x",
+      300,
+      timeAt("2026-11-22T10:00:00.123456Z"),
+    ),
+    textCase("Go's log", "2026/11/22 10:00:00 hello", 200, LOCAL),
+    textCase("zap's console", "2026-11-22T10:00:00.123Z\twarn\tmain.go:1\tx", 300, UTC_TIME),
+    textCase("zap's console, zone without a colon", "2026-11-22T10:00:00.123+0000\tERROR\tx", 400, UTC_TIME),
+    textCase(
+      "Ruby's Logger",
+      "W, [2026-11-22T10:00:00.123456 #1234]  WARN -- : x",
+      300,
+      timeAt("2026-11-22T10:00:00.123456"),
+    ),
+    textCase("OpenStack", "2026-11-22 10:00:00.123 1234 ERROR nova.compute x", 400, LOCAL_MS),
+    textCase("Odoo", "2026-11-22 10:00:00,123 7 INFO db odoo.http: x", 200, LOCAL_MS),
+    textCase("winston, printf", "2026-11-22T10:00:00.123Z [shop] error: x", 400, UTC_TIME),
+    textCase("klog", "W1122 10:00:00.123456    1234 file.go:12] x", 300, timeAt("2026-11-22T10:00:00.123456")),
+    textCase("klog, info", "I1122 10:00:00.123000       1 server.go:1] Starting", 200, LOCAL_MS),
+    textCase("klog, fatal of last year", "F1231 23:59:59.000000 1 x.go:1] x", 600, timeAt("2025-12-31T23:59:59")),
+    textCase("glog, with a year", "E20261122 10:00:00.123000 99 x.cc:1] x", 400, LOCAL_MS),
+    textCase("no guess from the middle", "2026-11-22 10:00:00 Error handling was improved", 200, LOCAL),
+    textCase("no guess from a lower-case word", "2026-11-22 10:00:00 error in line 3", 200, LOCAL),
+    textCase("nanoseconds", "2026-11-22T10:00:00.123456789Z INFO x", 200, timeAt("2026-11-22T10:00:00.123456Z")),
+    plainCase("a time that does not exist", "2026-11-22 25:00:00 hello"),
+    plainCase("a month that does not exist", "2026-13-22 10:00:00 hello"),
+  ],
+};

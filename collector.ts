@@ -1608,11 +1608,11 @@ export function recognise(line: string, now?: number): LogRecord | undefined {
 }
 
 const ESCAPE_CODE = "\x1b";
-const CONTROL_SEQUENCE = /\x1b\[[0-?]*[ -/]*[@-~]/g; // ECMA-48, section 5.4
+const CONTROL_SEQUENCE = new RegExp(`${ESCAPE_CODE}\\[[0-?]*[ -/]*[@-~]`, "g"); // ECMA-48, section 5.4
 
 /** A text without colours and other control sequences; as it is where nothing else is in it. */
 function withoutAnsi(text: string): string {
-  return text.includes(ESCAPE_CODE) ? text.replace(CONTROL_SEQUENCE, "") || text : text;
+  return text.indexOf(ESCAPE_CODE) >= 0 ? text.replace(CONTROL_SEQUENCE, "") || text : text;
 }
 
 // Levels and times
@@ -1663,9 +1663,8 @@ const lastSecond = { clock: "", zone: "", time: 0 };
 export function timeOf(value: unknown): number | undefined {
   if (typeof value === "number") return timeOfEpoch(value);
   if (typeof value !== "string") return undefined;
-  const fraction = value.charCodeAt(19) === DOT || value.charCodeAt(19) === COMMA ? 20 : 19;
-  let [end, micros] = [fraction, 0];
-  for (let unit = 1e5; isDigit(value.charCodeAt(end)) && fraction === 20; end++, unit /= 10)
+  let [end, micros] = [value.charCodeAt(19) === DOT || value.charCodeAt(19) === COMMA ? 20 : 19, 0];
+  for (let unit = 1e5; end > 19 && isDigit(value.charCodeAt(end)); end++, unit /= 10)
     micros += unit < 1 ? 0 : unit * (value.charCodeAt(end) - ZERO);
   const second = end === 20 ? undefined : timeOfSecond(value.slice(0, 19), value.slice(end));
   if (second !== undefined) return second + micros;
@@ -1707,40 +1706,43 @@ interface Field {
   /** Where the key belongs, if it is one that we know; only then the value is read. */
   place: Place | undefined;
   value: unknown;
-  source: string;
+  /** Key and value as JSON text, where they came as such. */
+  source: string | undefined;
 }
 
+/** One of a column's keys. */
 interface Place {
-  column: Column;
+  /** The column's number in COLUMNS. */
+  column: number;
   /** Lower is better. */
   rank: number;
+  read: Reader;
 }
 
-type Column = "level" | "message" | "loggedAt" | "host" | "app";
-type Reader = (value: unknown, fields: Field[]) => string | number | undefined;
+type Reader = (value: unknown, isGelf: boolean) => string | number | undefined;
 
 /** The keys of the loggers that people use, best first. One with a dot may come as an object in an object (ECS). */
-const COLUMNS: Record<Column, { keys: string; read: Reader }> = {
-  level: {
-    keys: "level log.level severity lvl levelname level_name loglevel @l at",
-    read: (value, fields) => levelOf(value) ?? (isOnSyslogScale(fields) ? severityOf(value) : undefined),
-  },
-  message: { keys: "msg message short_message @m event @mt log textPayload", read: messageOf },
-  loggedAt: { keys: "time timestamp @timestamp ts @t datetime asctime", read: timeOf },
-  host: { keys: "hostname host.hostname host.name host", read: textOf },
-  app: { keys: "app application service.name name service logger log.logger channel component", read: textOf },
-};
+const COLUMNS: { keys: string; read: Reader }[] = [
+  { keys: "level log.level severity lvl levelname level_name loglevel @l at", read: levelOfField },
+  { keys: "msg message short_message @m event @mt log textPayload", read: messageOf },
+  { keys: "time timestamp @timestamp ts @t datetime asctime t", read: timeOf },
+  { keys: "hostname host.hostname host.name host", read: textOf },
+  { keys: "app application service.name name service logger log.logger channel component", read: textOf },
+];
+type FoundValues = [level?: number, message?: string, loggedAt?: number, host?: string, app?: string];
+const [LEVEL_COLUMN, MESSAGE_COLUMN] = [0, 1];
 
 const PLACES = new Map<string, Place>();
-const NESTED_PLACES = new Map<string, Map<string, Place>>();
-for (const [column, { keys }] of Object.entries(COLUMNS) as [Column, { keys: string }][])
+const NESTED_PLACES = new Map<string, [key: string, Place][]>();
+for (const [column, { keys, read }] of COLUMNS.entries())
   for (const [rank, key] of keys.split(" ").entries()) {
-    PLACES.set(key, { column, rank });
+    PLACES.set(key, { column, rank, read });
     const [outer = "", inner] = key.split(".");
-    if (inner === undefined) continue;
-    if (!NESTED_PLACES.has(outer)) NESTED_PLACES.set(outer, new Map());
-    NESTED_PLACES.get(outer)?.set(inner, { column, rank });
+    if (inner !== undefined)
+      NESTED_PLACES.set(outer, [...(NESTED_PLACES.get(outer) ?? []), [inner, { column, rank, read }]]);
   }
+
+const SHORT_MESSAGE = PLACES.get("short_message"); // GELF's own
 
 function textOf(value: unknown): string | undefined {
   return typeof value === "string" && value !== "" ? value : undefined;
@@ -1756,56 +1758,47 @@ function withoutNewline(text: string): string {
   return text.slice(0, end);
 }
 
-/** GELF 1.1 counts as syslog does; elsewhere 0 to 9 could mean anything. */
-function isOnSyslogScale(fields: Field[]): boolean {
-  return fields.some(({ key }) => key === "short_message" || key === "version" || key === "facility");
-}
-
-function severityOf(value: unknown): number | undefined {
-  return typeof value === "number" || /^[0-7]$/.test(String(value)) ? SEVERITIES[Number(value)] : undefined;
+/** 0 to 7 is syslog's severity in a GELF message; elsewhere it could mean anything. */
+function levelOfField(value: unknown, isGelf: boolean): number | undefined {
+  if (!isGelf) return levelOf(value);
+  return levelOf(value) ?? SEVERITIES.find((_, severity) => value === severity || value === String(severity));
 }
 
 /** The record of a line's fields: a key leaves `attributes` only where its value fills a column. */
 function recordOf(line: string, fields: Field[], isAltered: boolean): LogRecord {
-  const columns: Columns = {
-    level: undefined,
-    message: undefined,
-    loggedAt: undefined,
-    host: undefined,
-    app: undefined,
-  };
-  for (const { key, place, value } of fields) {
-    if (!place) continue;
-    offer(columns, place, value, fields);
-    if (typeof value !== "object" || value === null) continue;
-    for (const [inner, innerPlace] of NESTED_PLACES.get(key) ?? [])
-      offer(columns, innerPlace, (value as Record<string, unknown>)[inner], fields);
-  }
+  const values: unknown[] = [undefined, undefined, undefined, undefined, undefined];
+  const places: (Place | undefined)[] = [undefined, undefined, undefined, undefined, undefined];
+  const isGelf = fields.some(({ place }) => place === SHORT_MESSAGE);
+  for (const field of fields) fill(values, places, field, isGelf);
   let rest = "";
-  for (const { place, source } of fields)
-    if (!place || columns[place.column]?.place !== place) rest += rest === "" ? source : `,${source}`;
-  const sent = (columns.message?.value ?? line) as string;
+  for (const field of fields)
+    if (!field.place || places[field.place.column] !== field.place)
+      rest += (rest === "" ? "" : ",") + (field.source ?? sourceOf(field));
+  const [level = DEFAULT_LEVEL, sent = line, loggedAt, host, app] = values as FoundValues;
   const message = withoutAnsi(sent);
-  return {
-    level: (columns.level?.value ?? DEFAULT_LEVEL) as number,
-    message,
-    loggedAt: columns.loggedAt?.value as number | undefined,
-    host: columns.host?.value as string | undefined,
-    app: columns.app?.value as string | undefined,
-    attributes: rest === "" ? undefined : `{${rest}}`,
-    isAltered: isAltered || message !== sent,
-  };
+  const attributes = rest === "" ? undefined : `{${rest}}`;
+  return { level, message, loggedAt, host, app, attributes, isAltered: isAltered || message !== sent };
 }
 
-type Columns = Record<Column, { place: Place; value: string | number } | undefined>;
+function fill(values: unknown[], places: (Place | undefined)[], { key, place, value }: Field, isGelf: boolean): void {
+  if (!place) return;
+  offer(values, places, place, place.read(value, isGelf));
+  if (typeof value !== "object" || value === null) return;
+  for (const [inner, innerPlace] of NESTED_PLACES.get(key) ?? [])
+    offer(values, places, innerPlace, innerPlace.read((value as Record<string, unknown>)[inner], isGelf));
+}
 
-/** Fills the column unless a better key has; of a key sent twice the last counts, as with JSON.parse. */
-function offer(columns: Columns, place: Place, value: unknown, fields: Field[]): void {
-  const rival = columns[place.column]?.place;
+/** Fills a column unless a better key has; of a key sent twice the last counts, as with JSON.parse. */
+function offer(values: unknown[], places: (Place | undefined)[], place: Place, value: unknown): void {
+  const rival = places[place.column];
   if (rival && rival.rank < place.rank) return;
-  const read = COLUMNS[place.column].read(value, fields);
-  if (read !== undefined) columns[place.column] = { place, value: read };
-  else if (rival === place) columns[place.column] = undefined;
+  if (value === undefined && rival !== place) return;
+  places[place.column] = value === undefined ? undefined : place;
+  values[place.column] = value;
+}
+
+function sourceOf({ key, value }: Field): string {
+  return `${quote(key)}:${value === true ? "true" : quote(value as string)}`;
 }
 
 // JSON
@@ -1818,37 +1811,44 @@ export function parseJson(line: string): LogRecord | undefined {
   if (line.charCodeAt(at) !== BRACE) return undefined;
   const text = soundJson(line);
   const fields: Field[] = [];
-  const end = endOfObject(text, at, 1, fields);
+  const end = endOfContainer(text, at, 1, fields);
   return end > 0 && endOfSpace(text, end) === text.length ? recordOf(line, fields, text !== line) : undefined;
 }
 
 /** jsonb holds neither NUL nor half a surrogate pair: their escapes become U+FFFD's. */
 function soundJson(line: string): string {
-  if (!line.includes("\\u") || !/\\u(?:0000|d[89a-f])/i.test(line)) return line;
+  if (!line.includes("\\u") || !UNSOUND.test(line)) return line;
   return line.replace(JSON_ESCAPE, (escape, unsound?: string) => (unsound === undefined ? escape : "\\ufffd"));
 }
 
-const JSON_ESCAPE = /\\(?:ud[89ab]..\\ud[c-f]..|(u0000|ud[89a-f]..)|[^])/gi;
+const UNSOUND = /\\(?:u0000|x00|u[dD][89a-fA-F])/; // at first sight
+const JSON_ESCAPE =
+  /\\(?:u[dD][89abAB][\da-fA-F]{2}\\u[dD][c-fC-F][\da-fA-F]{2}|(u0000|u[dD][89a-fA-F][\da-fA-F]{2})|[^])/g;
 
 // Each of these finds where what starts at `at` ends, and is -1 where it is not JSON; each passes a -1 on.
 
-/** An object; its members go to `fields` as their text, so that numbers keep every digit. */
-function endOfObject(text: string, at: number, depth: number, fields?: Field[]): number {
+/** An object or an array; an object's members go to `fields` as their text, so that numbers keep every digit. */
+function endOfContainer(text: string, at: number, depth: number, fields?: Field[]): number {
+  const isObject = text.charCodeAt(at) === BRACE;
+  const close = isObject ? BRACE_END : BRACKET_END;
   let start = endOfSpace(text, at + 1);
-  if (text.charCodeAt(start) === BRACE_END) return start + 1;
+  if (text.charCodeAt(start) === close) return start + 1;
   for (;;) {
-    const keyEnd = endOfString(text, start);
-    const colon = endOfSpace(text, keyEnd);
-    if (text.charCodeAt(colon) !== COLON) return -1;
-    const value = endOfSpace(text, colon + 1);
+    const keyEnd = isObject ? endOfString(text, start) : start;
+    const value = isObject ? endOfColon(text, keyEnd) : start;
     const end = endOfValue(text, value, depth);
     if (end < 0) return -1;
     fields?.push(fieldOf(text, start, keyEnd, value, end));
     const next = endOfSpace(text, end);
-    if (text.charCodeAt(next) === BRACE_END) return next + 1;
+    if (text.charCodeAt(next) === close) return next + 1;
     if (text.charCodeAt(next) !== COMMA) return -1;
     start = endOfSpace(text, next + 1);
   }
+}
+
+function endOfColon(text: string, at: number): number {
+  const colon = endOfSpace(text, at);
+  return text.charCodeAt(colon) === COLON ? endOfSpace(text, colon + 1) : -1;
 }
 
 function fieldOf(text: string, start: number, keyEnd: number, value: number, end: number): Field {
@@ -1857,25 +1857,13 @@ function fieldOf(text: string, start: number, keyEnd: number, value: number, end
   return { key, place, value: place && readValue(text, value, end), source: text.slice(start, end) };
 }
 
-function endOfArray(text: string, at: number, depth: number): number {
-  let start = endOfSpace(text, at + 1);
-  if (text.charCodeAt(start) === BRACKET_END) return start + 1;
-  for (;;) {
-    const next = endOfSpace(text, endOfValue(text, start, depth));
-    if (text.charCodeAt(next) === BRACKET_END) return next + 1;
-    if (text.charCodeAt(next) !== COMMA) return -1;
-    start = endOfSpace(text, next + 1);
-  }
-}
-
 const BARE_VALUE = /-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?|true|false|null/y;
 
 function endOfValue(text: string, at: number, depth: number): number {
   const code = text.charCodeAt(at);
   if (code === QUOTE) return endOfString(text, at);
-  if (code === BRACE) return depth < DEEPEST_JSON ? endOfObject(text, at, depth + 1) : -1;
-  if (code === BRACKET) return depth < DEEPEST_JSON ? endOfArray(text, at, depth + 1) : -1;
-  return endOfMatch(BARE_VALUE, text, at);
+  if (code !== BRACE && code !== BRACKET) return endOfMatch(BARE_VALUE, text, at);
+  return depth < DEEPEST_JSON ? endOfContainer(text, at, depth + 1) : -1;
 }
 
 const STRING_ESCAPE = /\\(?:["\\/bfnrt]|u[\da-fA-F]{4})/y;
@@ -1894,18 +1882,16 @@ function endOfString(text: string, at: number): number {
 }
 
 function endOfSpace(text: string, at: number): number {
-  while (isJsonSpace(text.charCodeAt(at))) at++;
-  return at;
-}
-
-function isJsonSpace(code: number): boolean {
-  return code === SPACE || code === NEWLINE || code === RETURN || code === TAB;
+  for (let end = at; ; end++) {
+    const code = text.charCodeAt(end);
+    if (code !== SPACE && code !== NEWLINE && code !== RETURN && code !== TAB) return end;
+  }
 }
 
 /** Where a sticky pattern's match ends, or -1. */
-function endOfMatch(pattern: RegExp, text: string, at: number): number {
-  pattern.lastIndex = at;
-  return pattern.test(text) ? pattern.lastIndex : -1;
+function endOfMatch(expression: RegExp, text: string, at: number): number {
+  expression.lastIndex = at;
+  return at >= 0 && expression.test(text) ? expression.lastIndex : -1;
 }
 
 function readValue(text: string, at: number, end: number): unknown {
@@ -1916,94 +1902,91 @@ function readValue(text: string, at: number, end: number): unknown {
 
 function readString(text: string, at: number, end: number): string {
   const inner = text.slice(at + 1, end - 1);
-  return inner.includes("\\") ? (JSON.parse(text.slice(at, end)) as string) : inner;
+  return inner.indexOf("\\") >= 0 ? (JSON.parse(text.slice(at, end)) as string) : inner;
 }
 
 function quote(text: string): string {
-  return /["\\\x00-\x1f]/.test(text) ? JSON.stringify(text) : `"${text}"`;
+  return /["\\]|[^ -\uffff]/.test(text) ? JSON.stringify(text) : `"${text}"`;
 }
 
 // Syslog
 
-const FACILITIES =
+/** RFC 5424, section 6.2.1, under the names of syslog.h. */
+const FACILITIES = (
   "kern user mail daemon auth syslog lpr news uucp cron authpriv ftp ntp audit alert clock " +
-  "local0 local1 local2 local3 local4 local5 local6 local7";
-const FACILITY_NAMES = FACILITIES.split(" "); // RFC 5424, section 6.2.1
+  "local0 local1 local2 local3 local4 local5 local6 local7"
+).split(" ");
 
-interface SyslogHeader {
-  priority: string | undefined;
-  loggedAt: number | undefined;
-  host: string | undefined;
-  app: string | undefined;
-  /** JSON text for `attributes`, by key. */
-  rest: Record<string, string | undefined>;
+type Sender = Pick<LogRecord, "loggedAt" | "host" | "app">;
+
+/** A syslog message's record; a priority over 191 is none (RFC 5424, section 6.2.1). `rest`: further attributes. */
+function recordOfSyslog(priority: number, sender: Sender, rest: string, message: string): LogRecord | undefined {
+  const [level, facility] = [SEVERITIES[priority & 7], FACILITIES[priority >> 3]];
+  if (level === undefined || facility === undefined) return undefined;
+  const { loggedAt, host, app } = sender;
+  return { level, message, loggedAt, host, app, attributes: `{"facility":"${facility}"${rest}}`, isAltered: false };
 }
 
-/** A syslog message's record; a priority over 191 is none (RFC 5424, section 6.2.1). */
-function recordOfSyslog(line: string, header: SyslogHeader, start: number): LogRecord | undefined {
-  const priority = Number(header.priority);
-  if (!(priority <= 191)) return undefined;
-  let attributes = `{"facility":"${FACILITY_NAMES[priority >> 3]}"`;
-  for (const key in header.rest) if (header.rest[key] !== undefined) attributes += `,"${key}":${header.rest[key]}`;
-  return {
-    level: SEVERITIES[priority & 7] ?? DEFAULT_LEVEL,
-    message: withoutNewline(line.slice(start)) || line,
-    loggedAt: header.loggedAt,
-    host: header.host,
-    app: header.app,
-    attributes: `${attributes}}`,
-    isAltered: false,
-  };
-}
+const messageFrom = (line: string, start: number) => withoutNewline(line.slice(start)) || line;
+const member = (name: string, text: string | undefined) => (text ? `,"${name}":${quote(text)}` : "");
 
-const HEADER_5424 = /^<(\d{1,3})>1 (\S+) (\S+) (\S+) (\S+) (\S+) (?=-|\[)/;
+/** Groups: priority, time, host, app, process id, message id; `-` is none. */
+const HEADER_5424 = /^<(\d{1,3})>1 (?:-|(\S+)) (?:-|(\S+)) (?:-|(\S+)) (?:-|(\S+)) (?:-|(\S+)) /;
 
-/** RFC 5424, section 6. */
+/** RFC 5424, section 6. Where the structured data is missing (Heroku) or broken, the message begins there. */
 export function parseSyslog5424(line: string): LogRecord | undefined {
   const [header, priority, time, host, app, procid, msgid] = HEADER_5424.exec(line) ?? [];
-  if (header === undefined || procid === undefined || msgid === undefined) return undefined;
   const loggedAt = timeOf(time);
+  if (header === undefined || (time !== undefined && loggedAt === undefined)) return undefined;
   const elements = structuredData(line, header.length);
-  if (!elements || (loggedAt === undefined && time !== NIL)) return undefined;
-  const start = line.charCodeAt(elements.end + 1) === BYTE_ORDER_MARK ? elements.end + 2 : elements.end + 1;
-  const rest = {
-    procid: procid === NIL ? undefined : quote(procid),
-    msgid: msgid === NIL ? undefined : quote(msgid),
-    structured_data: elements.json,
-  };
-  return recordOfSyslog(line, { priority, loggedAt, host: notNil(host), app: notNil(app), rest }, start);
+  const start = line.charCodeAt(elements.end) === BYTE_ORDER_MARK ? elements.end + 1 : elements.end;
+  const rest = member("procid", procid) + member("msgid", msgid) + elements.rest;
+  return recordOfSyslog(Number(priority), { loggedAt, host, app }, rest, messageFrom(line, start));
 }
 
-const NIL = "-";
-const notNil = (text: string | undefined) => (text === NIL ? undefined : text);
-
-const ELEMENT = /\[([^\s=\]"]+)((?: +[^\s=\]"]+="(?:[^"\\]|\\[^])*")*) *\]/y;
-const PARAMETER = /([^\s=\]"]+)="((?:[^"\\]|\\[^])*)"/g;
-
-/** RFC 5424, section 6.3, as JSON text: `{"id":{"name":"value"}}`. A name that comes twice has an array. */
-function structuredData(line: string, at: number): { json?: string; end: number } | undefined {
-  if (line.charCodeAt(at) === DASH) return isEndOfWord(line, at + 1) ? { end: at + 1 } : undefined;
+/** RFC 5424, section 6.3, as `{"id":{"name":"value"}}`, and where the message begins. */
+function structuredData(line: string, start: number): { rest: string; end: number } {
   const elements = new Map<string, string>();
-  let end = at;
-  for (ELEMENT.lastIndex = at; line.charCodeAt(end) === BRACKET; end = ELEMENT.lastIndex) {
-    const [, id, parameters = ""] = ELEMENT.exec(line) ?? [];
-    if (id === undefined) return undefined;
-    const values = new Map<string, string>();
-    for (const [, name = "", value = ""] of parameters.matchAll(PARAMETER))
-      addTo(values, name, quote(value.includes("\\") ? value.replace(/\\(["\\\]])/g, "$1") : value));
-    addTo(elements, id, jsonOf(values));
+  let at = line.charCodeAt(start) === DASH ? start + 1 : start;
+  while (line.charCodeAt(at) === BRACKET) {
+    const idEnd = endOfKey(line, at + 1);
+    const parameters = new Map<string, string>();
+    const end = addParameters(parameters, line, idEnd);
+    if (line.charCodeAt(end) !== BRACKET_END) break;
+    add(elements, line.slice(at + 1, idEnd), jsonOf(parameters));
+    at = end + 1;
   }
-  return isEndOfWord(line, end) ? { json: jsonOf(elements), end } : undefined;
+  if (!isEndOfWord(line, at)) return { rest: "", end: start };
+  return { rest: elements.size > 0 ? `,"structured_data":${jsonOf(elements)}` : "", end: at + 1 };
 }
 
-function addTo(values: Map<string, string>, name: string, json: string): void {
-  const others = values.get(name);
-  if (others === undefined) values.set(name, json);
-  else values.set(name, others.startsWith("[") ? `${others.slice(0, -1)},${json}]` : `[${others},${json}]`);
+/** Adds an element's ` name="value"`s, where only `"`, `\` and `]` are escaped (section 6.3.3); returns their end. */
+function addParameters(parameters: Map<string, string>, line: string, start: number): number {
+  let at = start;
+  while (line.charCodeAt(at) === SPACE) {
+    const nameEnd = endOfKey(line, at + 1);
+    if (line.charCodeAt(nameEnd) !== EQUALS || line.charCodeAt(nameEnd + 1) !== QUOTE) return -1;
+    const end = endOfQuoted(line, nameEnd + 1);
+    const value = unescape5424(line.slice(nameEnd + 2, end - 1));
+    add(parameters, line.slice(at + 1, nameEnd), quote(value));
+    at = end;
+  }
+  return at;
 }
 
-function jsonOf(values: Map<string, string>): string {
-  return `{${Array.from(values, ([name, json]) => `${quote(name)}:${json}`).join(",")}}`;
+const unescape5424 = (value: string) => (value.includes("\\") ? value.replace(/\\(["\\\]])/g, "$1") : value);
+
+/** A name that comes twice, as section 7.2.1 has it, gets an array. */
+function add(members: Map<string, string>, name: string, json: string): void {
+  const others = members.get(name);
+  if (others === undefined) members.set(name, json);
+  else members.set(name, others.startsWith("[") ? `${others.slice(0, -1)},${json}]` : `[${others},${json}]`);
+}
+
+function jsonOf(members: Map<string, string>): string {
+  let json = "";
+  for (const [name, value] of members) json += `${json === "" ? "" : ","}${quote(name)}:${value}`;
+  return `{${json}}`;
 }
 
 const MONTHS = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split(" ");
@@ -2022,12 +2005,19 @@ export function parseSyslog3164(line: string, now = Date.now()): LogRecord | und
   const [prefix, priority] = PRIORITY.exec(line) ?? [];
   if (prefix === undefined) return undefined;
   const { end, loggedAt, hasHost, origin, sequence } = dateOf3164(line, prefix.length, now);
-  const isTagFirst = !hasHost || endOfMatch(TAG, line, end) > 0;
+  const isTagFirst = !hasHost || tagAt(line, end).length > 0;
   const [hostPart = "", host] = isTagFirst ? [] : matchAt(HOST, line, end);
   const start = end + hostPart.length;
-  const [tag = "", app, pid] = matchAt(TAG, line, start);
-  const rest = { procid: pid && quote(pid), sequence: sequence && quote(sequence) };
-  return recordOfSyslog(line, { priority, loggedAt, host: origin ?? host, app, rest }, start + tag.length);
+  const [tag = "", app, pid] = tagAt(line, start);
+  const rest = member("procid", pid) + member("sequence", sequence);
+  const sender = { loggedAt, host: origin ?? host, app };
+  return recordOfSyslog(Number(priority), sender, rest, messageFrom(line, start + tag.length));
+}
+
+/** A tag with its colon, its name and process id; a level's word is none (`error: …` from Python's SysLogHandler). */
+function tagAt(line: string, at: number): (string | undefined)[] {
+  const groups = matchAt(TAG, line, at);
+  return LEVELS.has(groups[1]?.toLowerCase() ?? "") ? [] : groups;
 }
 
 interface Date3164 {
@@ -2061,10 +2051,9 @@ function dateOf3164(line: string, at: number, now: number): Date3164 {
 /** `level=info msg="…" key=value`, where the line consists of nothing else and says its level or message. */
 export function parseLogfmt(line: string): LogRecord | undefined {
   if (line.charCodeAt(endOfKey(line, 0)) !== EQUALS) return undefined; // as nearly all plain text
-  const text = soundJson(line.includes("\\x") ? line.replace(GO_ESCAPE, toJsonEscape) : line);
-  const fields = fieldsOfLogfmt(text);
-  const isLog = fields?.some(({ place }) => place?.column === "level" || place?.column === "message");
-  return fields && isLog ? recordOf(line, fields, text !== line) : undefined;
+  const fields = fieldsOfLogfmt(line);
+  const isLog = fields?.some(({ place }) => place?.column === LEVEL_COLUMN || place?.column === MESSAGE_COLUMN);
+  return fields && isLog ? recordOf(line, fields, UNSOUND.test(line)) : undefined;
 }
 
 const GO_ESCAPE = /\\(?:x([\da-f]{2})|[^])/gi; // of Go's strconv.Quote, as slog prints it
@@ -2086,17 +2075,17 @@ function fieldsOfLogfmt(line: string): Field[] | undefined {
     if (!isEndOfWord(line, at)) return undefined;
     const value = isBare || (isQuoted ? unquote(line.slice(keyEnd + 1, at)) : line.slice(keyEnd + 1, at));
     if (value === undefined) return undefined;
-    fields.push({ key, place, value, source: `${quote(key)}:${value === true ? "true" : quote(value)}` });
-    isOpen = isBare || (!isQuoted && place?.column === "message");
+    fields.push({ key, place, value, source: undefined });
+    isOpen = isBare || (!isQuoted && place?.column === MESSAGE_COLUMN);
   }
   return fields;
 }
 
-/** A key holds no space, `=` or `"`. */
+/** A key or name holds no space, `=`, `"` or `]` (RFC 5424, section 6.3.3). */
 function endOfKey(line: string, at: number): number {
   for (let end = at; ; end++) {
     const code = line.charCodeAt(end);
-    if (!(code > SPACE) || code === EQUALS || code === QUOTE) return end;
+    if (!(code > SPACE) || code === EQUALS || code === QUOTE || code === BRACKET_END) return end;
   }
 }
 
@@ -2118,7 +2107,7 @@ function endOfQuoted(line: string, at: number): number {
 function unquote(quoted: string): string | undefined {
   if (!quoted.includes("\\")) return quoted.slice(1, -1);
   try {
-    return JSON.parse(quoted) as string;
+    return JSON.parse(soundJson(quoted.replace(GO_ESCAPE, toJsonEscape))) as string;
   } catch {
     return undefined; // the line is plain text, whole
   }
@@ -2133,8 +2122,7 @@ const KLOG_LEVELS: Record<string, number> = { I: 200, W: 300, E: 400, F: 600 };
 
 /** Text that begins with a time, or has a level where people put one; the message stays the whole line. */
 export function parseText(line: string, now?: number): LogRecord | undefined {
-  if (isDigit(line.charCodeAt(1)) && !isDigit(line.charCodeAt(0)) && line.charCodeAt(0) !== BRACKET)
-    return parseKlog(line, now);
+  if (isUpper(line.charCodeAt(0)) && isDigit(line.charCodeAt(1))) return parseKlog(line, now);
   const start = line.charCodeAt(0) === BRACKET ? 1 : line.startsWith(", [", 1) ? 4 : 0; // the latter is Ruby's
   const end = isDigit(line.charCodeAt(start)) ? endOfMatch(TIME, line, start) : -1;
   const loggedAt = end < 0 ? undefined : timeOf(line.slice(start, end));
@@ -2195,9 +2183,9 @@ const isUpper = (code: number) => code >= 65 && code <= 90;
 const isLetter = (code: number) => isUpper(code) || (code >= 97 && code <= 122);
 
 /** A sticky pattern's groups where it matches at `at`; none where it does not. */
-function matchAt(pattern: RegExp, text: string, at: number): (string | undefined)[] {
-  pattern.lastIndex = at;
-  return pattern.exec(text) ?? [];
+function matchAt(expression: RegExp, text: string, at: number): (string | undefined)[] {
+  expression.lastIndex = at;
+  return expression.exec(text) ?? [];
 }
 
 // -- runs: the lines of a sender that travel together
@@ -2237,7 +2225,7 @@ function runOf({ position, time, peer }: Origin, source: string, isFrame: boolea
   const run = { position, time, peer, source, isFrame, notes };
   const plainLines = isFrame ? 0 : countPlainLines(source);
   if (plainLines > 0) return { ...run, lines: plainLines, values: { ...NO_VALUES, messages: source } };
-  const records = (isFrame ? [source] : source.split("\n")).map((line) => notedRecordOf(line, notes));
+  const records = (isFrame ? [source] : source.split("\n")).map((line) => notedRecordOf(line, time / 1000, notes));
   return { ...run, lines: records.length, values: valuesOf(records, source) };
 }
 
@@ -2253,8 +2241,8 @@ function countPlainLines(text: string): number {
 }
 
 /** A line as a record, with our notes among its attributes. */
-function notedRecordOf(line: string, notes: Notes | undefined): LogRecord {
-  const record = parseLine(line);
+function notedRecordOf(line: string, now: number, notes: Notes | undefined): LogRecord {
+  const record = parseLine(line, now);
   return noted(record, record.isAltered ? { raw: Buffer.from(line).toString("base64"), ...notes } : notes);
 }
 
