@@ -520,7 +520,7 @@ describe("allow", () => {
   });
 
   test("--allow that is no network is refused, from embedders too: nobody is let in by a slip", async () => {
-    for (const allow of ["10.0.0.0/33", "10.0.0", "fd00::/129", "all", "127.0.0.1;10.0.0.1"])
+    for (const allow of ["10.0.0.0/33", ",", "10.0.0", "fd00::/129", "all", "127.0.0.1;10.0.0.1"])
       for (const refuse of [() => readOptions({ allow }, {}), () => startCollector({ allow })])
         await assert.rejects(async () => refuse(), /--allow "[^"]+": allowed is an address or a network/);
   });

@@ -15,8 +15,9 @@
  * - The embedded PGlite does not sync its files: a power cut can damage what was already moved into it.
  * - A data directory put back to an older copy sends again lines whose keys may have been pruned since.
  *
- * On the wire: lines end with \n, \r\n or NUL; empty ones are ignored. A line is answered `ok\n`, or, where it was cut to
- * --max-line, `error: line of N bytes cut to M\n`. Under --ack auto, what begins like JSON or syslog gets no reply.
+ * On the wire: plain TCP, or TLS 1.2 and newer. Lines end with \n, \r\n or NUL; empty ones are ignored. A line is answered
+ * `ok\n`, or, where it was cut to --max-line, `error: line of N bytes cut to M\n`. Under --ack auto, what begins like JSON or
+ * syslog gets no reply.
  *
  * On disk: DATA_DIR/journal/<sequence>-<journal id>.segment, integers little-endian, times in µs since 1970
  *   segment  "COLLECTR" · version u32 · crc32 u32 · journal id (16 bytes) · last time given before u64 · entries · zeros
@@ -67,7 +68,7 @@ const OPTIONS = {
   tlsCert: option("FILE", "", "certificate (PEM) for TLS; without tls:// in --listen, all of it is TLS", filePath()),
   tlsKey: option("FILE", "", "the certificate's private key (PEM)", filePath()),
   tlsCa: option("FILE", "", "CA certificates (PEM): TLS senders must have a certificate signed by one", filePath()),
-  allow: option("CIDR", "", "networks and addresses that may connect; without it, all", list(network())),
+  allow: option("CIDR", "", "networks and addresses that may connect; without it, all", optional(list(network()))),
   databaseUrl: option(
     "URL",
     "",
@@ -93,7 +94,12 @@ const OPTIONS = {
   journalMax: option("SIZE", "1GiB", "backlog on disk after which senders are paused", byteSize(MIB, 2 ** 50)),
   drainTimeout: option("TIME", "10s", "how long a stop waits for the database", duration()),
   retention: option("TIME", "off", "drop whole days whose lines are all older", durationOrOff(36_500)),
-  retentionLevel: option("LEVEL=TIME", "", "delete older lines of the level, and of those below it", list(levelAge())),
+  retentionLevel: option(
+    "LEVEL=TIME",
+    "",
+    "delete older lines of the level, and of those below it",
+    optional(list(levelAge())),
+  ),
 };
 
 /** The options' values: sizes in bytes, times in milliseconds, `idleTimeout` 0 for off. */
@@ -170,7 +176,7 @@ function address(): Parser<string> {
   return { allowed, parse: (text) => (hostAndPort(text).port <= 65_535 ? text : undefined) };
 }
 
-/** Several, as one text; empty ones between them don't count. */
+/** Several, as one text. */
 function list(one: Parser<unknown>): Parser<string> {
   const parse = (text: string) => (text.split(",").every((each) => one.parse(each) !== undefined) ? text : undefined);
   return { allowed: `${one.allowed}; several are divided by commas`, isList: true, parse };
@@ -183,14 +189,16 @@ function listenAddress(): Parser<string> {
   return { allowed: `${allowed}, or tls:// before it`, parse: (text) => parse(text.replace(SCHEME, "")) };
 }
 
+function optional(parser: Parser<string>): Parser<string> {
+  return { ...parser, parse: (text) => (text === "" ? text : parser.parse(text)) };
+}
+
 function network(): Parser<object> {
-  const allowed = "an address or a network, such as 192.0.2.7, 10.0.0.0/8 or fd00::/8";
-  return { allowed, parse: (text) => (text === "" ? {} : networkOf(text)) };
+  return { allowed: "an address or a network, such as 192.0.2.7, 10.0.0.0/8 or fd00::/8", parse: networkOf };
 }
 
 function levelAge(): Parser<object> {
-  const allowed = "a level and a time, such as debug=2d";
-  return { allowed, parse: (text) => (text === "" ? {} : levelAgeOf(text)) };
+  return { allowed: "a level and a time, such as debug=2d", parse: levelAgeOf };
 }
 
 function filePath(): Parser<string> {
@@ -491,14 +499,9 @@ class Senders {
 
   /** Resolves to the addresses that it listens on: all of --listen, or none. */
   async listen(): Promise<Listener[]> {
-    try {
-      const listeners: Listener[] = [];
-      for (const listener of listenersOf(this.#options)) listeners.push(await this.#listenOn(listener));
-      return listeners;
-    } catch (error) {
-      for (const server of this.#servers) server.close();
-      throw error;
-    }
+    const listeners: Listener[] = [];
+    for (const listener of listenersOf(this.#options)) listeners.push(await this.#listenOn(listener));
+    return listeners;
   }
 
   reloadCertificates(): void {
@@ -526,6 +529,7 @@ class Senders {
     const server = createServer(options, (socket) => this.#accept(socket, isTls));
     this.#servers.push(server.listen({ host, port, backlog: 1024 }));
     await once(server, "listening").catch((error: unknown) => {
+      for (const each of this.#servers) each.close();
       const url = urlOf({ isTls, host, port }).replace("tcp://", "");
       throw new Error(`Cannot listen on ${url}: ${codeOf(error)}; choose another --listen HOST:PORT`);
     });
@@ -549,7 +553,7 @@ class Senders {
   /** Our own look at the certificate, not Node's `rejectUnauthorized`, so that the sender is told, and we know who it was. */
   #acceptTls(socket: TLSSocket): void {
     socket.on("error", () => {});
-    if (this.#servers.every(({ listening }) => !listening)) return void socket.destroy(); // a handshake that the stop overtook
+    if (!this.#servers[0]?.listening) return void socket.destroy(); // a handshake that the stop overtook
     if (this.#options.tlsCa === "" || socket.authorized) return this.#admit(socket);
     const isMissing = Object.keys(socket.getPeerCertificate() ?? {}).length === 0;
     const reason = `--tls-ca does not accept its certificate: ${String(socket.authorizationError)}`;
@@ -621,7 +625,8 @@ const urlOf = ({ isTls, host, port }: Listener) =>
 
 /** Says once at the start what is open to whom. */
 function warnOfStrangers({ allow, tlsCa }: Options, listeners: Listener[], log: Log): void {
-  const isOpen = ({ isTls, host }: Listener) => !/^(?:127\.|::1$|localhost$)/i.test(host) && !(isTls && tlsCa !== "");
+  const isOpen = ({ isTls, host }: Listener) =>
+    !/^(?:127\.|::1$|localhost$)/i.test(withoutMapping(host)) && !(isTls && tlsCa !== "");
   const exposed = listeners.filter(isOpen).map(urlOf).join(" and ");
   if (allow === "" && exposed !== "")
     log(
@@ -642,8 +647,11 @@ function allowList(allow: string): BlockList | undefined {
   return allowed;
 }
 
-const isAmongNetworks = (networks: BlockList, peer: string) =>
-  networks.check(peer.replace(/%.*/, ""), isIP(peer) === 4 ? "ipv4" : "ipv6");
+/** A peer without an address has left already. */
+function isAmongNetworks(networks: BlockList, peer: string): boolean {
+  const ip = peer.replace(/%.*/, "");
+  return isIP(ip) > 0 && networks.check(ip, isIP(ip) === 4 ? "ipv4" : "ipv6");
+}
 
 const TLS_FAILURES: Record<string, string> = {
   ERR_TLS_HANDSHAKE_TIMEOUT: `its TLS handshake did not end in ${HANDSHAKE_MOST / SECOND} s`,
@@ -671,18 +679,11 @@ function makeTlsServer(options: Options): TlsServer | undefined {
  */
 function useCertificates(server: TlsServer, certificates: SecureContextOptions): TlsServer {
   server.setSecureContext(certificates);
-  const { _sharedCreds: made } = server as unknown as { _sharedCreds?: { context: TicketContext } };
-  const context = made?.context;
-  if (!context?.enableTicketKeyCallback) return server;
+  const { _sharedCreds: made } = server as { _sharedCreds?: { context?: { enableTicketKeyCallback?: () => void } } };
   const noKey = Buffer.alloc(16);
-  context.onticketkeycallback = () => [0, noKey, noKey, noKey, noKey];
-  context.enableTicketKeyCallback();
+  if (made?.context) Object.assign(made.context, { onticketkeycallback: () => [0, noKey, noKey, noKey, noKey] });
+  made?.context?.enableTicketKeyCallback?.();
   return server;
-}
-
-interface TicketContext {
-  enableTicketKeyCallback?: () => void;
-  onticketkeycallback?: () => unknown[];
 }
 
 /** Reads and checks --tls-cert, --tls-key and --tls-ca. Throws {@link UsageError}. */
