@@ -583,7 +583,8 @@ class Senders {
       const frames = framer.push(chunks);
       if (framer.foreign !== undefined) return this.#refuse(socket, framer.foreign);
       await this.#journal.append(peer, frames); // durable first,
-      replies.send(frames.replies); //              only then `ok`
+      const isCutOff = chunks === undefined && this.#stop.signal.aborted && !socket.readableEnded;
+      if (!isCutOff) replies.send(frames.replies); // only then `ok`; but not for a line that our stop cut off
     }
     await replies.end(this.#stop.signal);
   }
@@ -1403,6 +1404,7 @@ export class Journal {
     segment.isSealed = true;
     for (let at = SEGMENT_HEADER_BYTES, next; (next = readEntryHeader(bytes, at)); at += next.bytes) {
       segment.unreadLines += next.lines;
+      if (!readEntry(bytes, at, journal)) continue; // what it says of times and positions may be damaged
       segment.endPosition = next.position + next.bytes;
       this.#lastTime = Math.max(this.#lastTime, next.time + next.lines - 1);
     }
@@ -1653,33 +1655,67 @@ function levelOfNumber(value: number): number | undefined {
   return SEVERITIES.find((level) => level <= value);
 }
 
-const CLOCK = /^(\d{4})([-/])(\d\d)\2(\d\d)[T ](\d\d:\d\d:\d\d)$/i;
-const ZONE = /^ ?(?:(Z|UTC|GMT)|([+-]\d\d):?(\d\d)?)?$/i;
+const ZONE = /^ ?(?:Z|UTC|GMT|([+-])(\d\d):?(\d\d)?)$/i;
 const EPOCH = /^\d{9,19}(?:\.\d+)?$/;
-
-/** The second that was read last: lines come in order, and Date.parse costs more than the rest of a line. */
-const lastSecond = { clock: "", zone: "", time: 0 };
 
 /** µs since 1970, from RFC 3339 and its like (local where it names no zone) or an epoch (s, ms, µs or ns by magnitude). */
 export function timeOf(value: unknown): number | undefined {
   if (typeof value === "number") return timeOfEpoch(value);
   if (typeof value !== "string") return undefined;
-  let [end, micros] = [value.charCodeAt(19) === DOT || value.charCodeAt(19) === COMMA ? 20 : 19, 0];
-  for (let unit = 1e5; end > 19 && isDigit(value.charCodeAt(end)); end++, unit /= 10)
-    micros += unit < 1 ? 0 : unit * (value.charCodeAt(end) - ZERO);
-  const second = end === 20 ? undefined : timeOfSecond(value.slice(0, 19), value.slice(end));
-  if (second !== undefined) return second + micros;
-  return EPOCH.test(value) ? timeOfEpoch(Number(value)) : undefined;
+  const ms = timeOfSecond(value);
+  if (ms === undefined) return EPOCH.test(value) ? timeOfEpoch(Number(value)) : undefined;
+  const isPointed = value.charCodeAt(19) === DOT || value.charCodeAt(19) === COMMA;
+  const end = isPointed ? endOfDigits(value, 20) : 19;
+  const offset = end === 20 ? undefined : offsetOf(value, end, ms);
+  return offset === undefined ? undefined : (ms - offset) * 1000 + (isPointed ? microsOf(value, 20, end) : 0);
 }
 
-function timeOfSecond(clock: string, zone: string): number | undefined {
-  if (clock === lastSecond.clock && zone === lastSecond.zone) return lastSecond.time;
-  const [, year, , month, day, time] = CLOCK.exec(clock) ?? [];
-  const [isZone, utc, hours, minutes = "00"] = ZONE.exec(zone) ?? [];
-  if (isZone === undefined || new Date(`${year}-${month}-${day}`).getUTCDate() !== Number(day)) return undefined;
-  const ms = Date.parse(`${year}-${month}-${day}T${time}${utc ? "Z" : hours ? `${hours}:${minutes}` : ""}`);
-  if (Number.isNaN(ms)) return undefined;
-  return Object.assign(lastSecond, { clock, zone, time: ms * 1000 }).time;
+function endOfDigits(text: string, at: number): number {
+  let end = at;
+  while (isDigit(text.charCodeAt(end))) end++;
+  return end;
+}
+
+/** Of a fraction's digits; those behind the sixth are cut off. */
+function microsOf(text: string, at: number, end: number): number {
+  let micros = 0;
+  for (let digit = at; digit < at + 6; digit++)
+    micros = micros * 10 + (digit < end ? text.charCodeAt(digit) - ZERO : 0);
+  return micros;
+}
+
+/** "2026-11-22T10:00:00" as if it were UTC, in ms, at the beginning of a text; Date.parse costs more than the rest of a line. */
+function timeOfSecond(text: string): number | undefined {
+  const isDate =
+    text.charCodeAt(4) === text.charCodeAt(7) && /[-/]/.test(text.charAt(4)) && /[T ]/i.test(text.charAt(10));
+  if (!isDate || text.charCodeAt(13) !== COLON || text.charCodeAt(16) !== COLON) return undefined;
+  const [month, day] = [twoDigits(text, 5), twoDigits(text, 8)];
+  const [hours, minutes, seconds] = [twoDigits(text, 11), twoDigits(text, 14), twoDigits(text, 17)];
+  const midnight = Date.UTC(twoDigits(text, 0) * 100 + twoDigits(text, 2), month - 1, day);
+  const isReal = month <= 12 && day <= 31 && hours < 24 && minutes < 60 && seconds < 60;
+  if (!isReal || (day > 28 && new Date(midnight).getUTCDate() !== day)) return undefined; // NaN is neither
+  return midnight + ((hours * 60 + minutes) * 60 + seconds) * 1000;
+}
+
+function twoDigits(text: string, at: number): number {
+  const [tens, ones] = [text.charCodeAt(at), text.charCodeAt(at + 1)];
+  return isDigit(tens) && isDigit(ones) ? (tens - ZERO) * 10 + ones - ZERO : Number.NaN;
+}
+
+/** The hour that was read last, and how far ahead of UTC it is here, in ms: finding that out is dear, too. */
+const localHour = { start: Number.NaN, offset: 0 };
+
+/** The zone from `at` on as ms ahead of UTC; the collector's own where there is none, `undefined` where it is no zone. */
+function offsetOf(text: string, at: number, time: number): number | undefined {
+  if (at === text.length - 1 && (text.charCodeAt(at) | SPACE) === LOWER_Z) return 0;
+  if (at === text.length) {
+    const start = time - (time % 3_600_000);
+    if (start !== localHour.start)
+      Object.assign(localHour, { start, offset: start - Date.parse(new Date(start).toISOString().slice(0, 19)) });
+    return localHour.offset;
+  }
+  const [zone, sign = "+", hours = "0", minutes = "0"] = ZONE.exec(text.slice(at)) ?? [];
+  return zone === undefined ? undefined : Number(`${sign}1`) * (Number(hours) * 60 + Number(minutes)) * 60_000;
 }
 
 /** Numbers below 100,000,000 are durations or counters rather than times before 1973. */
@@ -2176,7 +2212,7 @@ const LONGEST_LEVEL = "informational".length;
 // Characters
 
 const [TAB, BYTE_ORDER_MARK] = [9, 0xfeff];
-const [QUOTE, COMMA, DASH, DOT, ZERO, COLON, EQUALS] = [34, 44, 45, 46, 48, 58, 61];
+const [QUOTE, COMMA, DASH, DOT, ZERO, COLON, EQUALS, LOWER_Z] = [34, 44, 45, 46, 48, 58, 61, 122];
 const [BRACKET, BACKSLASH, BRACKET_END, BRACE_END] = [91, 92, 93, 125];
 
 const isDigit = (code: number) => code >= 48 && code <= 57;
@@ -2525,13 +2561,15 @@ class Database {
   /** Resolves when the batch is committed: all of it or, taken apart, what the database accepts, the rest in `dead_letters`. */
   async store(batch: Batch, step: Step): Promise<void> {
     if (step === "halve") {
-      for (const half of halves(batch)) await this.store(half, "insert");
+      for (const half of halves(batch)) await this.#storeHalf(half);
       return;
     }
     if (step === "partition") this.#days.clear();
     await this.#makePartitions(daysOf(batch.runs));
-    if (step === "take apart") this.deadLettered += await this.#within((sql) => takeApart(sql, batch));
-    else await this.#within((sql) => insertBatch(sql, batch));
+    if (step === "take apart") {
+      const buried = await this.#within((sql) => takeApart(sql, batch));
+      this.deadLettered += buried; // not `+= await`: another worker may have buried some meanwhile
+    } else await this.#within((sql) => insertBatch(sql, batch));
     this.#oldestStored = Math.min(this.#oldestStored, batch.runs[0]?.time ?? Number.POSITIVE_INFINITY);
   }
 
@@ -2540,6 +2578,16 @@ class Database {
     const oldest = this.#oldestStored;
     this.#oldestStored = Number.POSITIVE_INFINITY;
     return oldest;
+  }
+
+  /** Halves it again, while that is what the server needs; what is stored stays so, whatever becomes of the rest. */
+  async #storeHalf(half: Batch): Promise<void> {
+    try {
+      await this.store(half, "insert");
+    } catch (error) {
+      if (nextStep(error, half.positions.length) !== "halve") throw error;
+      await this.store(half, "halve");
+    }
   }
 
   async makeComingPartitions(): Promise<void> {
@@ -2591,7 +2639,7 @@ class Database {
     const isNew = this.#down?.cause !== cause;
     if (isNew) this.#log(`cannot store into ${this.name}: ${cause}; lines wait in the journal, trying again`);
     this.#down = { since: this.#down?.since ?? Date.now(), cause };
-    if (/^42(P01|703|883)$/.test(codeOf(error))) await this.#discard(); // something of ours is gone: set up anew
+    if (/^(42(P01|703|883)|25006)$/.test(codeOf(error))) await this.#discard(); // something of ours is gone: set up anew
     await sleep(pause, undefined, { signal: stop }).catch(() => {});
   }
 
@@ -3029,7 +3077,11 @@ class DirectoryLock {
     const lock = new DirectoryLock();
     const own = `lock-${randomUUID()}`;
     lock.#server.listen(socketPath(directory, own));
-    await once(lock.#server, "listening");
+    await once(lock.#server, "listening").catch((error: unknown) => {
+      throw new UsageError(
+        `Cannot use --data-dir ${directory}: ${codeOf(error)}; choose a folder that this user may write`,
+      );
+    });
     try {
       while (!(await takeLock(directory, own)));
     } catch (error) {

@@ -38,8 +38,11 @@ create table if not exists dead_letters (
 -- With another engine's partitioning (or none), this function is the one place to change.
 create or replace function create_logs_partition(day date) returns void language plpgsql as $$
 declare
-  partition constant text := 'logs_' || to_char(day, 'YYYY_MM_DD');
+  partition text := 'logs_' || to_char(day, 'YYYY_MM_DD');
 begin
+  if exists (select from pg_inherits where inhrelid = to_regclass(partition) and inhparent <> to_regclass('logs')) then
+    partition := partition || '_' || to_regclass('logs')::oid;  -- the name is taken: logs was renamed, to keep it
+  end if;
   if not exists (select from pg_class where oid = to_regclass('logs') and relkind = 'p')
      or exists (select from pg_inherits join pg_class on oid = inhrelid where inhparent = to_regclass('logs') and relname = partition) then
     return;
