@@ -3307,9 +3307,11 @@ async function main(): Promise<void> {
   process.umask(0o077);
   const options = readOptions(flags, process.env);
   if (command.words.length > 0) return void process.stdout.write(await runOnce(options, command));
-  const collector = await startCollector(options);
-  obeySignals(collector, options);
-  await collector.done;
+  const starting = startCollector(options);
+  obeySignals(starting, options);
+  await (
+    await starting
+  ).done;
   process.exit(0); // whatever a driver keeps open
 }
 
@@ -3358,18 +3360,19 @@ async function runOnce(options: Options, command: Command): Promise<string> {
 }
 
 /**
- * The first signal stops in order; one that comes a second or more later, at once: npx passes one signal on twice. With
- * TLS, SIGHUP has the certificates read again; without, it ends the process, as a closed terminal should.
+ * The first signal stops in order, once the start is done; one that comes a second or more later, at once: npx passes one
+ * signal on twice. With TLS, SIGHUP has the certificates read again; without, it ends the process, as a closed terminal should.
  */
-function obeySignals(collector: Collector, options: Options): void {
+function obeySignals(starting: Promise<Collector>, options: Options): void {
+  const obey = (act: (collector: Collector) => unknown) => void starting.then(act, () => {}); // main says why a start failed
   const signals: number[] = [];
   const stop = () => {
     signals.push(Date.now());
     if (Date.now() - (signals[0] ?? 0) >= SECOND) process.exit(1);
-    void collector.close();
+    obey((collector) => collector.close());
   };
   for (const signal of ["SIGTERM", "SIGINT"]) process.on(signal, stop);
-  if (options.tlsCert !== "") process.on("SIGHUP", () => collector.reloadCertificates());
+  if (options.tlsCert !== "") process.on("SIGHUP", () => obey((collector) => collector.reloadCertificates()));
 }
 
 function fail(error: unknown): never {
