@@ -6,18 +6,20 @@
  * superuser's). Each test has a database and a folder of its own. Nothing sleeps for what it expects: `eventually` looks.
  */
 import assert from "node:assert/strict";
-import { execFile, spawn } from "node:child_process";
+import { execFile, spawn, spawnSync } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
 import { randomBytes, randomUUID } from "node:crypto";
 import { once } from "node:events";
 import { existsSync, rmSync } from "node:fs";
 import { chmod, chown, copyFile, cp, lstat, mkdir, mkdtemp, readdir, readFile } from "node:fs/promises";
 import { rm, symlink, truncate, writeFile } from "node:fs/promises";
+import { request } from "node:http";
+import type { IncomingMessage } from "node:http";
 import { createRequire } from "node:module";
 import { connect, createServer } from "node:net";
 import type { Socket } from "node:net";
-import { tmpdir } from "node:os";
-import { dirname, join } from "node:path";
+import { hostname, tmpdir } from "node:os";
+import { delimiter, dirname, join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import type { TestContext } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -27,8 +29,10 @@ import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { crc32 } from "node:zlib";
 import fc from "fast-check";
+import { pino as openPino } from "pino";
 import postgres from "postgres";
 import { generate } from "selfsigned";
+import winston from "winston";
 import { AsyncQueue, Framer, Journal, UsageError, VERSION, helpText, levelOf, parseLine } from "./collector.js";
 import {
   parseJson,
@@ -88,11 +92,11 @@ describe("options", () => {
   test("the defaults are those of the documentation", () => {
     const options = readOptions({}, {});
 
-    const { listen, databaseUrl, dataDir, ack, workers, ...others } = options;
+    const { listen, databaseUrl, dataDir, ack, workers, http, ...others } = options;
     const { tlsCert, tlsKey, tlsCa, allow, retentionLevel, ...numbers } = others;
     assert.deepEqual(
-      [listen, databaseUrl, dataDir, ack, workers],
-      ["127.0.0.1:8888", "", "./collector-data", "auto", 2],
+      [listen, databaseUrl, dataDir, ack, workers, http],
+      ["127.0.0.1:8888", "", "./collector-data", "auto", 2, "127.0.0.1:8889"],
     );
     assert.deepEqual(numbers, {
       maxLine: 64 * KIB,
@@ -1167,6 +1171,202 @@ describe("records", () => {
   });
 });
 
+// ---- Senders ---------------------------------------------------------------
+
+describe("senders", () => {
+  const logger = { skip: lacks("logger", "--version", /util-linux/, "bsdutils") };
+  const netcat = { skip: lacks("nc", "-h", /OpenBSD/, "netcat-openbsd") };
+  const python = { skip: lacks("python3", "--version", /^Python 3/, "python3") };
+  const rsyslog = { skip: lacks("rsyslogd", "-v", /^rsyslogd/, "rsyslog") };
+  const syslogNg = { skip: lacks("syslog-ng", "--version", /^syslog-ng/, "syslog-ng-core") };
+
+  const structured = ["--msgid", "order", "--sd-id", "shop@32473", "--sd-param", 'user="Zoë"'];
+  const forms = [
+    { form: "RFC 3164", flags: ["--rfc3164"], more: {} },
+    {
+      form: "RFC 5424",
+      flags: ["--rfc5424=notq", ...structured],
+      more: { msgid: "order", structured_data: { "shop@32473": { user: "Zoë" } } },
+    },
+    { form: "octet-counted", flags: ["--rfc5424=notq", "--octet-count"], more: {} },
+  ];
+  for (const { form, flags, more } of forms)
+    test(`logger, ${form}: lines arrive complete, in order and in their columns`, logger, async (t) => {
+      const { port, received } = await receiver(t);
+      const lines = numbered(SEVERITIES);
+      const where = ["--tcp", "--server", "127.0.0.1", "--port", String(port)];
+
+      const input = lines.map(({ level, text }) => `<${level}>${text}\n`).join("");
+      await feed("logger", [...where, ...flags, "--id=42", "--tag", "shop", "--prio-prefix"], input);
+
+      const attributes = { facility: "user", procid: "42", ...more };
+      const host = form === "RFC 3164" ? hostname().split(".")[0] : hostname();
+      assert.deepEqual(await received(lines), inColumns(lines, { host, app: "shop", attributes }));
+    });
+
+  test("nc: text arrives complete, in order and with its levels, and is answered ok", netcat, async (t) => {
+    const { port, received } = await receiver(t);
+    const lines = numbered({ DEBUG: 100, INFO: 200, WARN: 300, ERROR: 400, FATAL: 600 });
+    const texts = lines.map(({ level, text }) => `${level} ${text}`);
+
+    const replies = await feed("nc", ["-N", "127.0.0.1", String(port)], `${texts.join("\n")}\n`);
+
+    assert.equal(replies, "ok\n".repeat(lines.length));
+    const rows = inColumns(lines, { logged_at: null, app: null, attributes: null });
+    assert.deepEqual(
+      await received(lines),
+      rows.map((row, at) => ({ ...row, message: texts[at] })),
+    );
+  });
+
+  test("Python's SysLogHandler: lines arrive complete, in order and in their columns", python, async (t) => {
+    const { port, received } = await receiver(t);
+    const lines = numbered({ debug: 100, info: 200, warning: 300, error: 400, critical: 500 });
+
+    const input = lines.map(({ level, text }) => `${level} ${text}\n`).join("");
+    await feed("python3", ["-X", "utf8", "-c", PYTHON_PROGRAM, String(port)], input);
+
+    const attributes = { facility: "user", procid: "42" };
+    assert.deepEqual(await received(lines), inColumns(lines, { logged_at: null, app: "shop", attributes }));
+  });
+
+  test("pino with pino-socket: lines arrive complete, in order and in their columns", async (t) => {
+    const { port, received } = await receiver(t);
+    const lines = numbered(PINO_LEVELS);
+    const log = pinoTo(t, { port });
+
+    for (const { level, text } of lines) log[level]({ order: { id: 7 } }, text);
+
+    const attributes = { pid: process.pid, order: { id: 7 } };
+    assert.deepEqual(await received(lines), inColumns(lines, { host: hostname(), app: "shop", attributes }));
+  });
+
+  for (const type of ["BSD", "RFC5424"])
+    test(`winston with winston-syslog, ${type}: lines arrive complete, in order and in their columns`, async (t) => {
+      const { port, received } = await receiver(t);
+      const lines = numbered(WINSTON_LEVELS);
+      const log = winstonTo(t, new Syslog({ ...SYSLOG_TRANSPORT, port, type }));
+
+      for (const { level, text } of lines) log.log(level, text);
+
+      const attributes = { facility: "local0", procid: "42" };
+      assert.deepEqual(await received(lines), inColumns(lines, { host: "web-1", app: "shop", attributes }));
+    });
+
+  test("winston's Stream transport on a socket: lines arrive complete, in order and in their columns", async (t) => {
+    const { port, received } = await receiver(t);
+    const lines = numbered(WINSTON_LEVELS);
+    const { socket } = await Sender.connect(t, port);
+    const { combine, timestamp, json } = winston.format;
+    const format = combine(timestamp(), json());
+    const log = winstonTo(t, new winston.transports.Stream({ stream: socket, format }));
+
+    for (const { level, text } of lines) log.log(level, text, { service: "shop", order: { id: 7 } });
+
+    const attributes = { order: { id: 7 } };
+    assert.deepEqual(await received(lines), inColumns(lines, { app: "shop", attributes }));
+  });
+
+  test("gelf-pro over TCP, a connection a message: all arrive, complete and in their columns", async (t) => {
+    const { port, received } = await receiver(t);
+    const lines = numbered(GELF_LEVELS);
+    gelf.setConfig({ adapterName: "tcp", adapterOptions: { host: "127.0.0.1", port } });
+
+    for (const { level, text } of lines) gelf[level](text, { order: 7 });
+
+    const rows = await received(lines);
+    const sorted = rows.toSorted((one, other) => numberIn(one.message) - numberIn(other.message));
+    const attributes = { version: "1.1", _order: 7 };
+    assert.deepEqual(sorted, inColumns(lines, { host: hostname(), attributes }));
+  });
+
+  for (const { form, flags, indent = "" } of [
+    { form: "as it is set up", flags: "" },
+    { form: "RSYSLOG_ForwardFormat", flags: 'template="RSYSLOG_ForwardFormat"' },
+    // rsyslog puts a second space before the message of an RFC 5424 line: it is the message's first character
+    {
+      form: "RFC 5424, octet-counted",
+      flags: `TCP_Framing="octet-counted" template="RSYSLOG_SyslogProtocol23Format"`,
+      indent: " ",
+    },
+  ])
+    test(`rsyslog's omfwd, ${form}: lines arrive complete, in order and in their columns`, rsyslog, async (t) => {
+      const { port, received } = await receiver(t);
+      const lines = numbered(SEVERITIES);
+      const relay = await rsyslogTo(t, port, flags);
+
+      await relay.send(asSyslog(lines));
+
+      const rows = inColumns(lines, RELAYED);
+      assert.deepEqual(
+        await received(lines),
+        rows.map((row) => ({ ...row, message: indent + row.message })),
+      );
+    });
+
+  for (const [driver, flags] of [
+    ["network", ""],
+    ["network", "flags(syslog-protocol)"],
+    ["syslog", ""],
+  ] as const)
+    test(
+      `syslog-ng's ${driver}(${flags}): lines arrive complete, in order and in their columns`,
+      syslogNg,
+      async (t) => {
+        const { port, received } = await receiver(t);
+        const lines = numbered(SEVERITIES);
+        const relay = await syslogNgTo(t, port, driver, flags);
+
+        await relay.send(asSyslog(lines));
+
+        assert.deepEqual(await received(lines), inColumns(lines, RELAYED));
+      },
+    );
+
+  test("rsyslog's omfwd loses nothing while the collector is away", rsyslog, async (t) => {
+    const { lines, rows } = await throughRestart(t, SEVERITIES, async (port) => {
+      const relay = await rsyslogTo(t, port, "");
+      return (some) => relay.send(asSyslog(some));
+    });
+
+    assert.deepEqual(rows, inColumns(lines, RELAYED));
+  });
+
+  test("syslog-ng's network() loses nothing while the collector is away", syslogNg, async (t) => {
+    const { lines, rows } = await throughRestart(t, SEVERITIES, async (port) => {
+      const relay = await syslogNgTo(t, port, "network");
+      return (some) => relay.send(asSyslog(some));
+    });
+
+    assert.deepEqual(rows, inColumns(lines, RELAYED));
+  });
+
+  test("pino-socket with reconnect and recovery loses nothing while the collector is away", async (t) => {
+    const { lines, rows } = await throughRestart(t, PINO_LEVELS, async (port) => {
+      const log = pinoTo(t, { port, reconnect: true, recovery: true, recoveryQueueMaxSize: 1024 * KIB });
+      return (some) => {
+        for (const { level, text } of some) log[level](text);
+      };
+    });
+
+    assert.deepEqual(rows, inColumns(lines, { host: hostname(), app: "shop", attributes: { pid: process.pid } }));
+  });
+
+  test("winston-syslog loses nothing while the collector is away", async (t) => {
+    const { lines, rows } = await throughRestart(t, WINSTON_LEVELS, async (port) => {
+      const log = winstonTo(t, new Syslog({ ...SYSLOG_TRANSPORT, port, type: "RFC5424" }));
+      return (some) => {
+        for (const { level, text } of some) log.log(level, text);
+      };
+    });
+
+    assert.deepEqual(
+      rows,
+      inColumns(lines, { host: "web-1", app: "shop", attributes: { facility: "local0", procid: "42" } }),
+    );
+  });
+});
+
 // ---- Workers ---------------------------------------------------------------
 
 describe("exactly once", () => {
@@ -1243,6 +1443,7 @@ describe("exactly once", () => {
       listen: "127.0.0.1:0",
       dataDir,
       databaseUrl: NOWHERE,
+      http: "off",
       drainTimeout: 0,
       log: () => {},
     });
@@ -1596,6 +1797,7 @@ describe("retention", () => {
     assert.ok(held.includes(`logs_${dayAhead(-3)}`));
     assert.ok(slowest.ms < 2000, `${slowest.ms} ms`);
     await eventually(() => assert.match(collector.said.join("\n"), /old lines are dropped again/));
+    assert.ok(collector.health().maintained["retention"]);
     assert.equal(collector.said.filter((line) => line.includes("cannot drop old lines")).length, 1);
   });
 
@@ -1985,6 +2187,271 @@ describe("query", () => {
   });
 });
 
+// ---- Health ----------------------------------------------------------------
+
+describe("health", () => {
+  test("a scrape adds up to the line while senders send: received = stored + dead + lost + backlog; counters never fall", async (t) => {
+    const { url, sql } = await databaseWithTables(t);
+    await sql`alter table logs add check (message !~ '7$')`;
+    const collector = await start(t, { databaseUrl: url, http: ANY_PORT });
+    const senders = ["a", "b", "c"].map((name) => new TirelessSender(name, collector.port));
+    undoAfter(t, () => senders.forEach((sender) => sender.giveUp()));
+
+    const scrapes = [await scrape(collector)];
+    while (valueOf(scrapes.at(-1), "collector_lines_dead_total") < 100) scrapes.push(await scrape(collector));
+    await Promise.all(senders.map((sender) => sender.stop()));
+    await stored(collector);
+    scrapes.push(await scrape(collector));
+
+    const column = (what: string) => scrapes.map((some) => valueOf(some, `collector_${what}`));
+    const [received, backlog] = [column("lines_received_total"), column("backlog_lines")];
+    const parts = ["lines_stored_total", "lines_dead_total", "lines_lost_total"].map(column);
+    for (const [n, lines] of received.entries()) assert.equal(sumOf([backlog, ...parts].map((part) => part[n])), lines);
+    for (const counter of [received, ...parts])
+      assert.deepEqual(
+        counter,
+        counter.toSorted((a, b) => a - b),
+      );
+    assert.equal(received.at(-1), sumOf(senders.map(({ acknowledged }) => acknowledged.length)));
+    assert.equal(await countOf(sql, "logs"), parts[0]?.at(-1));
+  });
+
+  test("metrics say what was received, answered, cut, altered and refused, how long syncs and inserts took", async (t) => {
+    const { url } = await databaseWithTables(t);
+    const collector = await start(t, { databaseUrl: url, http: ANY_PORT, maxLine: 100, journalMax: 2 * KIB ** 2 });
+    const json = '{"message":"json"}\n{"message":"\\u0000"}\n';
+    const lines = Buffer.from(`one\n\n${"x".repeat(150)}\ntwo \xff\n\x1b[31mthree\x1b[0m\n${json}`, "latin1");
+
+    await converse(collector.port, lines);
+    await converse(collector.port, "GET / HTTP/1.1\r\n");
+    await stored(collector);
+
+    const scraped = await scrape(collector);
+    const value = (name: string) => valueOf(scraped, `collector_${name}`);
+    assert.deepEqual([value("lines_received_total"), value("lines_stored_total")], [6, 6]);
+    assert.deepEqual([value("lines_cut_total"), value("lines_altered_total"), value("replies_total")], [1, 3, 4]);
+    assert.deepEqual([value("connections_total"), value("connections_refused_total"), value("connections")], [2, 1, 0]);
+    assert.equal(value("received_bytes_total"), lines.length - 2); // the empty line, and the ending of the one that is cut
+    assert.deepEqual([value("batch_lines_sum"), value("database_up"), value("accepting")], [6, 1, 1]);
+    assert.deepEqual([value("backlog_bytes"), value("backlog_limit_bytes")], [0, 2 * KIB ** 2]);
+    assert.ok(value("sync_duration_seconds_count") >= 1 && value("insert_duration_seconds_sum") > 0);
+  });
+
+  test("/healthz is 200 while lines can be acknowledged, and says in words and numbers that the database is away", async (t) => {
+    const collector = await start(t, { http: ANY_PORT });
+
+    await converse(collector.port, "one\ntwo\n");
+    await eventually(async () => assert.match((await ask(collector, "/healthz")).text, /ECONNREFUSED/));
+
+    const { status, type, text } = await ask(collector, "/healthz");
+    const { state, database, backlog, room, ...rest } = JSON.parse(text) as ReturnType<typeof collector.health>;
+    assert.deepEqual([status, type, rest.accepting], [200, "application/json; charset=utf-8", true]);
+    assert.match(state, /^accepting lines; database away since 20\S+: ECONNREFUSED$/);
+    assert.deepEqual([database.up, database.cause, backlog.lines], [false, "ECONNREFUSED", 2]);
+    assert.ok(Date.now() - Date.parse(database.since) < 60_000 && backlog.oldest_age_s > 0 && backlog.bytes > 8);
+    assert.ok(room.bytes > 0 && room.bytes <= KIB ** 3);
+    assert.deepEqual([rest.received, rest.stored, rest.dead_letters, rest.maintained], [2, 0, 0, { partitions: null }]);
+  });
+
+  test("/healthz says for how long there is room at the present rate, is 503 when the journal is full, then 200", async (t) => {
+    const database = await missingDatabase(t);
+    const collector = await start(t, { databaseUrl: database.url, http: ANY_PORT, journalMax: KIB ** 2 });
+    const sender = await Sender.connect(t, collector.port);
+    const healthz = async () => ({ ...collector.health(), ...(await ask(collector, "/healthz")) });
+
+    await sender.send(`${"x".repeat(1000)}\n`.repeat(500));
+    await eventually(async () => assert.ok(((await healthz()).room.lasts_s ?? 0) > 0));
+    await sender.send(`${"x".repeat(1000)}\n`.repeat(2000));
+    await eventually(async () => assert.equal((await healthz()).status, 503));
+    const full = { ...(await healthz()), accepting: valueOf(await scrape(collector), "collector_accepting") };
+    await create(database);
+
+    assert.match(full.state, /^journal is full \(--journal-max 1048576 bytes\): .*; database away/);
+    assert.deepEqual([full.room.bytes, full.accepting], [0, 0]);
+    await eventually(async () => assert.deepEqual([(await healthz()).status, collector.ledger().stored], [200, 2500]));
+    await eventually(async () => assert.match((await healthz()).maintained["partitions"] ?? "", /^20/));
+  });
+
+  test("/healthz says so when the partitions have not been seen to for a day", async (t) => {
+    const collector = await start(t);
+    assert.doesNotMatch(collector.health().state, /partitions/);
+
+    t.mock.timers.enable({ apis: ["Date"], now: Date.now() + 25 * 3_600_000 });
+
+    assert.match(collector.health().state, /partitions not maintained since 20/);
+  });
+
+  test("requests whose Host is neither a loopback name nor the one listened on are refused", async (t) => {
+    const collector = await start(t, { http: ANY_PORT });
+    const withHost = async (host: string) => (await ask(collector, "/healthz", { headers: { host } })).status;
+    const own = ["localhost", "LOCALHOST:8889", "127.0.0.1:1", "[::1]:8889", "127.1.2.3"];
+    const foreign = ["evil.example", "evil.example:8889", "127.0.0.1.evil.example", "a.localhost.example", "10.0.0.1"];
+
+    const statuses = { own: await Promise.all(own.map(withHost)), foreign: await Promise.all(foreign.map(withHost)) };
+    const withoutHost = await converse(portOf(collector.http), "GET /healthz HTTP/1.0\r\n\r\n");
+
+    assert.deepEqual(statuses, { own: own.map(() => 200), foreign: foreign.map(() => 403) });
+    assert.match(withoutHost, /^HTTP\/1.1 200 /);
+  });
+
+  test("unknown paths are 404, other methods 405 with Allow, HEAD has no body, a body is ignored", async (t) => {
+    const collector = await start(t, { http: ANY_PORT });
+
+    const unknown = await ask(collector, "/metrics/x", { method: "POST" });
+    const posted = await ask(collector, "/metrics", { method: "POST", body: "x".repeat(100_000) });
+    const head = await ask(collector, "/healthz?full", { method: "HEAD" });
+    const withBody = await ask(collector, "/metrics", { body: "one\ntwo\n" });
+
+    assert.deepEqual([unknown.status, posted.status, head.status, withBody.status], [404, 405, 200, 200]);
+    assert.deepEqual([posted.allow, head.text], ["GET, HEAD", ""]);
+    assert.equal(collector.ledger().received, 0);
+  });
+
+  test("clients that send nothing, half a request or endless headers are cut off, and hold up no one", async (t) => {
+    const collector = await start(t, { http: ANY_PORT });
+    const openings = [
+      "",
+      "GET /healthz HTTP/1.1\r\nHost: local",
+      `GET / HTTP/1.1\r\n${"Header: line\r\n".repeat(2000)}`,
+    ];
+    const slow = await Promise.all(openings.map(() => Sender.connect(t, portOf(collector.http))));
+
+    for (const [n, client] of slow.entries()) await client.send(openings[n] ?? "");
+
+    assert.equal((await ask(collector, "/healthz")).status, 200);
+    await eventually(() => assert.ok(slow.every(({ isClosed }) => isClosed)));
+    assert.match(slow[1]?.replies ?? "", /^HTTP\/1.1 408 /);
+    assert.match(slow[2]?.replies ?? "", /^HTTP\/1.1 431 /);
+  });
+
+  test("a default port that is taken is said and gone without; one that was asked for ends the start in one line", async (t) => {
+    const holder = createServer().on("error", () => {}); // where another process has it, it is as taken
+    undoAfter(t, () => holder.close());
+    holder.listen(8889, "127.0.0.1");
+    const flags = ["--listen", "127.0.0.1:0", "--data-dir", await folder(t), "--drain-timeout", "0s"];
+    const environment = { DATABASE_URL: NOWHERE, COLLECTOR_HTTP: "" };
+
+    const byFlag = await runProgram([...flags, "--http", "127.0.0.1:8889"], { environment });
+    const byVariable = await runProgram(flags, { environment: { ...environment, COLLECTOR_HTTP: "127.0.0.1:8889" } });
+    const program = await Program.start(t, flags, environment);
+
+    const taken = "Cannot listen on 127\\.0\\.0\\.1:8889 for health and metrics: EADDRINUSE";
+    for (const { code, stderr } of [byFlag, byVariable]) {
+      assert.match(stderr, new RegExp(`^${taken}; [^\n]*--http[^\n]*\n$`));
+      assert.equal(code, 1);
+    }
+    assert.match(program.stderr, new RegExp(`^${taken}; going on without[^\n]*\nlistening on `));
+    assert.equal(await converse(program.port, "one\n"), "ok\n");
+  });
+
+  test("a copy without prom-client serves /healthz, and says on /metrics what to install", async (t) => {
+    const bare = await bareCopy(t, ["collector.ts", "schema.sql"], ["tsx", "postgres"]);
+    const launch = { cwd: bare, program: [process.execPath, join(MODULES, "tsx/dist/cli.mjs"), "collector.ts"] };
+    const program = await Program.start(t, ["--http", ANY_PORT], { DATABASE_URL: NOWHERE }, launch);
+
+    const [health, metrics] = [await ask(program, "/healthz"), await ask(program, "/metrics")];
+
+    assert.equal(health.status, 200);
+    assert.deepEqual([metrics.status, /npm i prom-client/.test(metrics.text)], [503, true]);
+  });
+
+  for (const [runtime, program] of [
+    ["tsx, in a folder without package.json", [process.execPath, join(MODULES, "tsx/dist/cli.mjs"), "collector.ts"]],
+    ["Bun", [bunPath(), "collector.ts"]],
+  ] as const) {
+    test(`both pages work under ${runtime}`, async (t) => {
+      const bare = await bareCopy(t, ["collector.ts", "schema.sql"]);
+      const flags = ["--http", ANY_PORT, "--drain-timeout", "0s"];
+      const collector = await Program.start(t, flags, { DATABASE_URL: NOWHERE }, { program, cwd: bare });
+
+      await converse(collector.port, "one\ntwo\n");
+
+      assert.equal(valueOf(await scrape(collector), "collector_backlog_lines"), 2);
+      assert.equal((await ask(collector, "/healthz")).status, 200);
+      assert.equal((await ask(collector, "/healthz", { headers: { host: "evil.example" } })).status, 403);
+      assert.equal(await collector.stop(), 0);
+    });
+  }
+
+  test("on a terminal a status line renews itself below the log, colourless under NO_COLOR; on a pipe there is none", async (t) => {
+    if (!(await isThere("script"))) return t.skip("script, of util-linux, is not here");
+    const line = [...TSX, "--listen", "127.0.0.1:0", "--drain-timeout", "0s"].join(" ");
+    const shown = async (environment: Record<string, string>, pipe = "") => {
+      const command = `stty cols 200; ${line} --data-dir ${await folder(t)} ${pipe}`;
+      const program = ["script", "-qefc", command, "/dev/null"];
+      return Program.spawn(t, [], {
+        program,
+        environment: { DATABASE_URL: NOWHERE, SHELL: "/bin/sh", ...environment },
+      });
+    };
+
+    const [coloured, plain, piped] = [await shown({}), await shown({ NO_COLOR: "1" }), await shown({}, "2>&1 | cat")];
+
+    const line1 = "0 lines/s in · 0 stored · backlog 0 · 0 connections · database away: ECONNREFUSED";
+    await eventually(() => assert.ok(coloured.stdout.includes(`\r\x1b[K\x1b[33m${line1}\x1b[0m\r\x1b[K`)));
+    await eventually(() => assert.ok(plain.stdout.includes(`\r\x1b[K${line1}\r\x1b[K`)));
+    await eventually(() => assert.match(piped.stdout, /cannot store into/));
+    assert.match(coloured.stdout, /\r\x1b\[Klistening on tcp:[^\n]*\n/);
+    assert.doesNotMatch(plain.stdout, /\x1b\[\d+m/);
+    assert.doesNotMatch(piped.stdout, /\x1b|lines\/s/);
+  });
+});
+
+// ---- Helpers: health -------------------------------------------------------
+
+const ANY_PORT = "127.0.0.1:0";
+
+interface HasPages {
+  http: string | undefined;
+}
+
+const portOf = (url = "") => Number(new URL(url).port);
+const sumOf = (values: readonly (number | undefined)[]) => values.reduce<number>((sum, value) => sum + (value ?? 0), 0);
+
+/** A request that can say any Host, which fetch can't. */
+async function ask({ http = "" }: HasPages, path: string, { method = "GET", headers = {}, body = "" } = {}) {
+  const length = body ? { "content-length": String(body.length) } : {};
+  const asking = request(`${http}${path}`, { method, headers: { ...headers, ...length }, agent: false });
+  asking.on("error", () => {}).end(body);
+  const [response] = (await once(asking, "response")) as [IncomingMessage];
+  const chunks: Buffer[] = [];
+  for await (const chunk of response) chunks.push(chunk as Buffer);
+  const { "content-type": type, allow } = response.headers;
+  return { status: response.statusCode, type, allow, text: Buffer.concat(chunks).toString() };
+}
+
+/** The samples of /metrics. Throws at what Prometheus's text format 0.0.4 or its conventions do not allow. */
+async function scrape(pages: HasPages): Promise<Map<string, number>> {
+  const { status, type, text } = await ask(pages, "/metrics");
+  assert.deepEqual([status, type], [200, "text/plain; version=0.0.4; charset=utf-8"]);
+  assert.ok(text.endsWith("\n"));
+  const samples = new Map<string, number>();
+  for (const block of text.trimEnd().split("\n\n")) readMetric(block, samples);
+  return samples;
+}
+
+const METRIC = /^# HELP ([a-z_]+) [A-Z][^\n]*[^.]\n# TYPE \1 (counter|gauge|histogram)\n([^]*)$/;
+const SAMPLE = /^([a-z_]+)(\{le="(?:[\d.]+|\+Inf)"\})? (\d+(?:\.\d+)?(?:e-\d+)?)$/;
+
+function readMetric(block: string, samples: Map<string, number>): void {
+  const [, name = "", kind, lines = ""] = METRIC.exec(block) ?? assert.fail(block);
+  const suffixes = kind === "histogram" ? ["_bucket", "_sum", "_count"] : [""];
+  const buckets: number[] = [];
+  for (const line of lines.split("\n")) {
+    const [, of = "", labels = "", value] = SAMPLE.exec(line) ?? assert.fail(line);
+    assert.ok(suffixes.includes(of.slice(name.length)) && !samples.has(of + labels), line);
+    assert.equal(labels !== "", of === `${name}_bucket`, line);
+    samples.set(of + labels, Number(value));
+    if (labels !== "") buckets.push(Number(value));
+  }
+  assert.equal(kind === "counter", name.endsWith("_total"), name);
+  assert.deepEqual([buckets, buckets.at(-1)], [buckets.toSorted((a, b) => a - b), samples.get(`${name}_count`)], name);
+}
+
+function valueOf(samples: Map<string, number> | undefined, name: string): number {
+  return samples?.get(name) ?? assert.fail(`no ${name}`);
+}
+
 // ---- Faults ----------------------------------------------------------------
 
 describe("faults: the journal's disk", () => {
@@ -2334,7 +2801,8 @@ class Program {
   constructor(words: string[], { environment = {}, program = TSX, cwd = HERE }: Launch) {
     const [command = "", ...leading] = program;
     const { PATH = "", HOME = "" } = process.env;
-    this.#child = spawn(command, [...leading, ...words], { cwd, detached: true, env: { PATH, HOME, ...environment } });
+    const env = { PATH, HOME, COLLECTOR_HTTP: "off", ...environment };
+    this.#child = spawn(command, [...leading, ...words], { cwd, detached: true, env });
     Program.#all.add(this);
     this.#ended = once(this.#child, "close").then(([code]: (number | null)[]) => code ?? null);
     void this.#ended.then(() => Program.#all.delete(this));
@@ -2365,6 +2833,10 @@ class Program {
 
   get port(): number {
     return Number(/listening on t(?:cp|ls):\/\/\S+:(\d+)\n/.exec(this.stderr)?.[1]);
+  }
+
+  get http(): string {
+    return /health and metrics on (\S+)\n/.exec(this.stderr)?.[1] ?? "";
   }
 
   get isRunning(): boolean {
@@ -2426,7 +2898,7 @@ async function start(t: TestContext, options: Parameters<typeof startCollector>[
   const log = (line: string) => void said.push(line);
   const dataDir = options.dataDir ?? (await folder(t));
   const common = { listen: "127.0.0.1:0", databaseUrl: NOWHERE, drainTimeout: options.databaseUrl ? 10_000 : 0, log };
-  const collector = await startCollector({ ...common, ...options, dataDir });
+  const collector = await startCollector({ ...common, http: "off", ...options, dataDir });
   undoAfter(t, () => collector.close());
   return { ...collector, said };
 }
@@ -2636,6 +3108,221 @@ async function startTls(t: TestContext, options: Parameters<typeof startCollecto
   return start(t, { tlsCert: certFile, tlsKey: keyFile, ...options });
 }
 
+// ---- Helpers: programs that send -------------------------------------------
+
+/** Why a test is skipped: a program that is not there, or whose answer shows that it is another one of that name. */
+function lacks(program: string, question: string, answer: RegExp, debian: string): string | false {
+  const { stdout, stderr } = spawnSync(program, [question], { encoding: "utf8", env: senderEnvironment() });
+  return answer.test(`${stdout}${stderr}`) ? false : `there is no ${program} of Debian's package ${debian}`;
+}
+
+/** Daemons are in folders that only root's PATH has. */
+function senderEnvironment() {
+  return { ...(process.env as Record<string, string>), PATH: `${process.env["PATH"]}:/usr/sbin:/sbin` };
+}
+
+const SEVERITIES = { 0: 600, 1: 550, 2: 500, 3: 400, 4: 300, 5: 250, 6: 200, 7: 100 };
+const PINO_LEVELS = { trace: 100, debug: 100, info: 200, warn: 300, error: 400, fatal: 600 };
+const WINSTON_LEVELS = {
+  emerg: 600,
+  alert: 550,
+  crit: 500,
+  error: 400,
+  warning: 300,
+  notice: 250,
+  info: 200,
+  debug: 100,
+};
+const GELF_LEVELS = {
+  emergency: 600,
+  alert: 550,
+  critical: 500,
+  error: 400,
+  warning: 300,
+  notice: 250,
+  info: 200,
+  debug: 100,
+};
+
+const PYTHON_PROGRAM = `
+import logging, socket, sys
+from logging.handlers import SysLogHandler
+handler = SysLogHandler(("127.0.0.1", int(sys.argv[1])), socktype=socket.SOCK_STREAM)
+handler.setFormatter(logging.Formatter("%(name)s[42]: %(message)s"))
+logging.basicConfig(level=logging.DEBUG, handlers=[handler])
+for line in sys.stdin:
+    level, text = line.strip().split(" ", 1)
+    getattr(logging.getLogger("shop"), level)(text)`;
+
+interface Line<Level> {
+  level: Level;
+  /** On Monolog's scale. */
+  expected: number;
+  text: string;
+}
+
+/** Numbered messages, whose levels take turns. */
+function numbered<Level extends string>(levels: Record<Level, number>, from = 0): Line<Level>[] {
+  const pairs = Object.entries<number>(levels) as [Level, number][];
+  return Array.from({ length: 5 * pairs.length }, (_, at) => {
+    const [level, expected] = pairs[at % pairs.length] as [Level, number];
+    return { level, expected, text: `message ${from + at}: größer, «日本» 🎉 "a\\b" <7> x=1` };
+  });
+}
+
+const numberIn = (message: string) => Number(/\d+/.exec(message)?.[0]);
+
+/** The rows that lines should become; sent just now from nowhere in particular, unless `columns` says otherwise. */
+function inColumns(lines: Line<string>[], columns: Partial<Record<keyof Row, unknown>>) {
+  const common = { logged_at: "just now", host: null, app: null, peer: "127.0.0.1", attributes: null, ...columns };
+  return lines.map(({ expected, text }) => ({ level: expected, message: text, ...common }));
+}
+
+/** A collector in this process, and what it stored. */
+async function receiver(t: TestContext) {
+  const { url, received } = await destination(t);
+  const { port } = await start(t, { databaseUrl: url });
+  return { port, received };
+}
+
+/** A database, and its rows once there are as many as lines; of the senders' times they say only whether they are just now. */
+async function destination(t: TestContext) {
+  const { url, sql } = await freshDatabase(t);
+  const started = Date.now() - 1000; // of some senders' times there are only the seconds
+  const received = async ({ length }: Line<string>[]) => {
+    await eventually(async () => assert.ok(((await countOf(sql, "logs")) ?? 0) >= length));
+    return (await rowsOf(sql)).map(({ level, message, logged_at: time, host, app, peer, attributes }) => {
+      const isNow = time !== null && time.getTime() >= started && time.getTime() <= Date.now();
+      return { level, message, logged_at: isNow ? "just now" : time, host, app, peer, attributes };
+    });
+  };
+  return { url, received };
+}
+
+/** Sends lines before a collector is stopped, while it is, and when it is there again; resolves to all of them and what is stored. */
+async function throughRestart<Level extends string>(
+  t: TestContext,
+  levels: Record<Level, number>,
+  open: (port: number) => Promise<(lines: Line<Level>[]) => unknown>,
+) {
+  const { url, received } = await destination(t);
+  const flags = ["--database-url", url, "--data-dir", await folder(t)];
+  const [early, away, late] = [numbered(levels), numbered(levels, 100), numbered(levels, 200)];
+  const first = await Program.start(t, flags);
+  const send = await open(first.port);
+  await send(early);
+  await received(early); // nothing is on its way at the stop: what is then, a sender over plain TCP may lose
+  assert.equal(await first.stop(), 0);
+  await send(away);
+  await Program.start(t, [...flags, "--listen", `127.0.0.1:${first.port}`]);
+  await received([...early, ...away]);
+  await send(late);
+  const lines = [...early, ...away, ...late];
+  return { lines, rows: await received(lines) };
+}
+
+/** Runs a program on an input; resolves to its output once it has ended well. */
+async function feed(program: string, words: string[], input: string): Promise<string> {
+  const child = spawn(program, words, { env: senderEnvironment(), timeout: 20_000 });
+  const output: Buffer[] = [];
+  for (const stream of [child.stdout, child.stderr]) stream.on("data", (chunk: Buffer) => output.push(chunk));
+  child.stdin.end(input);
+  const [code] = await once(child, "close");
+  const text = Buffer.concat(output).toString();
+  assert.equal(code, 0, text);
+  return text;
+}
+
+/** What a relay keeps of {@link asSyslog}. */
+const RELAYED = { host: "web-1", app: "shop", attributes: { facility: "user", procid: "42" } };
+
+/** As a program on web-1 sends them to a relay. */
+const asSyslog = (lines: Line<string>[]) =>
+  lines
+    .map(({ level, text }) => `<${8 + Number(level)}>${new Date().toISOString()} web-1 shop[42]: ${text}\n`)
+    .join("");
+
+/** A connection to an rsyslogd that forwards what it gets, and tries again until the collector is there. */
+function rsyslogTo(t: TestContext, port: number, flags: string): Promise<Sender> {
+  const action = `target="127.0.0.1" port="${port}" protocol="tcp" ${flags}`;
+  const retries = 'queue.type="LinkedList" action.resumeRetryCount="-1" action.resumeInterval="1"';
+  return relayThrough(t, "rsyslogd", (home, from) => ({
+    configuration: `global(workDirectory="${home}")
+      module(load="imptcp")
+      input(type="imptcp" address="127.0.0.1" port="${from}")
+      action(type="omfwd" ${action} ${retries})\n`,
+    words: ["-n", "-f", join(home, "configuration"), "-i", join(home, "pid")],
+  }));
+}
+
+/** The same with syslog-ng. */
+function syslogNgTo(t: TestContext, port: number, driver: string, flags = ""): Promise<Sender> {
+  return relayThrough(t, "syslog-ng", (home, from) => ({
+    configuration: `@version: current
+      options { keep-hostname(yes); time-reopen(1); };
+      source from { network(ip("127.0.0.1") port(${from})); };
+      destination to { ${driver}("127.0.0.1" port(${port}) transport("tcp") ${flags}); };
+      log { source(from); destination(to); };\n`,
+    words: ["-F", "--no-caps", "-f", "configuration", "-R", "persist", "-c", "control", "-p", "pid"].map((word) =>
+      word.startsWith("-") ? word : join(home, word),
+    ),
+  }));
+}
+
+interface DaemonLaunch {
+  configuration: string;
+  words: string[];
+}
+
+/** Runs a copy of a daemon, as AppArmor may keep the installed one from our folder; resolves to a connection to it. */
+async function relayThrough(t: TestContext, daemon: string, make: (home: string, port: number) => DaemonLaunch) {
+  const [home, port] = [await folder(t), await freePort()];
+  const { configuration, words } = make(home, port);
+  await writeFile(join(home, "configuration"), configuration);
+  await copyFile(pathOf(daemon), join(home, daemon));
+  Program.spawn(t, words, { program: [join(home, daemon)], environment: senderEnvironment() });
+  return eventually(() => Sender.connect(t, port));
+}
+
+const pathOf = (program: string) =>
+  senderEnvironment()
+    .PATH.split(delimiter)
+    .map((place) => join(place, program))
+    .find((path) => existsSync(path)) ?? program;
+
+function pinoTo(t: TestContext, options: object) {
+  const transport = openPino.transport({ target: "pino-socket", options: { mode: "tcp", ...options } });
+  undoAfter(t, () => transport.end());
+  return openPino({ name: "shop", level: "trace" }, transport);
+}
+
+const requireUntyped = createRequire(import.meta.url);
+const gelf = requireUntyped("gelf-pro");
+const { Syslog } = requireUntyped("winston-syslog");
+const SYSLOG_TRANSPORT = {
+  host: "127.0.0.1",
+  protocol: "tcp4",
+  eol: "\n",
+  localhost: "web-1",
+  appName: "shop",
+  pid: 42,
+};
+
+function winstonTo(t: TestContext, transport: winston.transport) {
+  const { levels } = winston.config.syslog;
+  const log = winston.createLogger({
+    levels,
+    level: "debug",
+    format: winston.format.printf(({ message }) => String(message)),
+    transports: [transport],
+  });
+  undoAfter(t, () => {
+    if ("socket" in transport) (transport.socket as Socket).removeAllListeners("close"); // it would try again for ever
+    log.close();
+  });
+  return log;
+}
+
 // ---- Helpers: databases ----------------------------------------------------
 
 interface Server {
@@ -2763,9 +3450,9 @@ async function countsByLevel(sql: postgres.Sql): Promise<Record<string, number>>
 
 /** A PgBouncer in transaction mode before a database; as it refuses to be root, under nobody's name. */
 async function pgBouncer(t: TestContext, url: string): Promise<string> {
-  const { hostname, port, username, password } = new URL(url);
+  const { hostname: host, port, username, password } = new URL(url);
   const own = await freePort();
-  const target = `host=${hostname} port=${port || 5432} user=${username}${password && ` password=${password}`}`;
+  const target = `host=${host} port=${port || 5432} user=${username}${password && ` password=${password}`}`;
   const settings = `listen_addr=127.0.0.1\nlisten_port=${own}\nauth_type=any\npool_mode=transaction\nunix_socket_dir=\n`;
   const nobody = process.getuid?.() === 0 ? { uid: 65_534, gid: 65_534 } : {};
   const directory = await folder(t);

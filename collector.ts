@@ -27,16 +27,19 @@
  * A CRC covers what follows it (the segment's: all of its header), and the entry's the journal's id as well.
  */
 import { isUtf8 } from "node:buffer";
+import { execFile } from "node:child_process";
 import { X509Certificate, createPrivateKey, randomUUID } from "node:crypto";
 import { once, setMaxListeners } from "node:events";
-import { existsSync, openSync, readFileSync, realpathSync } from "node:fs";
+import { existsSync, openSync, readFileSync, realpathSync, statfsSync } from "node:fs";
 import { chmod, link, mkdir, open, readdir, rename, rm, stat, writeFile } from "node:fs/promises";
 import type { FileHandle } from "node:fs/promises";
+import { createServer as createHttpServer } from "node:http";
+import type { IncomingMessage, ServerResponse } from "node:http";
 import { createRequire } from "node:module";
 import { BlockList, Socket, connect, createServer, isIP } from "node:net";
 import type { AddressInfo, Server } from "node:net";
 import { dirname, join, relative, resolve } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
+import { setImmediate as immediate, setTimeout as sleep } from "node:timers/promises";
 import { createSecureContext, createServer as createTlsServer } from "node:tls";
 import type { SecureContextOptions, Server as TlsServer, TLSSocket } from "node:tls";
 import { fileURLToPath, pathToFileURL } from "node:url";
@@ -44,6 +47,7 @@ import { parseArgs } from "node:util";
 import { Worker } from "node:worker_threads";
 import { crc32 } from "node:zlib";
 import type postgres from "postgres";
+import type { Metric } from "prom-client";
 
 export const VERSION = "0.1.0";
 
@@ -100,6 +104,7 @@ const OPTIONS = {
     "delete older lines of the level, and of those below it",
     optional(list(levelAge())),
   ),
+  http: option("HOST:PORT", "127.0.0.1:8889", "where /healthz and /metrics are; off for nowhere", addressOrOff()),
 };
 
 /** The options' values: sizes in bytes, times in milliseconds, `idleTimeout` 0 for off. */
@@ -203,6 +208,11 @@ function levelAge(): Parser<object> {
 
 function filePath(): Parser<string> {
   return pattern("a file's path", /^/);
+}
+
+function addressOrOff(): Parser<string> {
+  const { allowed, parse } = address();
+  return { allowed: `off, or ${allowed}`, parse: (text) => (text === "off" ? text : parse(text)) };
 }
 
 function pattern(allowed: string, expression: RegExp): Parser<string> {
@@ -338,6 +348,8 @@ interface Run {
   isFrame: boolean;
   values: Values;
   notes: Notes | undefined;
+  /** Lines in which something had to be changed. */
+  altered: number;
 }
 
 /** A run's columns: each the values of its lines, divided by `delimiter`, "" for null; or "", where all are. */
@@ -383,6 +395,10 @@ export interface Collector {
   /** Resolves after `close()`; rejects when durability can no longer be promised, or the database is not one to store into. */
   done: Promise<void>;
   ledger(): Ledger;
+  /** What /healthz says. */
+  health(): Health;
+  /** Where /healthz and /metrics are, such as `http://127.0.0.1:8889`; `undefined` for nowhere. */
+  http: string | undefined;
   /** Runs a command such as `["query", "select 1"]`; resolves to what it prints. */
   run(command: Command): Promise<string>;
   /** Reads the TLS files again, for connections that come from now on; keeps the old ones, and says so, where it can't. */
@@ -399,7 +415,8 @@ const SETTLE_MOST = 5 * SECOND;
 
 /**
  * Starts a collector. It accepts lines when the promise resolves, whether or not its database is there. Throws
- * {@link UsageError} for a missing file or package, or a data directory that another collector holds.
+ * {@link UsageError} for a missing file or package, or a data directory that another collector holds. A port of `http` that
+ * is taken ends the start only if `http` is given.
  *
  * @example
  * const collector = await startCollector({ listen: "127.0.0.1:0", dataDir: "/var/lib/collector" });
@@ -419,7 +436,10 @@ export async function startCollector(given: Partial<Options> & { log?: Log } = {
   const queue = new AsyncQueue<Batch>(1);
   const stop = new AbortController(); // aborted when the drain has taken long enough
   const senders = new Senders(options, tls, journal, log);
-  const listeners = await senders.listen().catch((error: unknown) => {
+  const pages = new HealthPages({ options, journal, senders, database });
+  const listen = async () => [await pages.listen(given.http !== undefined, log), await senders.listen()] as const;
+  const [http, listeners] = await listen().catch((error: unknown) => {
+    pages.close();
     lock.release();
     throw error;
   });
@@ -437,15 +457,13 @@ export async function startCollector(given: Partial<Options> & { log?: Log } = {
   for (const listener of listeners) log(`listening on ${urlOf(listener)}`);
   warnOfStrangers(options, listeners, log);
   log(`storing into ${database.name}`);
+  if (http !== undefined) log(`health and metrics on ${http}`);
   const plain = listeners.find(({ isTls }) => !isTls);
   if (isFirstStart && plain) log(`try: echo hello | nc ${plain.host} ${plain.port}`);
 
-  const ledger = () => {
-    const { received, released } = journal;
-    const { deadLettered } = database;
-    return { received, stored: released - deadLettered, deadLettered, inJournal: received - released };
-  };
+  const ledger = () => ledgerOf(journal, database);
   const close = async () => {
+    pages.close();
     await senders.close();
     await journal.seal();
     await deadline(Promise.allSettled(tasks), options.drainTimeout).catch(() => {}); // what is left stays in the journal
@@ -458,8 +476,12 @@ export async function startCollector(given: Partial<Options> & { log?: Log } = {
     done.resolve();
   };
   const ports = listeners.map(({ port }) => port);
-  const reloadCertificates = () => senders.reloadCertificates();
-  return { port: ports[0]!, ports, done: done.promise, ledger, run, reloadCertificates, close: onceOnly(close) };
+  const views = { ledger, health: () => pages.health(), reloadCertificates: () => senders.reloadCertificates() };
+  return { port: ports[0]!, ports, http, done: done.promise, ...views, run, close: onceOnly(close) };
+}
+
+function ledgerOf({ received, released }: Journal, { deadLettered }: Database): Ledger {
+  return { received, stored: released - deadLettered, deadLettered, inJournal: received - released };
 }
 
 // ---- Connections -----------------------------------------------------------
@@ -475,6 +497,10 @@ const SAID_MOST = 1000; // refusals, each once
 
 /** The listening sockets and their connections. TLS is laid over connections that were accepted as plain TCP. */
 class Senders {
+  /** Since the start: connections, those of them that were refused, and replies. */
+  accepted = 0;
+  refused = 0;
+  replied = 0;
   readonly #options: Options;
   readonly #journal: Journal;
   readonly #log: Log;
@@ -524,6 +550,10 @@ class Senders {
     clearTimeout(readingEnds);
   }
 
+  get open(): number {
+    return this.#serving.size;
+  }
+
   async #listenOn({ isTls, host, port }: Listener): Promise<Listener> {
     const options = { allowHalfOpen: true, noDelay: true, keepAlive: true };
     const server = createServer(options, (socket) => this.#accept(socket, isTls));
@@ -537,6 +567,7 @@ class Senders {
   }
 
   #accept(socket: Socket, isTls: boolean): void {
+    this.accepted++;
     socket.on("error", () => {}); // followed by `close`, after which what was received is still read
     const { maxConnections } = this.#options;
     if (this.#allowed && !isAmongNetworks(this.#allowed, peerOf(socket)))
@@ -562,6 +593,7 @@ class Senders {
 
   #failTls(error: Error, socket: TLSSocket): void {
     const code = codeOf(error);
+    this.refused++;
     if (code !== "ECONNRESET") this.#sayOnce(socket, TLS_FAILURES[code] ?? `its TLS handshake failed: ${code}`); // a probe of the port
     socket.destroy();
   }
@@ -584,13 +616,14 @@ class Senders {
       if (framer.foreign !== undefined) return this.#refuse(socket, framer.foreign);
       await this.#journal.append(peer, frames); // durable first,
       const isCutOff = chunks === undefined && this.#stop.signal.aborted && !socket.readableEnded;
-      if (!isCutOff) replies.send(frames.replies); // only then `ok`; but not for a line that our stop cut off
+      if (!isCutOff) this.replied += replies.send(frames.replies); // only then `ok`; but not for a line that our stop cut off
     }
     await replies.end(this.#stop.signal);
   }
 
   /** Tells the sender, unless it expects a TLS handshake first. */
   #refuse(socket: Socket, reason: string, isBeforeTls = false, kind = reason): void {
+    this.refused++;
     this.#sayOnce(socket, reason, kind);
     if (isBeforeTls) return void socket.destroy();
     socket.setTimeout(SECOND, () => socket.destroy());
@@ -770,16 +803,19 @@ class Replies {
     for (const event of ["drain", "close"]) socket.on(event, () => this.#write());
   }
 
-  /** Queues replies, and writes what the sender takes now. */
-  send(replies: Reply[]): void {
+  /** Queues replies, and writes what the sender takes now. Returns how many they are. */
+  send(replies: Reply[]): number {
+    let sum = 0;
     for (const reply of replies) {
       const last = this.#owed.length - 1;
       const count = typeof reply === "number" ? reply : 1;
+      sum += count;
       const isFull = last >= OWED_MOST;
       if (typeof this.#owed[last] === "number" && (count === reply || isFull)) this.#owed[last] += count;
       else this.#owed.push(isFull ? count : reply);
     }
     this.#write();
+    return sum;
   }
 
   /** Ends our side when all is written; a sender that takes nothing for 30 s, or at a stop, is cut off. */
@@ -1071,6 +1107,12 @@ export class Journal {
   /** Lines found at the start or appended since, and those of them that are released. */
   received = 0;
   released = 0;
+  /** Lines that damage lost: they are no longer among `received`. */
+  lost = 0;
+  /** Since the start: bytes received with their lines, lines cut to --max-line, and what a sync took, in s. */
+  bytesReceived = 0;
+  linesCut = 0;
+  readonly syncs = new Histogram(DURATIONS);
   // durable
   readonly #id = randomUUID();
   readonly #segments: Segment[] = []; // oldest first, the last one is written
@@ -1137,6 +1179,7 @@ export class Journal {
         else await this.release(block);
       }
       this.received -= segment.unreadLines; // lost to damage
+      this.lost += Math.max(0, segment.unreadLines);
       await this.#removeReleased();
     }
   }
@@ -1161,6 +1204,21 @@ export class Journal {
   /** Resolves when that many lines are released. */
   async whenReleased(lines: number): Promise<void> {
     while (this.released < lines) await this.#changed.room.wait();
+  }
+
+  /** What is not stored yet, in bytes on disk. */
+  backlogBytes(): number {
+    return this.#segments.reduce((sum, { size, storedTo }) => sum + size - storedTo, 0);
+  }
+
+  /** When the oldest line that is not stored was received, in µs since 1970; `undefined` where all are. */
+  oldestTime(): number | undefined {
+    return this.#outstanding[0]?.entries[0]?.time;
+  }
+
+  /** Why no line can be made durable now; `undefined` while it can. */
+  obstacle(): string | undefined {
+    return this.#trouble ?? (this.backlogBytes() < this.#bytesMax ? undefined : this.#fullText());
   }
 
   /** From here on the bound no longer holds, and what can't be written is given up: nobody was told `ok` for it. */
@@ -1215,19 +1273,30 @@ export class Journal {
       const lines = group.reduce((sum, { frames }) => sum + frames.lines, 0);
       const isDurable = await this.#writeDurably(this.#encode(group), lines);
       for (const append of group) append.isDurable.resolve(isDurable);
+      if (isDurable) this.#count(group);
       this.#changed.synced.notify();
     }
   }
 
   async #whenRoom(): Promise<void> {
-    const backlog = () => this.#segments.reduce((sum, { size, storedTo }) => sum + size - storedTo, 0);
-    while (backlog() >= this.#bytesMax && this.#mayWait) {
-      this.#say(
-        `journal is full (--journal-max ${this.#bytesMax} bytes): senders wait until the database has taken some`,
-      );
+    while (this.backlogBytes() >= this.#bytesMax && this.#mayWait) {
+      this.#say(this.#fullText());
       await this.#changed.room.wait();
     }
     this.#sayOver();
+  }
+
+  #fullText(): string {
+    return `journal is full (--journal-max ${this.#bytesMax} bytes): senders wait until the database has taken some`;
+  }
+
+  #count(group: Append[]): void {
+    for (const { frames } of group) {
+      for (const { bytes, frameBytes } of frames.sections) {
+        this.bytesReceived += Math.max(bytes.length, frameBytes);
+        if (frameBytes > bytes.length) this.linesCut++;
+      }
+    }
   }
 
   #nextGroup(): Append[] {
@@ -1309,7 +1378,9 @@ export class Journal {
     }
     this.#sayOver();
     const segment = this.#last();
+    const started = performance.now();
     await segment.handle.datasync().catch((error: unknown) => this.#fail(segment, error));
+    this.syncs.observe((performance.now() - started) / SECOND);
     segment.size += bytes.length;
     segment.endPosition = this.#position;
     segment.unreadLines += lines;
@@ -1848,7 +1919,7 @@ export function parseJson(line: string): LogRecord | undefined {
   if (line.charCodeAt(at) !== BRACE) return undefined;
   const text = soundJson(line);
   const fields: Field[] = [];
-  const end = endOfContainer(text, at, 1, fields);
+  const end = endOfMembers(text, at, fields);
   return end > 0 && endOfSpace(text, end) === text.length ? recordOf(line, fields, text !== line) : undefined;
 }
 
@@ -1864,19 +1935,47 @@ const JSON_ESCAPE =
 
 // Each of these finds where what starts at `at` ends, and is -1 where it is not JSON; each passes a -1 on.
 
-/** An object or an array; an object's members go to `fields` as their text, so that numbers keep every digit. */
-function endOfContainer(text: string, at: number, depth: number, fields?: Field[]): number {
+/** A line's object; its members go to `fields` as their text, so that numbers keep every digit. */
+function endOfMembers(text: string, at: number, fields: Field[]): number {
+  let start = endOfSpace(text, at + 1);
+  if (text.charCodeAt(start) === BRACE_END) return start + 1;
+  for (;;) {
+    const key = KEYS_SEEN[fields.length];
+    const isSeen = key !== undefined && text.startsWith(key.source, start);
+    const keyEnd = isSeen ? 0 : endOfString(text, start);
+    const value = isSeen ? start + key.source.length : endOfColon(text, keyEnd);
+    const end = endOfValue(text, value, 1);
+    if (end < 0) return -1;
+    const { name, place } = isSeen ? key : keyOf(text, start, keyEnd, value, fields.length);
+    fields.push({ key: name, place, value: place && readValue(text, value, end), source: text.slice(start, end) });
+    const next = endOfSpace(text, end);
+    if (text.charCodeAt(next) === BRACE_END) return next + 1;
+    if (text.charCodeAt(next) !== COMMA) return -1;
+    start = endOfSpace(text, next + 1);
+  }
+}
+
+/** The keys of the line before, with their colons: a logger's lines have the same keys in the same order. */
+const KEYS_SEEN: { source: string; name: string; place: Place | undefined }[] = [];
+const KEYS_SEEN_MOST = 32;
+
+function keyOf(text: string, start: number, keyEnd: number, value: number, index: number) {
+  const name = readString(text, start, keyEnd);
+  const source = Buffer.from(text.slice(start, value)).toString(); // a slice would keep the whole text in memory
+  const key = { source, name, place: PLACES.get(name) };
+  if (index < KEYS_SEEN_MOST) KEYS_SEEN[index] = key;
+  return key;
+}
+
+/** An object or an array in a value. */
+function endOfContainer(text: string, at: number, depth: number): number {
   const isObject = text.charCodeAt(at) === BRACE;
   const close = isObject ? BRACE_END : BRACKET_END;
   let start = endOfSpace(text, at + 1);
   if (text.charCodeAt(start) === close) return start + 1;
   for (;;) {
-    const keyEnd = isObject ? endOfString(text, start) : start;
-    const value = isObject ? endOfColon(text, keyEnd) : start;
-    const end = endOfValue(text, value, depth);
-    if (end < 0) return -1;
-    fields?.push(fieldOf(text, start, keyEnd, value, end));
-    const next = endOfSpace(text, end);
+    const value = isObject ? endOfColon(text, endOfString(text, start)) : start;
+    const next = endOfSpace(text, endOfValue(text, value, depth));
     if (text.charCodeAt(next) === close) return next + 1;
     if (text.charCodeAt(next) !== COMMA) return -1;
     start = endOfSpace(text, next + 1);
@@ -1886,12 +1985,6 @@ function endOfContainer(text: string, at: number, depth: number, fields?: Field[
 function endOfColon(text: string, at: number): number {
   const colon = endOfSpace(text, at);
   return text.charCodeAt(colon) === COLON ? endOfSpace(text, colon + 1) : -1;
-}
-
-function fieldOf(text: string, start: number, keyEnd: number, value: number, end: number): Field {
-  const key = readString(text, start, keyEnd);
-  const place = PLACES.get(key);
-  return { key, place, value: place && readValue(text, value, end), source: text.slice(start, end) };
 }
 
 const BARE_VALUE = /-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?|true|false|null/y;
@@ -2227,9 +2320,12 @@ function matchAt(expression: RegExp, text: string, at: number): (string | undefi
 
 // -- runs: the lines of a sender that travel together
 
+const PARSE_MOST = 1; // ms, until others have their turn: sockets, and workers whose statements go on
+
 /** The runs of a block's entries, in order. */
-function runsOf(entries: Entry[]): Run[] {
+async function runsOf(entries: Entry[]): Promise<Run[]> {
   const runs: Run[] = [];
+  let resumed = performance.now();
   for (const { position, time, body } of entries) {
     let next = time;
     for (const { peer, text, isFrame, notes } of textsOf(body)) {
@@ -2237,6 +2333,9 @@ function runsOf(entries: Entry[]): Run[] {
         const run = runOf({ position, time: next, peer }, source, isFrame, notes);
         next += run.lines;
         runs.push(run);
+        if (performance.now() - resumed < PARSE_MOST) continue;
+        await immediate();
+        resumed = performance.now();
       }
     }
   }
@@ -2261,9 +2360,10 @@ type Origin = Pick<Run, "position" | "time" | "peer">;
 function runOf({ position, time, peer }: Origin, source: string, isFrame: boolean, notes?: Notes): Run {
   const run = { position, time, peer, source, isFrame, notes };
   const plainLines = isFrame ? 0 : countPlainLines(source);
-  if (plainLines > 0) return { ...run, lines: plainLines, values: { ...NO_VALUES, messages: source } };
+  if (plainLines > 0) return { ...run, lines: plainLines, altered: 0, values: { ...NO_VALUES, messages: source } };
   const records = (isFrame ? [source] : source.split("\n")).map((line) => notedRecordOf(line, time / 1000, notes));
-  return { ...run, lines: records.length, values: valuesOf(records, source) };
+  const altered = notes?.raw === undefined ? records.filter(({ isAltered }) => isAltered).length : 1;
+  return { ...run, lines: records.length, altered, values: valuesOf(records, source) };
 }
 
 /** 0 where one of them is more than plain text. */
@@ -2380,7 +2480,7 @@ async function follow(journal: Journal, queue: AsyncQueue<Batch>): Promise<void>
   for await (const block of journal.read()) {
     const { entries } = block;
     const started = performance.now();
-    await queue.push({ block, positions: entries.map(({ position }) => position), runs: runsOf(entries) });
+    await queue.push({ block, positions: entries.map(({ position }) => position), runs: await runsOf(entries) });
     lines += block.lines;
     if (!journal.isCaughtUp(block)) continue;
     await journal.whenReleased(lines);
@@ -2412,6 +2512,7 @@ async function storeUntilDone(batch: Batch, database: Database, stop: AbortSigna
       return database.isUp();
     } catch (error) {
       if (stop.aborted || error instanceof DatabaseRefused) throw error;
+      database.retries++;
       const next = nextStep(error, batch.positions.length);
       const pause = Math.min(PAUSE_LEAST * 2 ** failures, PAUSE_MOST) * (0.5 + Math.random() / 2); // all don't return at once
       if (next === step || next === "insert") await database.isDown(error, pause, stop);
@@ -2433,16 +2534,15 @@ async function keepHouse(journal: Journal, database: Database, retention: Retent
   for (let failures = 0; !stop.aborted;) {
     try {
       await database.makeComingPartitions();
+      await database.ping(); // an outage shows, even if nothing is to be stored
       await journal.prune((id, endPosition) => database.prune(id, endPosition));
       database.isUp();
       failures = (await retention.run()) ? 0 : failures + 1;
-      database.isMaintained(failures === 0);
       await sleep(failures === 0 ? MINUTE : Math.min(SECOND * 2 ** failures, MINUTE), undefined, {
         signal: stop,
       }).catch(() => {});
     } catch (error) {
       if (error instanceof DatabaseRefused) throw error;
-      database.isMaintained(false);
       if (!stop.aborted) await database.isDown(error, PAUSE_MOST, stop);
     }
   }
@@ -2471,16 +2571,22 @@ class Retention {
     this.#rules = levelRules(retentionLevel);
     this.#database = database;
     this.#log = log;
+    if (this.#isAsked()) database.maintained.set("retention", 0);
+  }
+
+  #isAsked(): boolean {
+    return this.#age > 0 || this.#rules.length > 0;
   }
 
   /** Resolves to whether nothing is left to do; says so, once a cause, where the server refused. Rejects where it is away. */
   async run(): Promise<boolean> {
-    if (Date.now() < this.#dueAt) return true;
+    if (!this.#isAsked() || Date.now() < this.#dueAt) return true;
     try {
       while (this.#age > 0 && (await this.#database.dropOldest(this.#age)));
       const oldest = this.#database.takeOldestStored();
       for (const rule of this.#rules) rule.since = Math.min(rule.since, oldest);
       for (const rule of this.#rules) await this.#deleteLevels(rule);
+      this.#database.maintained.set("retention", Date.now());
       this.#dueAt = Date.now() + HOUR;
       if (this.#trouble !== undefined) this.#log("old lines are dropped again");
       this.#trouble = undefined;
@@ -2526,20 +2632,34 @@ const DAYS_AHEAD = 7;
 /** The database is there, but is not one to store into: said, not tried again. */
 export class DatabaseRefused extends Error {}
 
+const NOT_YET = "no connection yet";
+
+/** `since`: in ms since 1970. */
+interface DatabaseStatus {
+  isUp: boolean;
+  since: number;
+  cause: string;
+}
+
 class Database {
   readonly name: string;
   /** Lines put into `dead_letters` since the start. */
   deadLettered = 0;
-  /** When housekeeping last did all it had to, and since when it does not, in ms since 1970. */
-  lastMaintenanceAt: number | undefined;
-  maintenanceFailingSince: number | undefined;
+  /** Since the start: lines stored with something changed, and tries to store a batch that failed. */
+  altered = 0;
+  retries = 0;
+  /** What the statements that stored took, in s, and their lines. */
+  readonly inserts = new Histogram(DURATIONS);
+  readonly batchLines = new Histogram([1, 10, 100, 300, 1000, 3000, 10_000, 30_000, 100_000]);
+  /** When each of its chores last succeeded, in ms since 1970; 0 for not yet. */
+  readonly maintained = new Map([["partitions", 0]]);
+  status: DatabaseStatus = { isUp: false, since: Date.now(), cause: NOT_YET };
   readonly #options: Options;
   readonly #schema: string;
   readonly #log: Log;
   readonly #embedded: EmbeddedPostgres | undefined;
   #client: Promise<Client> | undefined;
   #days = new Set<number>(); // since 1970, that have their partition
-  #down: { since: number; cause: string } | undefined;
   #oldestStored = Number.POSITIVE_INFINITY; // µs, since it was last taken
   #isClosed = false;
 
@@ -2566,10 +2686,13 @@ class Database {
     }
     if (step === "partition") this.#days.clear();
     await this.#makePartitions(daysOf(batch.runs));
-    if (step === "take apart") {
-      const buried = await this.#within((sql) => takeApart(sql, batch));
-      this.deadLettered += buried; // not `+= await`: another worker may have buried some meanwhile
-    } else await this.#within((sql) => insertBatch(sql, batch));
+    const started = performance.now();
+    const isApart = step === "take apart";
+    const buried = await this.#within(async (sql) => (isApart ? takeApart(sql, batch) : insertBatch(sql, batch)));
+    if (typeof buried === "number") this.deadLettered += buried; // not `+= await`: another worker may have buried some meanwhile
+    this.inserts.observe((performance.now() - started) / SECOND);
+    this.batchLines.observe(batch.runs.reduce((sum, { lines }) => sum + lines, 0));
+    this.altered += batch.runs.reduce((sum, { altered }) => sum + altered, 0);
     this.#oldestStored = Math.min(this.#oldestStored, batch.runs[0]?.time ?? Number.POSITIVE_INFINITY);
   }
 
@@ -2593,6 +2716,11 @@ class Database {
   async makeComingPartitions(): Promise<void> {
     const today = Math.floor(Date.now() / DAY);
     await this.#makePartitions(range(DAYS_AHEAD + 1).map((ahead) => today + ahead));
+    this.maintained.set("partitions", Date.now());
+  }
+
+  async ping(): Promise<void> {
+    await this.#within((sql) => sql`select 1`);
   }
 
   /** Forgets the keys of a journal's entries before a position. */
@@ -2617,28 +2745,24 @@ class Database {
     return { next: Number(row?.["next"]), isDone: row?.["isDone"] === true };
   }
 
-  /** Whether all that keeps house went well. */
-  isMaintained(isDone: boolean): void {
-    if (isDone) this.lastMaintenanceAt = Date.now();
-    this.maintenanceFailingSince = isDone ? undefined : (this.maintenanceFailingSince ?? Date.now());
-  }
-
   async run(command: Command): Promise<string> {
     const client = await this.#connect();
     return runCommand(client.sql, command);
   }
 
   isUp(): void {
-    if (this.#down) this.#log(`${this.name} is back after ${Math.round((Date.now() - this.#down.since) / SECOND)} s`);
-    this.#down = undefined;
+    const { isUp, since, cause } = this.status;
+    if (isUp) return;
+    if (cause !== NOT_YET) this.#log(`${this.name} is back after ${Math.round((Date.now() - since) / SECOND)} s`);
+    this.status = { isUp: true, since: Date.now(), cause: "" };
   }
 
   /** Says why, once a cause, and waits for `pause` ms or the stop. */
   async isDown(error: unknown, pause: number, stop: AbortSignal): Promise<void> {
     const cause = describe(error);
-    const isNew = this.#down?.cause !== cause;
-    if (isNew) this.#log(`cannot store into ${this.name}: ${cause}; lines wait in the journal, trying again`);
-    this.#down = { since: this.#down?.since ?? Date.now(), cause };
+    if (this.status.cause !== cause)
+      this.#log(`cannot store into ${this.name}: ${cause}; lines wait in the journal, trying again`);
+    this.status = { isUp: false, since: this.status.isUp ? Date.now() : this.status.since, cause };
     if (/^(42(P01|703|883)|25006)$/.test(codeOf(error))) await this.#discard(); // something of ours is gone: set up anew
     await sleep(pause, undefined, { signal: stop }).catch(() => {});
   }
@@ -3060,6 +3184,278 @@ function cellJson(value: string | undefined, type: number): string {
   return BARE_TYPES.has(type) && !/NaN|Infinity/.test(value.slice(0, 9)) ? value : JSON.stringify(value);
 }
 
+// ---- Health ----------------------------------------------------------------
+// Numbers are counted where they arise, a sync or a batch at a time, and only
+// read here: for a health check, for Prometheus, for a person at a terminal.
+
+const DURATIONS = [1e-4, 3e-4, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30]; // s
+
+/** Counts values by the least of its bounds that they do not exceed. */
+class Histogram {
+  readonly #bounds: number[];
+  readonly #counts: number[];
+  #sum = 0;
+
+  constructor(bounds: number[]) {
+    this.#bounds = [...bounds, Infinity];
+    this.#counts = this.#bounds.map(() => 0);
+  }
+
+  observe(value: number): void {
+    const at = this.#bounds.findIndex((bound) => value <= bound);
+    this.#counts[at] = (this.#counts[at] ?? 0) + 1;
+    this.#sum += value;
+  }
+
+  /** As a registry of prom-client asks for it, whose own histograms can only observe. */
+  metric(name: string, help: string): Metric {
+    let count = 0;
+    const sample = (what: string, value: number, labels = {}) => ({ metricName: `${name}_${what}`, value, labels });
+    const buckets = this.#bounds.map((bound, at) =>
+      sample("bucket", (count += this.#counts[at] ?? 0), { le: bound === Infinity ? "+Inf" : bound }),
+    );
+    const values = [...buckets, sample("sum", this.#sum), sample("count", count)];
+    return { name, get: () => Promise.resolve({ name, help, type: "histogram", values }) } as unknown as Metric;
+  }
+}
+
+interface Parts {
+  options: Options;
+  journal: Journal;
+  senders: Senders;
+  database: Database;
+}
+
+/** The ledger for those who count on: what damage lost stays received. */
+function countLines({ journal, database }: Parts) {
+  const { received, stored, deadLettered, inJournal } = ledgerOf(journal, database);
+  return { received: received + journal.lost, stored, dead: deadLettered, lost: journal.lost, backlog: inJournal };
+}
+
+const ageOfBacklog = ({ journal }: Parts) => Math.max(0, Date.now() * 1000 - (journal.oldestTime() ?? Infinity)) / 1e6;
+
+/** What is amiss beside the journal, in words. */
+function troublesOf({ database: { status, maintained, deadLettered } }: Parts): string[] {
+  const troubles = status.isUp ? [] : [`database away since ${isoTime(status.since)}: ${status.cause}`];
+  for (const [what, at] of maintained) {
+    const since = Math.max(at, performance.timeOrigin);
+    if (Date.now() - since > DAY) troubles.push(`${what} not maintained since ${isoTime(since)}, the log says why`);
+  }
+  if (deadLettered > 0) troubles.push(`${deadLettered} lines refused by the database: collector.ts dead list`);
+  return troubles;
+}
+
+/** Of a folder's disk; no bound where it does not say. */
+function freeBytes(folder: string): number {
+  try {
+    const { bavail, bsize } = statfsSync(folder);
+    return bavail * bsize;
+  } catch {
+    return Infinity;
+  }
+}
+
+const isoTime = (ms: number) => new Date(ms).toISOString();
+
+/** Names after Prometheus's conventions: what ends in _total is a counter, what is no histogram is a gauge. */
+function metricsOf(parts: Parts): [name: string, value: number | Histogram, help: string][] {
+  const { options, journal, senders, database } = parts;
+  const lines = countLines(parts);
+  const maintained = Math.min(...database.maintained.values()) / SECOND;
+  const { user, system } = process.cpuUsage();
+  return [
+    ["collector_lines_received_total", lines.received, "Lines made durable, or found in the journal at the start"],
+    ["collector_lines_stored_total", lines.stored, "Lines stored in the table"],
+    ["collector_lines_dead_total", lines.dead, "Lines that the database refused for their content"],
+    ["collector_lines_lost_total", lines.lost, "Lines that damage to the journal's files made unreadable"],
+    ["collector_lines_cut_total", journal.linesCut, "Lines cut to --max-line"],
+    ["collector_lines_altered_total", database.altered, "Lines stored with something replaced, and the original"],
+    ["collector_backlog_lines", lines.backlog, "Lines in the journal that are not stored yet"],
+    ["collector_backlog_bytes", journal.backlogBytes(), "Bytes in the journal that are not stored yet"],
+    ["collector_backlog_limit_bytes", options.journalMax, "Backlog at which senders wait: --journal-max"],
+    ["collector_backlog_age_seconds", ageOfBacklog(parts), "Time since the oldest line not stored was received"],
+    ["collector_received_bytes_total", journal.bytesReceived, "Bytes of the lines received, endings included"],
+    ["collector_accepting", Number(journal.obstacle() === undefined), "Whether lines can be made durable now"],
+    ["collector_connections", senders.open, "Connections of senders open now"],
+    ["collector_connections_total", senders.accepted, "Connections of senders, the refused ones included"],
+    ["collector_connections_refused_total", senders.refused, "Connections refused with an error line"],
+    ["collector_replies_total", senders.replied, "Replies to senders"],
+    ["collector_database_up", Number(database.status.isUp), "Whether the database answered what it was last asked"],
+    ["collector_store_retries_total", database.retries, "Tries to store a batch that failed"],
+    ["collector_maintained_timestamp_seconds", maintained, "Unix time of the upkeep longest ago, 0 for none"],
+    ["collector_sync_duration_seconds", journal.syncs, "Time that an fdatasync of the journal took"],
+    ["collector_insert_duration_seconds", database.inserts, "Time that the statement that stored a batch took"],
+    ["collector_batch_lines", database.batchLines, "Lines of a batch"],
+    ["process_cpu_seconds_total", (user + system) / 1e6, "CPU time used"],
+    ["process_resident_memory_bytes", process.memoryUsage.rss(), "Resident memory"],
+    ["process_start_time_seconds", performance.timeOrigin / SECOND, "Unix time of the process's start"],
+  ];
+}
+
+/** In Prometheus's text format, all of one moment. Throws {@link UsageError} without the package. */
+async function formatMetrics(parts: Parts): Promise<string> {
+  const [path = ""] = locatePackages(METRICS);
+  const { Registry, Counter, Gauge } = ((await import(path)) as { default: typeof import("prom-client") }).default;
+  const registry = new Registry();
+  for (const [name, value, help] of metricsOf(parts)) {
+    if (value instanceof Histogram) registry.registerMetric(value.metric(name, help));
+    else if (name.endsWith("_total")) new Counter({ name, help, registers: [registry] }).inc(value);
+    else new Gauge({ name, help, registers: [registry] }).set(value);
+  }
+  return registry.metrics();
+}
+
+/** What /healthz says. */
+export type Health = ReturnType<HealthPages["health"]>;
+
+interface Page {
+  status: number;
+  text: string;
+  type?: string;
+  allow?: string;
+}
+
+const unavailable = (error: Error): Page => ({ status: 503, text: `${error.message}\n` });
+
+const HTTP_SLOW = 5 * SECOND;
+const HTTP_LIMITS = { headersTimeout: HTTP_SLOW, requestTimeout: HTTP_SLOW, connectionsCheckingInterval: SECOND };
+const LOOPBACK = /^(?:localhost|127(?:\.\d{1,3}){3}|::1)$/;
+
+/** /healthz and /metrics over HTTP (RFC 9110). */
+class HealthPages {
+  readonly #parts: Parts;
+  readonly #server = createHttpServer(HTTP_LIMITS, (request, response) => void this.#answer(request, response));
+  readonly #sampler = setInterval(() => this.#sample(), SECOND).unref();
+  #backlog = { bytes: 0, growth: 0 }; // a second ago; in bytes/s over the last ten or so
+
+  constructor(parts: Parts) {
+    this.#parts = parts;
+    this.#server.on("connection", (socket) => setTimeout(() => socket.destroy(), 2 * HTTP_SLOW).unref()); // whatever it does
+    Object.assign(this.#server, { maxConnections: 32, maxHeadersCount: 64 });
+  }
+
+  /** Resolves to their URL; to none where they are off, or where a port that nobody asked for is taken: that is said. */
+  async listen(isAsked: boolean, log: Log): Promise<string | undefined> {
+    const { http } = this.#parts.options;
+    if (http === "off") return undefined;
+    this.#server.listen(hostAndPort(http));
+    const cause = await once(this.#server, "listening").then(() => "", codeOf);
+    const text = `Cannot listen on ${http} for health and metrics: ${cause}`;
+    if (cause && isAsked) throw new Error(`${text}; choose another --http HOST:PORT, or off`);
+    if (cause) return log(`${text}; going on without (--http HOST:PORT chooses another)`) as undefined;
+    this.#server.on("error", () => {}); // too many open files, say: that one client has to come again
+    return `http://${http.replace(/\d+$/, String((this.#server.address() as AddressInfo).port))}`;
+  }
+
+  close(): void {
+    clearInterval(this.#sampler);
+    this.#server.close();
+    this.#server.closeAllConnections();
+  }
+
+  /** `accepting`: whether lines can be made durable now. Times: RFC 3339, or seconds (`_s`); counts: since the start. */
+  health() {
+    const { options, journal, senders, database } = this.#parts;
+    const { received, stored, dead, backlog } = countLines(this.#parts);
+    const { isUp, since, cause } = database.status;
+    const obstacle = journal.obstacle();
+    const bytes = journal.backlogBytes();
+    const room = Math.max(0, Math.min(options.journalMax - bytes, freeBytes(options.dataDir)));
+    const { growth } = this.#backlog;
+    const dates = Array.from(database.maintained, ([what, at]) => [what, at > 0 ? isoTime(at) : null]);
+    return {
+      accepting: obstacle === undefined,
+      state: [obstacle ?? "accepting lines", ...troublesOf(this.#parts)].join("; "),
+      database: { up: isUp, since: isoTime(since), ...(isUp ? {} : { cause }) },
+      backlog: { lines: backlog, bytes, oldest_age_s: ageOfBacklog(this.#parts) },
+      room: { bytes: room, lasts_s: growth > 1 ? Math.round(room / growth) : null }, // null while it does not grow
+      ...{ received, stored, dead_letters: dead, connections: senders.open },
+      maintained: Object.fromEntries(dates) as Record<string, string | null>,
+      version: VERSION,
+    };
+  }
+
+  #sample(): void {
+    const bytes = this.#parts.journal.backlogBytes();
+    this.#backlog = { bytes, growth: 0.8 * this.#backlog.growth + 0.2 * (bytes - this.#backlog.bytes) };
+  }
+
+  async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const { status, text, type = "text/plain", allow } = await this.#page(request).catch(unavailable);
+    const common = { "content-type": `${type}; charset=utf-8`, "content-length": Buffer.byteLength(text) };
+    response.writeHead(status, { ...common, connection: "close", ...(allow ? { allow } : {}) }).end(text);
+  }
+
+  async #page({ method = "", url = "", headers, socket }: IncomingMessage): Promise<Page> {
+    const [path] = url.split("?");
+    if (!this.#isOurs(headers.host, socket)) return { status: 403, text: "Host is not a name of this collector\n" };
+    if (path !== "/healthz" && path !== "/metrics") return { status: 404, text: "there are /healthz and /metrics\n" };
+    if (method !== "GET" && method !== "HEAD") return { status: 405, text: "GET or HEAD\n", allow: "GET, HEAD" };
+    if (path === "/metrics")
+      return { status: 200, text: await formatMetrics(this.#parts), type: "text/plain; version=0.0.4" };
+    const health = this.health();
+    const text = `${JSON.stringify(health, undefined, 2)}\n`;
+    return { status: health.accepting ? 200 : 503, text, type: "application/json" };
+  }
+
+  /** A web page can have a name of its own point here (DNS rebinding), but that is then the name in its requests. */
+  #isOurs(host: string | undefined, { localAddress = "" }: Socket): boolean {
+    if (host === undefined) return true; // HTTP/1.0, which no browser speaks
+    const name = host
+      .replace(/:\d*$/, "")
+      .replace(/^\[(.*)\]$/, "$1")
+      .toLowerCase();
+    const own = [hostAndPort(this.#parts.options.http).host.toLowerCase(), localAddress.replace(/^::ffff:/, "")];
+    return LOOPBACK.test(name) || own.includes(name);
+  }
+}
+
+const BAR_CELLS = 20;
+
+/** The last line of a terminal: renewed each second, below what is logged. */
+class StatusLine {
+  readonly #terminal = process.stderr;
+  #text = "";
+  #last = { at: 0, received: 0, stored: 0 };
+  #highest = 0; // backlog since there was none
+  #timer: NodeJS.Timeout | undefined;
+
+  /** Logs a line above it. */
+  readonly log: Log = (line) => void this.#terminal.write(`\r\x1b[K${line}\n${this.#text}`);
+
+  follow(collector: Collector): void {
+    this.#describe(collector.health()); // so that what the start found does not count as arriving
+    this.#timer = setInterval(() => this.#draw(this.#describe(collector.health())), SECOND).unref();
+  }
+
+  end(): void {
+    clearInterval(this.#timer);
+    this.#draw("");
+  }
+
+  #draw(text: string): void {
+    this.#text = text.slice(0, (this.#terminal.columns || 80) - 1);
+    const isYellow = / away: /.test(text) && !process.env["NO_COLOR"];
+    this.#terminal.write(`\r\x1b[K${isYellow ? `\x1b[33m${this.#text}\x1b[0m` : this.#text}`);
+  }
+
+  #describe({ received, stored, backlog, connections, database }: Health): string {
+    const { at, ...last } = this.#last;
+    this.#last = { at: performance.now(), received, stored };
+    const perSecond = (lines: number) => (lines / (this.#last.at - at)) * SECOND;
+    const [arriving, leaving] = [perSecond(received - last.received), perSecond(stored - last.stored)];
+    this.#highest = backlog.lines > 0 ? Math.max(this.#highest, backlog.lines) : 0;
+    const isDraining = leaving > arriving && backlog.lines > leaving; // and takes more than a second
+    const left = `${grouped(backlog.lines / (leaving - arriving))} s left`;
+    const bar = isDraining ? ` ${barOf(1 - backlog.lines / this.#highest)} ${left}` : "";
+    const lines = `${grouped(arriving)} lines/s in · ${grouped(leaving)} stored · backlog ${grouped(backlog.lines)}${bar}`;
+    return `${lines} · ${connections} connections · database ${database.up ? "up" : `away: ${database.cause}`}`;
+  }
+}
+
+const barOf = (part: number) => `[${"#".repeat(part * BAR_CELLS).padEnd(BAR_CELLS, ".")}]`;
+const grouped = (value: number) => Math.round(value).toLocaleString("en-US");
+
 // ---- Helpers ---------------------------------------------------------------
 // The data directory's lock, and small things that are used above.
 
@@ -3270,6 +3666,7 @@ async function makePrivate(directory: string): Promise<void> {
 
 const DRIVER = "postgres";
 const EMBEDDED = ["@electric-sql/pglite", "@electric-sql/pglite-socket"];
+const METRICS = "prom-client";
 
 /** The packages' entry points, as URLs. Throws {@link UsageError} with the words that install those that are missing. */
 function locatePackages(...names: string[]): string[] {
@@ -3307,11 +3704,15 @@ async function main(): Promise<void> {
   process.umask(0o077);
   const options = readOptions(flags, process.env);
   if (command.words.length > 0) return void process.stdout.write(await runOnce(options, command));
-  const starting = startCollector(options);
+  const terminal = process.stderr.isTTY && process.env["TERM"] !== "dumb" ? new StatusLine() : undefined;
+  const { http, ...others } = { ...options, log: terminal?.log ?? writeLog };
+  const isAsked = Boolean(flags.http ?? process.env["COLLECTOR_HTTP"]); // the default is gone without where it is taken
+  const starting = startCollector(isAsked ? { ...others, http } : others);
   obeySignals(starting, options);
-  await (
-    await starting
-  ).done;
+  const collector = await starting;
+  terminal?.follow(collector);
+  if (process.env["NOTIFY_SOCKET"]) execFile("systemd-notify", ["--ready"], sayUnlessDone); // Node has no Unix datagrams
+  await collector.done.finally(() => terminal?.end());
   process.exit(0); // whatever a driver keeps open
 }
 
@@ -3357,6 +3758,10 @@ async function runOnce(options: Options, command: Command): Promise<string> {
   const lock = await DirectoryLock.acquire(dataDir);
   const database = new Database(options, readSchema(), writeLog);
   return database.run(command).finally(() => database.close().finally(() => lock.release()));
+}
+
+function sayUnlessDone(error: Error | null): void {
+  if (error) writeLog(`cannot tell systemd that it is ready: ${codeOf(error)}`);
 }
 
 /**
