@@ -10,7 +10,7 @@ import { execFile, spawn, spawnSync } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
 import { randomBytes, randomUUID } from "node:crypto";
 import { once } from "node:events";
-import { existsSync } from "node:fs";
+import { existsSync, rmSync } from "node:fs";
 import { chmod, chown, copyFile, cp, lstat, mkdir, mkdtemp, readdir, readFile } from "node:fs/promises";
 import { rm, symlink, truncate, writeFile } from "node:fs/promises";
 import { request } from "node:http";
@@ -23,12 +23,15 @@ import { delimiter, dirname, join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import type { TestContext } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
+import { connect as connectTls } from "node:tls";
+import type { ConnectionOptions, TLSSocket } from "node:tls";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { crc32 } from "node:zlib";
 import fc from "fast-check";
 import { pino as openPino } from "pino";
 import postgres from "postgres";
+import { generate } from "selfsigned";
 import winston from "winston";
 import { AsyncQueue, Framer, Journal, UsageError, VERSION, helpText, levelOf, parseLine } from "./collector.js";
 import {
@@ -46,6 +49,7 @@ const MODULES = join(HERE, "node_modules");
 const TSX = [process.execPath, "--import", "tsx", join(HERE, "collector.ts")];
 const NOWHERE = "postgres://127.0.0.1:1/none"; // refuses every connection
 const KIB = 1024;
+const DAY = 86_400_000; // ms
 
 const server = openServer();
 
@@ -88,7 +92,8 @@ describe("options", () => {
   test("the defaults are those of the documentation", () => {
     const options = readOptions({}, {});
 
-    const { listen, databaseUrl, dataDir, ack, workers, http, ...numbers } = options;
+    const { listen, databaseUrl, dataDir, ack, workers, http, ...others } = options;
+    const { tlsCert, tlsKey, tlsCa, allow, retentionLevel, ...numbers } = others;
     assert.deepEqual(
       [listen, databaseUrl, dataDir, ack, workers, http],
       ["127.0.0.1:8888", "", "./collector-data", "auto", 2, "127.0.0.1:8889"],
@@ -99,7 +104,9 @@ describe("options", () => {
       idleTimeout: 0,
       journalMax: KIB ** 3,
       drainTimeout: 10_000,
+      retention: 0,
     });
+    assert.deepEqual([tlsCert, tlsKey, tlsCa, allow, retentionLevel], ["", "", "", "", ""]);
   });
 
   test("a bad value is refused with the option, the value and what is allowed, from a flag or a variable", () => {
@@ -338,6 +345,205 @@ describe("connections", () => {
 
     await Promise.all(senders.map((sender) => sender.hears("ok\n")));
     assert.doesNotMatch(program.stderr, /warning/i);
+  });
+});
+
+// ---- TLS -------------------------------------------------------------------
+
+describe("tls", { concurrency: true }, () => {
+  test("TLS 1.2 and 1.3 are spoken, nothing older; a sender that ends its side still gets all its replies", async (t) => {
+    const { port } = await startTls(t);
+
+    const [newer, older] = [
+      await converseTls(port, "line\n".repeat(20_000)),
+      await converseTls(port, "a\nb", { maxVersion: "TLSv1.2" }),
+    ];
+    const oldest = await converseTls(port, "a\n", { minVersion: "TLSv1", maxVersion: "TLSv1.1" });
+
+    assert.deepEqual([newer.protocol, newer.replies], ["TLSv1.3", "ok\n".repeat(20_000)]);
+    assert.deepEqual([older.protocol, older.replies], ["TLSv1.2", "ok\nok\n"]);
+    assert.deepEqual([oldest.error, oldest.replies], ["ERR_SSL_TLSV1_ALERT_PROTOCOL_VERSION", ""]);
+  });
+
+  test("no session tickets are sent, which a sender that never reads would leave unread, and so lose its last lines", async (t) => {
+    const { port } = await startTls(t);
+
+    const { tickets, replies } = await converseTls(port, '{"msg":"silent"}\n'.repeat(1000));
+
+    assert.deepEqual([tickets, replies], [0, ""]);
+  });
+
+  test("--tls-ca: a certificate that it signed is served; a wrong and a missing one are refused, each said once", async (t) => {
+    const { ca, client, stranger } = await certificates();
+    const collector = await startTls(t, { tlsCa: ca.certFile });
+    const served = await converseTls(collector.port, "line\n", client);
+    const wrong = await repeat(3, () => converseTls(collector.port, "line\n", stranger));
+    const missing = await repeat(3, () => converseTls(collector.port, "line\n", { maxVersion: "TLSv1.2" }));
+
+    assert.equal(served.replies, "ok\n");
+    for (const { replies } of wrong) assert.match(replies, /^error: .*DEPTH_ZERO_SELF_SIGNED_CERT\n$/);
+    for (const { replies } of missing) assert.match(replies, /^error: .*no certificate.*\n$/);
+    assert.equal(collector.ledger().received, 1);
+    assert.deepEqual(collector.said.filter((line) => /refused 127\.0\.0\.1/.test(line)).length, 2);
+  });
+
+  test("a handshake that does not end in 10 s is closed, and so is plain text; each is said once", async (t) => {
+    const collector = await startTls(t);
+    const [silent, plain] = [await Sender.connect(t, collector.port), await Sender.connect(t, collector.port)];
+    const since = performance.now();
+
+    await plain.send("a line in plain text\n");
+
+    await eventually(() => assert.ok(plain.isClosed));
+    await eventually(() => assert.ok(silent.isClosed));
+    assert.ok(performance.now() - since > 9000);
+    assert.match(collector.said.join("\n"), /plain text on a port for TLS[^]*did not end in 10 s/);
+    assert.equal(collector.ledger().received, 0);
+  });
+
+  test("SIGHUP: new connections get the new certificate, open ones go on; a bad file is said and the old one kept", async (t) => {
+    const { server: first, client: second, stranger } = await certificates();
+    const [cert, key] = [join(await folder(t), "cert"), join(await folder(t), "key")];
+    const install = async (from: Certificate) => {
+      await writeFile(cert, from.cert);
+      await writeFile(key, from.key);
+    };
+    await install(first);
+    const flags = ["--tls-cert", cert, "--tls-key", key, "--data-dir", await folder(t), "--drain-timeout", "0s"];
+    const program = await Program.start(t, flags, { DATABASE_URL: NOWHERE });
+    const early = await Sender.connectTls(t, program.port);
+    await early.asks("hello\n", "ok\n");
+
+    await install(second);
+    program.signal("SIGHUP");
+    await eventually(() => assert.match(program.stderr, /certificates are read again/));
+    const late = await converseTls(program.port, "hello\n");
+    await writeFile(key, stranger.key);
+    program.signal("SIGHUP");
+    await eventually(() => assert.match(program.stderr, /not the key of .* of before stay in use/));
+    const still = await converseTls(program.port, "hello\n");
+
+    await early.asks("hello\n", "ok\nok\n");
+    assert.deepEqual([late.subject, late.replies, still.subject], ["client", "ok\n", "client"]);
+  });
+
+  test("files that are missing, of no use or don't belong together end the start in one line and exit code 2", async (t) => {
+    const { ca, server: own, stranger } = await certificates();
+    const bad = [
+      { flags: ["--tls-cert", "/nowhere.crt", "--tls-key", own.keyFile], says: /--tls-cert \/nowhere.crt: ENOENT/ },
+      { flags: ["--tls-cert", own.keyFile, "--tls-key", own.keyFile], says: /--tls-cert \S+: ERR_/ },
+      { flags: ["--tls-cert", own.certFile, "--tls-key", own.certFile], says: /--tls-key \S+: ERR_/ },
+      { flags: ["--tls-cert", own.certFile, "--tls-key", stranger.keyFile], says: /not the key of --tls-cert/ },
+      { flags: ["--tls-cert", own.certFile], says: /without --tls-key/ },
+      { flags: ["--tls-ca", ca.certFile], says: /--tls-ca without --tls-cert/ },
+      { flags: ["--listen", "tls://127.0.0.1:0"], says: /tls:\/\/ needs --tls-cert/ },
+    ];
+
+    const ends = await Promise.all(bad.map(async ({ flags }) => runProgram(["--data-dir", await folder(t), ...flags])));
+
+    for (const [index, { stderr, code }] of ends.entries()) {
+      assert.match(stderr, bad[index]?.says ?? /^$/);
+      assert.match(stderr, /^[^\n]+\n$/);
+      assert.equal(code, 2);
+    }
+  });
+
+  test("--listen given twice serves plain text on one address and TLS on the other, and says both", async (t) => {
+    const { server: own } = await certificates();
+    const collector = await start(t, {
+      listen: "127.0.0.1:0,tls://127.0.0.1:0",
+      tlsCert: own.certFile,
+      tlsKey: own.keyFile,
+    });
+    const [plain = 0, secure = 0] = collector.ports;
+
+    const replies = [await converse(plain, "plain\n"), (await converseTls(secure, "secure\n")).replies];
+
+    assert.deepEqual(replies, ["ok\n", "ok\n"]);
+    assert.equal(collector.port, plain);
+    for (const url of [`tcp://127.0.0.1:${plain}`, `tls://127.0.0.1:${secure}`])
+      assert.ok(collector.said.includes(`listening on ${url}`));
+  });
+
+  test("--listen: flags add up, and where one address of them is taken, none is left open", async (t) => {
+    const taken = await start(t);
+    const free = await freePort();
+    const addresses = [`127.0.0.1:${free}`, `127.0.0.1:${taken.port}`];
+
+    const end = await runProgram([...addresses.flatMap((at) => ["--listen", at]), "--data-dir", await folder(t)]);
+
+    assert.match(end.stderr, new RegExp(`^Cannot listen on ${addresses[1]}: EADDRINUSE.*\n$`));
+    await assert.rejects(startCollector({ listen: addresses.join(","), dataDir: await folder(t), log: () => {} }));
+    await assert.rejects(converse(free, "line\n"), /ECONNREFUSED/);
+  });
+
+  test("openssl s_client delivers, and reads its reply", async (t) => {
+    if (!(await isThere("openssl", "version"))) return t.skip("no openssl on this machine");
+    const { ca, client } = await certificates();
+    const { port } = await startTls(t, { tlsCa: ca.certFile });
+    const flags = ["-quiet", "-connect", `localhost:${port}`, "-CAfile", ca.certFile, "-verify_return_error"];
+    const child = spawn("openssl", ["s_client", ...flags, "-cert", client.certFile, "-key", client.keyFile]);
+    undoAfter(t, () => child.kill());
+    let replies = "";
+    child.stdout.on("data", (chunk: Buffer) => (replies += chunk.toString()));
+
+    child.stdin.write("hello\n");
+
+    await eventually(() => assert.equal(replies, "ok\n"));
+  });
+});
+
+// ---- Who may connect -------------------------------------------------------
+
+describe("allow", () => {
+  test("--allow: others are closed with an error line, each said once; networks and single addresses are served", async (t) => {
+    const collector = await start(t, { allow: "127.0.0.1,127.0.8.0/24,fd00::/8" });
+    const from = (localAddress: string) => converse(collector.port, "line\n", { localAddress });
+
+    const served = [await from("127.0.0.1"), await from("127.0.8.200")];
+    const refused = [await from("127.0.0.2"), await from("127.0.0.2"), await from("127.0.9.1")];
+
+    assert.deepEqual(served, ["ok\n", "ok\n"]);
+    for (const reply of refused) assert.equal(reply, "error: --allow does not name this address\n");
+    assert.equal(collector.said.filter((line) => /refused 127\.0\.(0\.2|9\.1): --allow/.test(line)).length, 2);
+    assert.equal(collector.ledger().received, 2);
+  });
+
+  test("--allow: an IPv4-mapped IPv6 address counts as IPv4, on a TLS port too, which closes without a word", async (t) => {
+    const { server: own } = await certificates();
+    const files = { tlsCert: own.certFile, tlsKey: own.keyFile };
+    const listen = "[::ffff:127.0.0.1]:0,tls://127.0.0.1:0";
+    const collector = await start(t, { listen, allow: "127.0.0.3", ...files });
+    const [plain = 0, secure = 0] = collector.ports;
+
+    const replies = await converse(plain, "line\n", { localAddress: "127.0.0.3" });
+    const refused = [await converse(plain, "line\n"), (await converseTls(secure, "line\n")).replies];
+
+    assert.equal(replies, "ok\n");
+    assert.deepEqual(refused, ["error: --allow does not name this address\n", ""]);
+  });
+
+  test("--allow that is no network is refused, from embedders too: nobody is let in by a slip", async () => {
+    for (const allow of ["10.0.0.0/33", ",", "10.0.0", "fd00::/129", "all", "127.0.0.1;10.0.0.1"])
+      for (const refuse of [() => readOptions({ allow }, {}), () => startCollector({ allow })])
+        await assert.rejects(async () => refuse(), /--allow "[^"]+": allowed is an address or a network/);
+  });
+
+  test("listening on more than loopback with neither --tls-ca nor --allow starts with one warning of what is open", async (t) => {
+    const warnings = async (options: Parameters<typeof startCollector>[0]) =>
+      (await start(t, options)).said.filter((line) => line.startsWith("warning: "));
+    const { ca, server: own } = await certificates();
+    const tls = { tlsCert: own.certFile, tlsKey: own.keyFile, tlsCa: ca.certFile };
+
+    const open = await warnings({ listen: "127.0.0.1:0,0.0.0.0:0" });
+    const closed = [
+      ...(await warnings({ listen: "localhost:0" })),
+      ...(await warnings({ listen: "0.0.0.0:0", allow: "127.0.0.0/8" })),
+      ...(await warnings({ listen: "0.0.0.0:0", ...tls })),
+    ];
+
+    assert.match(open.join("\n"), /^warning: anyone who can reach tcp:\/\/0\.0\.0\.0:\d+ can send lines[^\n]*$/);
+    assert.deepEqual(closed, []);
   });
 });
 
@@ -1553,6 +1759,173 @@ describe("database", () => {
   });
 });
 
+// ---- Retention -------------------------------------------------------------
+
+describe("retention", () => {
+  test("--retention drops the days that are older as a whole; later days, days ahead and other partitions stay", async (t) => {
+    const { url, sql } = await databaseWithOldDays(t, 5);
+    await sql`create table logs_archive partition of logs for values from ('2001-01-01+00') to ('2002-01-01+00')`;
+    await sql`create table logs_2002_01_01 partition of logs for values from ('2002-01-01+00') to ('2002-01-03+00')`;
+
+    await start(t, { databaseUrl: url, retention: 2 * DAY });
+
+    const kept = Array.from({ length: 10 }, (_, index) => `logs_${dayAhead(index - 2)}`); // the third is partly younger
+    await eventually(async () =>
+      assert.deepEqual((await partitionsOf(sql)).toSorted(), ["logs_2002_01_01", ...kept, "logs_archive"]),
+    );
+  });
+
+  test("while a long reader is in the way inserts wait for a moment only, it is said once, and done when he is gone", async (t) => {
+    const { url, sql } = await databaseWithOldDays(t, 3);
+    const reader = await sql.reserve();
+    await reader`begin`;
+    await reader`select count(*) from logs`;
+    const collector = await start(t, { databaseUrl: url, retention: DAY });
+    const slowest = { ms: 0 };
+
+    for (let line = 0; !/55P03/.test(collector.said.join("\n")) || line < 20; line++) {
+      const since = performance.now();
+      await converse(collector.port, "line\n");
+      await stored(collector);
+      slowest.ms = Math.max(slowest.ms, performance.now() - since);
+    }
+    const held = await partitionsOf(sql);
+    await reader`commit`;
+    reader.release();
+
+    await eventually(async () => assert.equal((await partitionsOf(sql)).length, 9));
+    assert.ok(held.includes(`logs_${dayAhead(-3)}`));
+    assert.ok(slowest.ms < 2000, `${slowest.ms} ms`);
+    await eventually(() => assert.match(collector.said.join("\n"), /old lines are dropped again/));
+    assert.ok(collector.health().maintained["retention"]);
+    assert.equal(collector.said.filter((line) => line.includes("cannot drop old lines")).length, 1);
+  });
+
+  test("several collectors on one database drop the same days and levels without a word", async (t) => {
+    const { url, sql } = await databaseWithOldDays(t, 40);
+    const options = { databaseUrl: url, retention: 10 * DAY, retentionLevel: "debug=1d" };
+
+    const collectors = await Promise.all([1, 2, 3].map(() => start(t, options)));
+
+    await eventually(async () => assert.equal((await partitionsOf(sql)).length, 18));
+    await eventually(async () => assert.deepEqual(await countsByLevel(sql), { 200: 10, 300: 10 }));
+    for (const { said } of collectors) assert.doesNotMatch(said.join("\n"), /cannot/);
+  });
+
+  test("--retention-level deletes a level's older lines, and those below it down to the next named one", async (t) => {
+    const { url, sql } = await databaseWithOldDays(t, 5);
+    await sql`insert into logs (created_at, level, message)
+      select now() - interval '3 days' + n * interval '1 ms', 100 + 100 * (n % 2), 'many' from generate_series(1, 25000) as n`;
+    await sql`insert into logs (created_at, level, message) values (now() - interval '3 days', 250, 'notice')`;
+
+    await start(t, { databaseUrl: url, retentionLevel: "notice=4d,debug=2d" });
+
+    // 100 for 2 days; 101 to 250 for 4; those above for ever
+    await eventually(async () => assert.deepEqual(await countsByLevel(sql), { 100: 1, 200: 12_503, 250: 1, 300: 5 }));
+  });
+
+  test("an old backlog's day is made again for its lines, and dropped by the next start", async (t) => {
+    const { url, sql } = await databaseWithOldDays(t, 1);
+    const dataDir = await folder(t);
+    t.mock.timers.enable({ apis: ["Date"], now: Date.UTC(2001, 1, 3, 4, 5) });
+    await writeJournal(join(dataDir, "journal"), ["long-ago"]);
+    t.mock.timers.reset();
+
+    const collector = await start(t, { databaseUrl: url, retention: DAY, dataDir });
+    await stored(collector);
+    await collector.close();
+    await start(t, { databaseUrl: url, retention: DAY, dataDir });
+
+    assert.equal(collector.ledger().deadLettered, 0);
+    await eventually(async () => assert.ok(!(await partitionsOf(sql)).includes("logs_2001_02_03")));
+  });
+
+  test("a role that does not own the table says so once, and stores on", async (t) => {
+    const role = await freshRole(t);
+    const { url, sql } = await databaseWithOldDays(t, 3);
+    await sql`select create_logs_partition(current_date + n) from generate_series(0, 7) as n`;
+    await sql.unsafe(`grant select, insert, update, delete on all tables in schema public to ${role}`);
+    const asRole = Object.assign(new URL(url), { username: role, password: role }).href;
+
+    const collector = await start(t, { databaseUrl: asRole, retention: DAY });
+    await converse(collector.port, "line\n");
+
+    await stored(collector);
+    await eventually(() => assert.match(collector.said.join("\n"), /cannot drop old lines: SQLSTATE 42501/));
+  });
+
+  test("it works on the embedded database too", async (t) => {
+    const dataDir = await folder(t);
+    const options = { databaseUrl: "", dataDir };
+    const first = await start(t, options);
+    const run = (text: string) => first.run({ words: ["query", text], isJson: true });
+    await run(`select create_logs_partition(current_date - n) from generate_series(1, 5) as n`);
+    await run(`insert into logs (created_at, level, message) ${OLD_LINES} generate_series(1, 5) as day`);
+    await first.close();
+
+    const second = await start(t, { ...options, retention: 3 * DAY, retentionLevel: "info=1d" });
+
+    const count = { words: ["query", "select count(*) from logs"], isJson: true };
+    await eventually(async () => assert.equal(await second.run(count), '{"count":3}\n'));
+    assert.doesNotMatch(second.said.join("\n"), /cannot/);
+  });
+
+  test("an earlier version's schema with rows in it is taken up by a start: the rows stay, and the new works", async (t) => {
+    const earlier = await promisify(execFile)("git", ["show", "fdedaf9:schema.sql"], { cwd: HERE }).catch(
+      () => undefined,
+    );
+    if (!earlier) return t.skip("no git history here to take the earlier schema.sql from");
+    const { url, sql } = await freshDatabase(t);
+    await sql.unsafe(earlier.stdout);
+    await sql`select create_logs_partition(current_date - n) from generate_series(0, 9) as n`;
+    await sql.unsafe(`insert into logs (created_at, level, message) ${OLD_LINES} generate_series(1, 9) as day`);
+    await sql`insert into dead_letters (created_at, line, sqlstate, error) values (now(), 'old', '23514', 'why')`;
+
+    const collector = await start(t, { databaseUrl: url, retention: 5 * DAY });
+    await converse(collector.port, "new\n");
+
+    await eventually(async () => assert.deepEqual(await countsByLevel(sql), { 100: 5, 200: 6, 300: 5 }));
+    assert.equal(await countOf(sql, "dead_letters"), 1);
+  });
+});
+
+// ---- Several collectors ----------------------------------------------------
+
+describe("several collectors", () => {
+  test("three behind HAProxy, into one PostgreSQL through PgBouncer: every acknowledged line once, kill -9 or not", async (t) => {
+    const missing = [["haproxy", "-v"], ["pgbouncer", "--version"]] as const; // prettier-ignore
+    for (const [command, flag] of missing)
+      if (!(await isThere(command, flag))) return t.skip(`no ${command} on this machine`);
+    const { url, sql } = await freshDatabase(t);
+    const pooled = await pgBouncer(t, url);
+    const flags = [await folder(t), await folder(t), await folder(t)].map((directory) => ["--data-dir", directory]);
+    const settings = { DATABASE_URL: pooled, COLLECTOR_RETENTION: "2d", COLLECTOR_RETENTION_LEVEL: "debug=1d" };
+    const programs = await Promise.all(flags.map((own) => Program.start(t, own, settings)));
+    const port = await haProxy(t, programs.map((program) => program.port)); // prettier-ignore
+    const senders = Array.from({ length: 9 }, (_, index) => new TirelessSender(`s${index}`, port));
+    for (const sender of senders) undoAfter(t, () => sender.giveUp());
+    const acknowledged = () => senders.reduce((sum, sender) => sum + sender.acknowledged.length, 0);
+    const grows = (target = acknowledged() + 5000) => eventually(() => assert.ok(acknowledged() > target));
+
+    await grows();
+    const [killed] = programs;
+    await killed?.kill();
+    await grows();
+    const again = ["--listen", `127.0.0.1:${killed?.port}`, ...(flags[0] ?? [])];
+    programs[0] = await Program.start(t, again, settings);
+    await grows();
+    await Promise.all(senders.map((sender) => sender.stop()));
+    const codes = await Promise.all(programs.map((program) => program.stop()));
+
+    const rows = new Set(messages(await rowsOf(sql)));
+    assert.deepEqual(codes, [0, 0, 0]);
+    assert.equal(await countOf(sql, "logs"), rows.size, "none twice");
+    for (const { name, acknowledged: numbers } of senders)
+      assert.deepEqual(numbers.filter((number) => !rows.has(`${name} ${number}`)), []); // prettier-ignore
+    for (const { stderr } of programs) assert.doesNotMatch(stderr, /cannot/);
+  });
+});
+
 // ---- Embedded --------------------------------------------------------------
 
 describe("embedded", () => {
@@ -2459,7 +2832,7 @@ class Program {
   }
 
   get port(): number {
-    return Number(/listening on tcp:\/\/\S+:(\d+)\n/.exec(this.stderr)?.[1]);
+    return Number(/listening on t(?:cp|ls):\/\/\S+:(\d+)\n/.exec(this.stderr)?.[1]);
   }
 
   get http(): string {
@@ -2546,8 +2919,8 @@ function bunPath(): string {
   return names.map((name) => join(MODULES, name)).find((path) => existsSync(path)) ?? "bun";
 }
 
-const isThere = (command: string) =>
-  promisify(execFile)(command, ["--version"]).then(
+const isThere = (command: string, flag = "--version") =>
+  promisify(execFile)(command, [flag]).then(
     () => true,
     () => false,
   );
@@ -2574,6 +2947,15 @@ class Sender {
     return sender;
   }
 
+  static async connectTls(t: TestContext, port: number): Promise<Sender> {
+    const socket = connectTls({ port, host: "127.0.0.1", rejectUnauthorized: false });
+    const sender = new Sender(socket);
+    undoAfter(t, () => socket.destroy());
+    await once(socket, "secureConnect");
+    sender.read();
+    return sender;
+  }
+
   read(): void {
     this.socket.on("data", (chunk: Buffer) => (this.replies += chunk.toString()));
   }
@@ -2597,8 +2979,8 @@ class Sender {
 }
 
 /** Sends, half-closes, and reads replies to the end. */
-async function converse(port: number, bytes: string | Buffer): Promise<string> {
-  const socket = connect({ port, host: "127.0.0.1", allowHalfOpen: true });
+async function converse(port: number, bytes: string | Buffer, how: { localAddress?: string } = {}): Promise<string> {
+  const socket = connect({ port, host: "127.0.0.1", allowHalfOpen: true, ...how });
   const replies: Buffer[] = [];
   socket.on("data", (chunk: Buffer) => replies.push(chunk));
   socket.on("error", () => {}).end(bytes);
@@ -2667,6 +3049,63 @@ class TirelessSender {
     socket.on("error", () => {}); // `close` follows
     await new Promise((resolve) => socket.once("close", resolve));
   }
+}
+
+/** The same over TLS: with what it found out, and the error's code where it came to that. */
+async function converseTls(port: number, bytes: string | Buffer, how: ConnectionOptions = {}) {
+  const where = { port, host: "127.0.0.1", allowHalfOpen: true, ca: (await certificates()).ca.cert };
+  const seen = { replies: "", tickets: 0, error: "", protocol: "", subject: "" };
+  const socket: TLSSocket = connectTls({ ...where, ...how }, () => {
+    Object.assign(seen, { protocol: socket.getProtocol(), subject: socket.getPeerCertificate().subject.CN });
+    socket.end(bytes);
+  });
+  socket.on("data", (chunk: Buffer) => (seen.replies += chunk.toString())).on("session", () => seen.tickets++);
+  socket.on("error", (error: NodeJS.ErrnoException) => (seen.error = error.code ?? error.message));
+  await new Promise((resolve) => socket.once("close", resolve));
+  return seen;
+}
+
+interface Certificate {
+  cert: string;
+  key: string;
+  certFile: string;
+  keyFile: string;
+}
+
+type Extensions = NonNullable<NonNullable<Parameters<typeof generate>[1]>["extensions"]>;
+
+const certificates = onceOnly(async () => {
+  const directory = await mkdtemp(join(tmpdir(), "collector-certificates-"));
+  process.on("exit", () => rmSync(directory, { recursive: true, force: true }));
+  const make = async (name: string, signer?: Certificate): Promise<Certificate> => {
+    const isCa = name === "ca";
+    const extensions: Extensions = [
+      { name: "basicConstraints", cA: isCa },
+      { name: "keyUsage", digitalSignature: true, keyCertSign: isCa },
+      {
+        name: "subjectAltName",
+        altNames: [
+          { type: 2, value: "localhost" },
+          { type: 7, ip: "127.0.0.1" },
+        ],
+      },
+    ];
+    const signed = signer ? { ca: { key: signer.key, cert: signer.cert } } : {};
+    const common = { keyType: "ec", algorithm: "sha256", extensions } as const;
+    const { cert, private: key } = await generate([{ name: "commonName", value: name }], { ...common, ...signed });
+    const [certFile, keyFile] = [join(directory, `${name}.crt`), join(directory, `${name}.key`)];
+    await writeFile(certFile, cert);
+    await writeFile(keyFile, key);
+    return { cert, key, certFile, keyFile };
+  };
+  const ca = await make("ca");
+  return { ca, server: await make("server", ca), client: await make("client", ca), stranger: await make("stranger") };
+});
+
+/** A collector whose only address speaks TLS. */
+async function startTls(t: TestContext, options: Parameters<typeof startCollector>[0] = {}) {
+  const { certFile, keyFile } = (await certificates()).server;
+  return start(t, { tlsCert: certFile, tlsKey: keyFile, ...options });
 }
 
 // ---- Helpers: programs that send -------------------------------------------
@@ -2988,6 +3427,66 @@ async function databaseWithTables(t: TestContext): Promise<TestDatabase> {
   return database;
 }
 
+/** A debug, an info and a warning that are a minute older than each of some days. */
+const OLD_LINES = `select now() - day * interval '1 day' - interval '1 minute', level, 'old'
+  from unnest(array[100, 200, 300]) as level,`;
+
+/** The same with such lines of some days, and these days' partitions. */
+async function databaseWithOldDays(t: TestContext, days: number): Promise<TestDatabase> {
+  const database = await databaseWithTables(t);
+  await database.sql`select create_logs_partition(current_date - day) from generate_series(1, ${days}::int) as day`;
+  await database.sql.unsafe(
+    `insert into logs (created_at, level, message) ${OLD_LINES} generate_series(1, ${days}) as day`,
+  );
+  return database;
+}
+
+async function countsByLevel(sql: postgres.Sql): Promise<Record<string, number>> {
+  const rows = await sql<
+    { level: number; lines: number }[]
+  >`select level, count(*)::int as lines from logs group by level`;
+  return Object.fromEntries(rows.map(({ level, lines }) => [level, lines]));
+}
+
+/** A PgBouncer in transaction mode before a database; as it refuses to be root, under nobody's name. */
+async function pgBouncer(t: TestContext, url: string): Promise<string> {
+  const { hostname: host, port, username, password } = new URL(url);
+  const own = await freePort();
+  const target = `host=${host} port=${port || 5432} user=${username}${password && ` password=${password}`}`;
+  const settings = `listen_addr=127.0.0.1\nlisten_port=${own}\nauth_type=any\npool_mode=transaction\nunix_socket_dir=\n`;
+  const nobody = process.getuid?.() === 0 ? { uid: 65_534, gid: 65_534 } : {};
+  const directory = await folder(t);
+  const file = join(directory, "pgbouncer.ini");
+  await writeFile(file, `[databases]\n* = ${target}\n[pgbouncer]\n${settings}`);
+  if (nobody.uid) for (const path of [directory, file]) await chown(path, nobody.uid, nobody.gid);
+  await listening(t, spawn("pgbouncer", [file], { stdio: "ignore", ...nobody }), own);
+  return Object.assign(new URL(url), { host: `127.0.0.1:${own}` }).href;
+}
+
+/** An HAProxy that divides connections among some ports; resolves to its own. */
+async function haProxy(t: TestContext, ports: number[]): Promise<number> {
+  const own = await freePort();
+  const servers = ports.map((port, index) => `  server s${index} 127.0.0.1:${port} check inter 200ms fall 1 rise 1\n`);
+  const times = "timeout connect 1s\n  timeout client 1h\n  timeout server 1h";
+  const file = join(await folder(t), "haproxy.cfg");
+  const front = `defaults\n  mode tcp\n  option redispatch\n  ${times}\nlisten logs\n  bind 127.0.0.1:${own}\n`;
+  await writeFile(file, `${front}${servers.join("")}`);
+  await listening(t, spawn("haproxy", ["-db", "-f", file], { stdio: "ignore" }), own);
+  return own;
+}
+
+/** Resolves when a program listens; it is killed at the test's end. */
+async function listening(t: TestContext, child: ChildProcess, port: number): Promise<void> {
+  undoAfter(t, () => child.kill("SIGKILL"));
+  process.on("exit", () => child.kill("SIGKILL"));
+  const look = async () => {
+    const socket = connect(port, "127.0.0.1");
+    await once(socket, "connect");
+    socket.destroy();
+  };
+  await eventually(look);
+}
+
 /** A role without rights, whose password is its name. */
 async function freshRole(t: TestContext): Promise<string> {
   const { admin } = await server;
@@ -3046,8 +3545,7 @@ const partitionsOf = async (sql: postgres.Sql) =>
     where inhparent = 'logs'::regclass`
   ).map(({ name }) => name);
 
-const dayAhead = (days: number) =>
-  new Date(Date.now() + days * 86_400_000).toISOString().slice(0, 10).replaceAll("-", "_");
+const dayAhead = (days: number) => new Date(Date.now() + days * DAY).toISOString().slice(0, 10).replaceAll("-", "_");
 
 /** A way to a database that can be cut. */
 class Relay {
@@ -3220,6 +3718,17 @@ async function copyOf(t: TestContext, directory: string): Promise<string> {
   const copy = await folder(t);
   await cp(directory, copy, { recursive: true, filter: async (path) => !(await lstat(path)).isSocket() });
   return copy;
+}
+
+function onceOnly<T>(make: () => Promise<T>): () => Promise<T> {
+  const made: Promise<T>[] = [];
+  return () => (made[0] ??= make());
+}
+
+async function repeat<T>(times: number, run: () => Promise<T>): Promise<T[]> {
+  const results: T[] = [];
+  for (let time = 0; time < times; time++) results.push(await run());
+  return results;
 }
 
 /** Resolves when `look` no longer throws; rejects with what it throws when the time is over. */

@@ -15,8 +15,9 @@
  * - The embedded PGlite does not sync its files: a power cut can damage what was already moved into it.
  * - A data directory put back to an older copy sends again lines whose keys may have been pruned since.
  *
- * On the wire: lines end with \n, \r\n or NUL; empty ones are ignored. A line is answered `ok\n`, or, where it was cut to
- * --max-line, `error: line of N bytes cut to M\n`. Under --ack auto, what begins like JSON or syslog gets no reply.
+ * On the wire: plain TCP, or TLS 1.2 and newer. Lines end with \n, \r\n or NUL; empty ones are ignored. A line is answered
+ * `ok\n`, or, where it was cut to --max-line, `error: line of N bytes cut to M\n`. Under --ack auto, what begins like JSON or
+ * syslog gets no reply.
  *
  * On disk: DATA_DIR/journal/<sequence>-<journal id>.segment, integers little-endian, times in µs since 1970
  *   segment  "COLLECTR" · version u32 · crc32 u32 · journal id (16 bytes) · last time given before u64 · entries · zeros
@@ -27,7 +28,7 @@
  */
 import { isUtf8 } from "node:buffer";
 import { execFile } from "node:child_process";
-import { randomUUID } from "node:crypto";
+import { X509Certificate, createPrivateKey, randomUUID } from "node:crypto";
 import { once, setMaxListeners } from "node:events";
 import { existsSync, openSync, readFileSync, realpathSync, statfsSync } from "node:fs";
 import { chmod, link, mkdir, open, readdir, rename, rm, stat, writeFile } from "node:fs/promises";
@@ -35,10 +36,12 @@ import type { FileHandle } from "node:fs/promises";
 import { createServer as createHttpServer } from "node:http";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { createRequire } from "node:module";
-import { Socket, connect, createServer } from "node:net";
-import type { AddressInfo } from "node:net";
+import { BlockList, Socket, connect, createServer, isIP } from "node:net";
+import type { AddressInfo, Server } from "node:net";
 import { dirname, join, relative, resolve } from "node:path";
 import { setImmediate as immediate, setTimeout as sleep } from "node:timers/promises";
+import { createSecureContext, createServer as createTlsServer } from "node:tls";
+import type { SecureContextOptions, Server as TlsServer, TLSSocket } from "node:tls";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { parseArgs } from "node:util";
 import { Worker } from "node:worker_threads";
@@ -56,10 +59,20 @@ const KIB = 1024;
 const MIB = 1024 * KIB;
 const SECOND = 1000; // ms, as all times but those of lines
 const MINUTE = 60 * SECOND;
-const DAY = 24 * 60 * MINUTE;
+const HOUR = 60 * MINUTE;
+const DAY = 24 * HOUR;
 
 const OPTIONS = {
-  listen: option("HOST:PORT", "127.0.0.1:8888", "where senders connect; port 0 picks a free one", address()),
+  listen: option(
+    "HOST:PORT",
+    "127.0.0.1:8888",
+    "where senders connect; port 0 picks a free one, tls:// before it asks for TLS",
+    list(listenAddress()),
+  ),
+  tlsCert: option("FILE", "", "certificate (PEM) for TLS; without tls:// in --listen, all of it is TLS", filePath()),
+  tlsKey: option("FILE", "", "the certificate's private key (PEM)", filePath()),
+  tlsCa: option("FILE", "", "CA certificates (PEM): TLS senders must have a certificate signed by one", filePath()),
+  allow: option("CIDR", "", "networks and addresses that may connect; without it, all", optional(list(network()))),
   databaseUrl: option(
     "URL",
     "",
@@ -84,6 +97,13 @@ const OPTIONS = {
   idleTimeout: option("TIME", "off", "close a sender that has been silent this long", durationOrOff()),
   journalMax: option("SIZE", "1GiB", "backlog on disk after which senders are paused", byteSize(MIB, 2 ** 50)),
   drainTimeout: option("TIME", "10s", "how long a stop waits for the database", duration()),
+  retention: option("TIME", "off", "drop whole days whose lines are all older", durationOrOff(36_500)),
+  retentionLevel: option(
+    "LEVEL=TIME",
+    "",
+    "delete older lines of the level, and of those below it",
+    optional(list(levelAge())),
+  ),
   http: option("HOST:PORT", "127.0.0.1:8889", "where /healthz and /metrics are; off for nowhere", addressOrOff()),
 };
 
@@ -95,6 +115,8 @@ type OptionName = keyof typeof OPTIONS;
 /** Texts to values; `undefined` for what is not allowed. */
 interface Parser<Value> {
   allowed: string;
+  /** Takes several, divided by commas; the flag may be given more than once. */
+  isList?: true;
   parse: (text: string) => Value | undefined;
 }
 
@@ -129,7 +151,7 @@ export function helpText(): string {
   const rows = optionNames().map((name) => {
     const { placeholder, fallback, meaning } = OPTIONS[name];
     const second = `${variableOf(name)}, default ${fallback || "none"}`;
-    return `  ${`${flagOf(name)} ${placeholder}`.padEnd(26)} ${meaning}\n${" ".repeat(29)}${second}`;
+    return `  ${`${flagOf(name)} ${placeholder}`.padEnd(28)} ${meaning}\n${" ".repeat(31)}${second}`;
   });
   return `collector: a TCP log collector. Says \`ok\` once a line is on disk; stores every line in PostgreSQL exactly once.
 
@@ -157,6 +179,35 @@ function option<Value>(placeholder: string, fallback: string, meaning: string, p
 function address(): Parser<string> {
   const allowed = "a host and a port from 0 to 65535, such as 127.0.0.1:8888 or [::1]:8888";
   return { allowed, parse: (text) => (hostAndPort(text).port <= 65_535 ? text : undefined) };
+}
+
+/** Several, as one text. */
+function list(one: Parser<unknown>): Parser<string> {
+  const parse = (text: string) => (text.split(",").every((each) => one.parse(each) !== undefined) ? text : undefined);
+  return { allowed: `${one.allowed}; several are divided by commas`, isList: true, parse };
+}
+
+const SCHEME = /^(?:tcp|tls):\/\//;
+
+function listenAddress(): Parser<string> {
+  const { allowed, parse } = address();
+  return { allowed: `${allowed}, or tls:// before it`, parse: (text) => parse(text.replace(SCHEME, "")) };
+}
+
+function optional(parser: Parser<string>): Parser<string> {
+  return { ...parser, parse: (text) => (text === "" ? text : parser.parse(text)) };
+}
+
+function network(): Parser<object> {
+  return { allowed: "an address or a network, such as 192.0.2.7, 10.0.0.0/8 or fd00::/8", parse: networkOf };
+}
+
+function levelAge(): Parser<object> {
+  return { allowed: "a level and a time, such as debug=2d", parse: levelAgeOf };
+}
+
+function filePath(): Parser<string> {
+  return pattern("a file's path", /^/);
 }
 
 function addressOrOff(): Parser<string> {
@@ -188,13 +239,15 @@ function byteSize(least: number, most: number): Parser<number> {
   };
 }
 
-function duration(): Parser<number> {
-  const units = { ms: 1, s: SECOND, m: MINUTE, h: 60 * MINUTE, d: DAY };
-  return { allowed: "a time up to 24d, such as 500ms, 10s or 5m", parse: (text) => quantity(text, units, 0, 24 * DAY) };
+/** Up to 24 days, the longest that a timer can be set to, unless it says otherwise. */
+function duration(mostDays = 24): Parser<number> {
+  const units = { ms: 1, s: SECOND, m: MINUTE, h: HOUR, d: DAY };
+  const allowed = `a time up to ${mostDays}d, such as ${mostDays > 24 ? "12h, 30d or 400d" : "500ms, 10s or 5m"}`;
+  return { allowed, parse: (text) => quantity(text, units, 0, mostDays * DAY) };
 }
 
-function durationOrOff(): Parser<number> {
-  const { allowed, parse } = duration();
+function durationOrOff(mostDays?: number): Parser<number> {
+  const { allowed, parse } = duration(mostDays);
   return { allowed: `off, or ${allowed}`, parse: (text) => (text === "off" ? 0 : parse(text) || undefined) };
 }
 
@@ -207,6 +260,24 @@ function quantity(text: string, units: Record<string, number>, least: number, mo
 function hostAndPort(text: string): { host: string; port: number } {
   const [, ipv6, name, port] = /^(?:\[([\da-f:.%a-z]+)\]|([^\s:[\]]+)):(\d{1,5})$/i.exec(text) ?? [];
   return { host: ipv6 ?? name ?? "", port: Number(port ?? Number.NaN) };
+}
+
+/** A single address is a network of its own; an IPv4-mapped IPv6 address is the IPv4 address. */
+function networkOf(text: string): { base: string; prefix: number; family: "ipv4" | "ipv6" } | undefined {
+  const [, base = "", digits] = /^([\da-f:.]+)(?:\/(\d{1,3}))?$/i.exec(withoutMapping(text)) ?? [];
+  const [bits, family] = isIP(base) === 4 ? ([32, "ipv4"] as const) : ([128, "ipv6"] as const);
+  const prefix = Number(digits ?? bits);
+  return isIP(base) > 0 && prefix <= bits ? { base, prefix, family } : undefined;
+}
+
+const withoutMapping = (ip: string) => ip.replace(/^::ffff:(?=\d+\.)/i, "");
+
+/** `debug=2d`: lines up to that level are kept that many ms. */
+function levelAgeOf(text: string): { to: number; age: number } | undefined {
+  const [, name = "", time = ""] = /^(\w+)=(\w+)$/.exec(text) ?? [];
+  const to = LEVELS.get(name.toLowerCase());
+  const age = duration(36_500).parse(time);
+  return to === undefined || age === undefined ? undefined : { to, age };
 }
 
 // ---- Types -----------------------------------------------------------------
@@ -317,8 +388,10 @@ export interface Ledger {
 }
 
 export interface Collector {
-  /** The port that senders connect to. */
+  /** The port that senders connect to: the first of `ports`. */
   port: number;
+  /** One for each address of `listen`. */
+  ports: number[];
   /** Resolves after `close()`; rejects when durability can no longer be promised, or the database is not one to store into. */
   done: Promise<void>;
   ledger(): Ledger;
@@ -328,6 +401,8 @@ export interface Collector {
   http: string | undefined;
   /** Runs a command such as `["query", "select 1"]`; resolves to what it prints. */
   run(command: Command): Promise<string>;
+  /** Reads the TLS files again, for connections that come from now on; keeps the old ones, and says so, where it can't. */
+  reloadCertificates(): void;
   /** Takes nothing new, acknowledges what was on its way, and drains to the database for up to `drainTimeout`. */
   close(): Promise<void>;
 }
@@ -349,26 +424,28 @@ const SETTLE_MOST = 5 * SECOND;
  * await collector.close();
  */
 export async function startCollector(given: Partial<Options> & { log?: Log } = {}): Promise<Collector> {
-  const options: Options = { ...readOptions({}, {}), ...given };
+  const texts = Object.entries(given).filter(([name, value]) => name in OPTIONS && typeof value === "string");
+  const options: Options = { ...readOptions(Object.fromEntries(texts), {}), ...given }; // numbers are taken as they are
   const log = given.log ?? writeLog;
   const database = new Database(options, readSchema(), log);
   locatePackages(...(options.databaseUrl === "" ? [DRIVER, ...EMBEDDED] : [DRIVER]));
+  const tls = makeTlsServer(options);
   const isFirstStart = await makeFolder(options.dataDir);
   const lock = await DirectoryLock.acquire(options.dataDir);
   const journal = await Journal.open(join(options.dataDir, "journal"), options.journalMax, log);
   const queue = new AsyncQueue<Batch>(1);
   const stop = new AbortController(); // aborted when the drain has taken long enough
-  const senders = new Senders(options, journal, log);
+  const senders = new Senders(options, tls, journal, log);
   const pages = new HealthPages({ options, journal, senders, database });
   const listen = async () => [await pages.listen(given.http !== undefined, log), await senders.listen()] as const;
-  const [http, port] = await listen().catch((error: unknown) => {
+  const [http, listeners] = await listen().catch((error: unknown) => {
     pages.close();
     lock.release();
     throw error;
   });
   const done = deferred<void>();
   const tasks = [follow(journal, queue), ...database.workers(() => work(queue, journal, database, stop.signal))];
-  const housekeeping = keepHouse(journal, database, stop.signal);
+  const housekeeping = keepHouse(journal, database, new Retention(options, database, log), stop.signal);
   for (const task of [journal.failed, housekeeping, ...tasks])
     task.catch((error) => stop.signal.aborted || done.reject(error));
   stop.signal.addEventListener("abort", () => queue.close());
@@ -377,10 +454,12 @@ export async function startCollector(given: Partial<Options> & { log?: Log } = {
     return database.run(command);
   };
   lock.answer(run);
-  log(`listening on tcp://${options.listen.replace(/\d+$/, String(port))}`);
+  for (const listener of listeners) log(`listening on ${urlOf(listener)}`);
+  warnOfStrangers(options, listeners, log);
   log(`storing into ${database.name}`);
   if (http !== undefined) log(`health and metrics on ${http}`);
-  if (isFirstStart) log(`try: echo hello | nc ${hostAndPort(options.listen).host} ${port}`);
+  const plain = listeners.find(({ isTls }) => !isTls);
+  if (isFirstStart && plain) log(`try: echo hello | nc ${plain.host} ${plain.port}`);
 
   const ledger = () => ledgerOf(journal, database);
   const close = async () => {
@@ -396,7 +475,9 @@ export async function startCollector(given: Partial<Options> & { log?: Log } = {
     log(inJournal === 0 ? "stopped: all lines are stored" : `stopped: ${inJournal} lines wait in the journal`);
     done.resolve();
   };
-  return { port, http, done: done.promise, ledger, health: () => pages.health(), run, close: onceOnly(close) };
+  const ports = listeners.map(({ port }) => port);
+  const views = { ledger, health: () => pages.health(), reloadCertificates: () => senders.reloadCertificates() };
+  return { port: ports[0]!, ports, http, done: done.promise, ...views, run, close: onceOnly(close) };
 }
 
 function ledgerOf({ received, released }: Journal, { deadLettered }: Database): Ledger {
@@ -411,8 +492,10 @@ const READ_AHEAD_BYTES = 2 * MIB; // of all senders together, while their last l
 const READ_AHEAD_LEAST = 64 * KIB; // of one sender
 const STOP_READING_AFTER = 500;
 const LINGER = 30 * SECOND;
+const HANDSHAKE_MOST = 10 * SECOND;
+const SAID_MOST = 1000; // refusals, each once
 
-/** The listening socket and its connections. */
+/** The listening sockets and their connections. TLS is laid over connections that were accepted as plain TCP. */
 class Senders {
   /** Since the start: connections, those of them that were refused, and replies. */
   accepted = 0;
@@ -422,30 +505,43 @@ class Senders {
   readonly #journal: Journal;
   readonly #log: Log;
   readonly #stop = new AbortController();
+  readonly #open = new Set<Socket>(); // as accepted, with those whose TLS handshake has not ended
   readonly #serving = new Map<Socket, Promise<void>>();
   readonly #said = new Set<string>();
-  readonly #server = createServer({ allowHalfOpen: true, noDelay: true, keepAlive: true }, (s) => this.#accept(s));
+  readonly #servers: Server[] = [];
+  readonly #tls: TlsServer | undefined;
+  readonly #allowed: BlockList | undefined;
 
-  constructor(options: Options, journal: Journal, log: Log) {
+  constructor(options: Options, tls: TlsServer | undefined, journal: Journal, log: Log) {
     this.#options = options;
     this.#journal = journal;
     this.#log = log;
+    this.#allowed = allowList(options.allow);
+    this.#tls = tls
+      ?.on("secureConnection", (s) => this.#acceptTls(s))
+      .on("tlsClientError", (e, s) => this.#failTls(e, s));
     setMaxListeners(0, this.#stop.signal);
   }
 
-  /** Resolves to the port that it listens on. */
-  async listen(): Promise<number> {
-    const { listen } = this.#options;
-    this.#server.listen({ ...hostAndPort(listen), backlog: 1024 });
-    await once(this.#server, "listening").catch((error: unknown) => {
-      throw new Error(`Cannot listen on ${listen}: ${codeOf(error)}; choose another --listen HOST:PORT`);
-    });
-    return (this.#server.address() as AddressInfo).port;
+  /** Resolves to the addresses that it listens on: all of --listen, or none. */
+  async listen(): Promise<Listener[]> {
+    const listeners: Listener[] = [];
+    for (const listener of listenersOf(this.#options)) listeners.push(await this.#listenOn(listener));
+    return listeners;
+  }
+
+  reloadCertificates(): void {
+    try {
+      if (this.#tls) useCertificates(this.#tls, readCertificates(this.#options));
+      this.#log(this.#tls ? "certificates are read again" : "there are no certificates to read again");
+    } catch (error) {
+      this.#log(`${(error as Error).message}; the certificates of before stay in use`);
+    }
   }
 
   /** Stops accepting; reads what is on its way, to its end or for 500 ms, and acknowledges it. */
   async close(): Promise<void> {
-    this.#server.close();
+    for (const server of this.#servers) server.close();
     const readingEnds = setTimeout(() => {
       this.#stop.abort();
       this.#journal.waitNoMore();
@@ -458,13 +554,51 @@ class Senders {
     return this.#serving.size;
   }
 
-  #accept(socket: Socket): void {
+  async #listenOn({ isTls, host, port }: Listener): Promise<Listener> {
+    const options = { allowHalfOpen: true, noDelay: true, keepAlive: true };
+    const server = createServer(options, (socket) => this.#accept(socket, isTls));
+    this.#servers.push(server.listen({ host, port, backlog: 1024 }));
+    await once(server, "listening").catch((error: unknown) => {
+      for (const each of this.#servers) each.close();
+      const url = urlOf({ isTls, host, port }).replace("tcp://", "");
+      throw new Error(`Cannot listen on ${url}: ${codeOf(error)}; choose another --listen HOST:PORT`);
+    });
+    return { isTls, host, port: (server.address() as AddressInfo).port };
+  }
+
+  #accept(socket: Socket, isTls: boolean): void {
     this.accepted++;
     socket.on("error", () => {}); // followed by `close`, after which what was received is still read
     const { maxConnections } = this.#options;
-    if (this.#serving.size >= maxConnections) {
-      return this.#refuse(socket, `${maxConnections} connections are open, --max-connections allows no more`);
+    if (this.#allowed && !isAmongNetworks(this.#allowed, peerOf(socket)))
+      return this.#refuse(socket, "--allow does not name this address", isTls, peerOf(socket));
+    if (Math.max(this.#open.size, this.#serving.size) >= maxConnections) {
+      const reason = `${maxConnections} connections are open, --max-connections allows no more`;
+      return this.#refuse(socket, reason, isTls);
     }
+    this.#open.add(socket.once("close", () => this.#open.delete(socket)));
+    if (isTls) this.#tls?.emit("connection", socket);
+    else this.#admit(socket);
+  }
+
+  /** Our own look at the certificate, not Node's `rejectUnauthorized`, so that the sender is told, and we know who it was. */
+  #acceptTls(socket: TLSSocket): void {
+    socket.on("error", () => {});
+    if (!this.#servers[0]?.listening) return void socket.destroy(); // a handshake that the stop overtook
+    if (this.#options.tlsCa === "" || socket.authorized) return this.#admit(socket);
+    const isMissing = Object.keys(socket.getPeerCertificate() ?? {}).length === 0;
+    const reason = `--tls-ca does not accept its certificate: ${String(socket.authorizationError)}`;
+    this.#refuse(socket, isMissing ? "it has no certificate, and --tls-ca requires one" : reason);
+  }
+
+  #failTls(error: Error, socket: TLSSocket): void {
+    const code = codeOf(error);
+    this.refused++;
+    if (code !== "ECONNRESET") this.#sayOnce(socket, TLS_FAILURES[code] ?? `its TLS handshake failed: ${code}`); // a probe of the port
+    socket.destroy();
+  }
+
+  #admit(socket: Socket): void {
     const served = this.#serve(socket).catch(() => void socket.destroy());
     this.#serving.set(
       socket,
@@ -473,7 +607,7 @@ class Senders {
   }
 
   async #serve(socket: Socket): Promise<void> {
-    const peer = (socket.remoteAddress ?? "").replace(/^::ffff:/, "");
+    const peer = peerOf(socket);
     const framer = new Framer(this.#options.maxLine, this.#options.ack);
     const replies = new Replies(socket);
     const allowance = () => Math.max(READ_AHEAD_LEAST, READ_AHEAD_BYTES / this.#serving.size);
@@ -487,12 +621,123 @@ class Senders {
     await replies.end(this.#stop.signal);
   }
 
-  #refuse(socket: Socket, reason: string): void {
+  /** Tells the sender, unless it expects a TLS handshake first. */
+  #refuse(socket: Socket, reason: string, isBeforeTls = false, kind = reason): void {
     this.refused++;
-    if (!this.#said.has(reason)) this.#log(`refused ${socket.remoteAddress}: ${reason} (said once)`);
-    this.#said.add(reason);
+    this.#sayOnce(socket, reason, kind);
+    if (isBeforeTls) return void socket.destroy();
     socket.setTimeout(SECOND, () => socket.destroy());
     socket.resume().end(`error: ${reason}\n`);
+  }
+
+  /** Once a kind of refusal, so that nobody can fill our log. */
+  #sayOnce(socket: Socket, reason: string, kind = reason): void {
+    if (this.#said.has(kind) || this.#said.size >= SAID_MOST) return;
+    this.#said.add(kind);
+    this.#log(`refused ${peerOf(socket)}: ${reason} (said once)`);
+  }
+}
+
+interface Listener {
+  isTls: boolean;
+  host: string;
+  port: number;
+}
+
+/** With a certificate, and no tls:// that tells them apart, all that don't say tcp:// speak TLS. */
+function listenersOf({ listen, tlsCert }: Options): Listener[] {
+  const texts = listen.split(",");
+  const isTold = texts.some((text) => text.startsWith("tls://"));
+  return texts.map((text) => ({
+    isTls: text.startsWith("tls://") || (!isTold && tlsCert !== "" && !text.startsWith("tcp://")),
+    ...hostAndPort(text.replace(SCHEME, "")),
+  }));
+}
+
+const urlOf = ({ isTls, host, port }: Listener) =>
+  `${isTls ? "tls" : "tcp"}://${host.includes(":") ? `[${host}]` : host}:${port}`;
+
+/** Says once at the start what is open to whom. */
+function warnOfStrangers({ allow, tlsCa }: Options, listeners: Listener[], log: Log): void {
+  const isOpen = ({ isTls, host }: Listener) =>
+    !/^(?:127\.|::1$|localhost$)/i.test(withoutMapping(host)) && !(isTls && tlsCa !== "");
+  const exposed = listeners.filter(isOpen).map(urlOf).join(" and ");
+  if (allow === "" && exposed !== "")
+    log(
+      `warning: anyone who can reach ${exposed} can send lines; --allow CIDR or, with TLS, --tls-ca FILE limits who may`,
+    );
+}
+
+const peerOf = (socket: Socket) => withoutMapping(socket.remoteAddress ?? "");
+
+function allowList(allow: string): BlockList | undefined {
+  const networks = allow
+    .split(",")
+    .map(networkOf)
+    .filter((one) => one !== undefined);
+  if (networks.length === 0) return undefined;
+  const allowed = new BlockList();
+  for (const { base, prefix, family } of networks) allowed.addSubnet(base, prefix, family);
+  return allowed;
+}
+
+/** A peer without an address has left already. */
+function isAmongNetworks(networks: BlockList, peer: string): boolean {
+  const ip = peer.replace(/%.*/, "");
+  return isIP(ip) > 0 && networks.check(ip, isIP(ip) === 4 ? "ipv4" : "ipv6");
+}
+
+const TLS_FAILURES: Record<string, string> = {
+  ERR_TLS_HANDSHAKE_TIMEOUT: `its TLS handshake did not end in ${HANDSHAKE_MOST / SECOND} s`,
+  ERR_SSL_WRONG_VERSION_NUMBER: "plain text on a port for TLS; turn TLS on in the sender",
+  ERR_SSL_HTTP_REQUEST: "an HTTP request on a port for TLS",
+};
+
+/** Lays TLS over accepted connections (`emit("connection", socket)`). Throws {@link UsageError} for files that are of no use. */
+function makeTlsServer(options: Options): TlsServer | undefined {
+  const { listen, tlsCert, tlsKey, tlsCa } = options;
+  const isAsked = listenersOf(options).some(({ isTls }) => isTls);
+  if (isAsked && tlsCert === "") throw new UsageError(`Cannot use --listen "${listen}": tls:// needs --tls-cert FILE`);
+  if ((tlsKey !== "" || tlsCa !== "") && tlsCert === "")
+    throw new UsageError(`Cannot use ${tlsKey === "" ? "--tls-ca" : "--tls-key"} without --tls-cert FILE`);
+  if (tlsCert === "") return undefined;
+  const certificates = readCertificates(options);
+  const asking = { requestCert: tlsCa !== "", rejectUnauthorized: false, handshakeTimeout: HANDSHAKE_MOST };
+  return useCertificates(createTlsServer({ ...certificates, ...asking }), certificates);
+}
+
+/**
+ * For the handshakes to come, and without session tickets: TLS 1.3 sends them behind the handshake, where a sender that
+ * never reads leaves them unread, and its close then resets the connection and loses its last lines. Node has no option for
+ * it; a callback that returns 0 is how OpenSSL is told. Bun has no such callback.
+ */
+function useCertificates(server: TlsServer, certificates: SecureContextOptions): TlsServer {
+  server.setSecureContext(certificates);
+  const { _sharedCreds: made } = server as { _sharedCreds?: { context?: { enableTicketKeyCallback?: () => void } } };
+  const noKey = Buffer.alloc(16);
+  if (made?.context) Object.assign(made.context, { onticketkeycallback: () => [0, noKey, noKey, noKey, noKey] });
+  made?.context?.enableTicketKeyCallback?.();
+  return server;
+}
+
+/** Reads and checks --tls-cert, --tls-key and --tls-ca. Throws {@link UsageError}. */
+function readCertificates({ tlsCert, tlsKey, tlsCa }: Options): SecureContextOptions {
+  if (tlsKey === "") throw new UsageError(`Cannot use --tls-cert ${tlsCert} without --tls-key FILE`);
+  const cert = readPem("--tls-cert", tlsCert, (pem) => createSecureContext({ cert: pem }));
+  const key = readPem("--tls-key", tlsKey, createPrivateKey);
+  if (!new X509Certificate(cert).checkPrivateKey(createPrivateKey(key)))
+    throw new UsageError(`Cannot use --tls-key ${tlsKey}: it is not the key of --tls-cert ${tlsCert}`);
+  const ca = tlsCa === "" ? {} : { ca: readPem("--tls-ca", tlsCa, (pem) => new X509Certificate(pem)) };
+  return { cert, key, ...ca, minVersion: "TLSv1.2" };
+}
+
+function readPem(flag: string, file: string, check: (pem: Buffer) => unknown): Buffer {
+  try {
+    const pem = readFileSync(file);
+    check(pem);
+    return pem;
+  } catch (error) {
+    throw new UsageError(`Cannot use ${flag} ${file}: ${codeOf(error)}`);
   }
 }
 
@@ -2297,20 +2542,95 @@ function nextStep(error: unknown, entries: number): Step {
   return /^(22|23|54)...$|^P0001$/.test(code) ? "take apart" : "insert"; // data, constraints, limits, a trigger's `raise`
 }
 
-/** At the start and once a minute: the coming days' partitions are made, keys that are no longer needed are pruned. */
-async function keepHouse(journal: Journal, database: Database, stop: AbortSignal): Promise<void> {
-  while (!stop.aborted) {
+/** At the start and once a minute: the coming days' partitions are made, unneeded keys pruned, and what is too old dropped. */
+async function keepHouse(journal: Journal, database: Database, retention: Retention, stop: AbortSignal): Promise<void> {
+  for (let failures = 0; !stop.aborted;) {
     try {
       await database.makeComingPartitions();
       await database.ping(); // an outage shows, even if nothing is to be stored
       await journal.prune((id, endPosition) => database.prune(id, endPosition));
       database.isUp();
-      await sleep(MINUTE, undefined, { signal: stop }).catch(() => {});
+      failures = (await retention.run()) ? 0 : failures + 1;
+      await sleep(failures === 0 ? MINUTE : Math.min(SECOND * 2 ** failures, MINUTE), undefined, {
+        signal: stop,
+      }).catch(() => {});
     } catch (error) {
       if (error instanceof DatabaseRefused) throw error;
       if (!stop.aborted) await database.isDown(error, PAUSE_MOST, stop);
     }
   }
+}
+
+/** A level's rule: lines with levels in `from` to `to` that are older than `age` ms go. */
+interface LevelRule {
+  from: number;
+  to: number;
+  age: number;
+  /** All before it, in µs since 1970, was looked at. */
+  since: number;
+}
+
+/** Drops days and deletes levels that are too old, hourly, and again soon where that failed. */
+class Retention {
+  readonly #age: number;
+  readonly #rules: LevelRule[];
+  readonly #database: Database;
+  readonly #log: Log;
+  #dueAt = 0;
+  #trouble: string | undefined; // that was said, and has not ended
+
+  constructor({ retention, retentionLevel }: Options, database: Database, log: Log) {
+    this.#age = retention;
+    this.#rules = levelRules(retentionLevel);
+    this.#database = database;
+    this.#log = log;
+    if (this.#isAsked()) database.maintained.set("retention", 0);
+  }
+
+  #isAsked(): boolean {
+    return this.#age > 0 || this.#rules.length > 0;
+  }
+
+  /** Resolves to whether nothing is left to do; says so, once a cause, where the server refused. Rejects where it is away. */
+  async run(): Promise<boolean> {
+    if (!this.#isAsked() || Date.now() < this.#dueAt) return true;
+    try {
+      while (this.#age > 0 && (await this.#database.dropOldest(this.#age)));
+      const oldest = this.#database.takeOldestStored();
+      for (const rule of this.#rules) rule.since = Math.min(rule.since, oldest);
+      for (const rule of this.#rules) await this.#deleteLevels(rule);
+      this.#database.maintained.set("retention", Date.now());
+      this.#dueAt = Date.now() + HOUR;
+      if (this.#trouble !== undefined) this.#log("old lines are dropped again");
+      this.#trouble = undefined;
+      return true;
+    } catch (error) {
+      if (!isFromServer(error)) throw error;
+      if (this.#trouble !== codeOf(error)) this.#log(`cannot drop old lines: ${describe(error)}; trying again`);
+      this.#trouble = codeOf(error);
+      return false;
+    }
+  }
+
+  /** A bounded stretch of lines a statement, with rests as long as the work: nobody else is held up. */
+  async #deleteLevels(rule: LevelRule): Promise<void> {
+    for (let started = performance.now(); ; started = performance.now()) {
+      const { next, isDone } = await this.#database.deleteLevels(rule);
+      rule.since = next;
+      if (isDone) return;
+      await sleep(performance.now() - started);
+    }
+  }
+}
+
+/** Each rule covers the levels from its own down to the next lower one that is named. */
+function levelRules(text: string): LevelRule[] {
+  const named = text
+    .split(",")
+    .map(levelAgeOf)
+    .filter((one) => one !== undefined);
+  const sorted = named.toSorted((a, b) => a.to - b.to);
+  return sorted.map((rule, index) => ({ ...rule, from: (sorted[index - 1]?.to ?? -1) + 1, since: 0 }));
 }
 
 // ---- Database --------------------------------------------------------------
@@ -2353,6 +2673,7 @@ class Database {
   readonly #embedded: EmbeddedPostgres | undefined;
   #client: Promise<Client> | undefined;
   #days = new Set<number>(); // since 1970, that have their partition
+  #oldestStored = Number.POSITIVE_INFINITY; // µs, since it was last taken
   #isClosed = false;
 
   constructor(options: Options, schema: string, log: Log) {
@@ -2385,6 +2706,14 @@ class Database {
     this.inserts.observe((performance.now() - started) / SECOND);
     this.batchLines.observe(batch.runs.reduce((sum, { lines }) => sum + lines, 0));
     this.altered += batch.runs.reduce((sum, { altered }) => sum + altered, 0);
+    this.#oldestStored = Math.min(this.#oldestStored, batch.runs[0]?.time ?? Number.POSITIVE_INFINITY);
+  }
+
+  /** The time, in µs since 1970, of the oldest line stored since the last call. */
+  takeOldestStored(): number {
+    const oldest = this.#oldestStored;
+    this.#oldestStored = Number.POSITIVE_INFINITY;
+    return oldest;
   }
 
   /** Halves it again, while that is what the server needs; what is stored stays so, whatever becomes of the rest. */
@@ -2410,6 +2739,23 @@ class Database {
   /** Forgets the keys of a journal's entries before a position. */
   async prune(journal: string, endPosition: number): Promise<void> {
     await this.#within((sql) => sql`delete from log_entries where journal = ${journal} and position < ${endPosition}`);
+  }
+
+  /** Drops the oldest day that is older than `age` ms as a whole; resolves to whether there was one. */
+  async dropOldest(age: number): Promise<boolean> {
+    const [row] = await this.#within((sql) => sql`select drop_logs_partition(${ago(sql, age)}) as dropped`);
+    return row?.["dropped"] != null;
+  }
+
+  /** Deletes by a rule, in its next stretch of lines; resolves to where the one after begins. */
+  async deleteLevels({ from, to, age, since }: LevelRule): Promise<{ next: number; isDone: boolean }> {
+    const [row] = await this.#within(
+      (sql) => sql`
+      select (extract(epoch from coalesce(reached, before)) * 1000000)::bigint as next, reached is null as "isDone"
+      from (select ${ago(sql, age)} as before) as rule,
+           delete_logs(${from}::int, ${to}::int, to_timestamp(${since / 1e6}::float8), before, ${WALKED_AT_ONCE}::int) as reached`,
+    );
+    return { next: Number(row?.["next"]), isDone: row?.["isDone"] === true };
   }
 
   async run(command: Command): Promise<string> {
@@ -2497,6 +2843,12 @@ class Database {
     }
   }
 }
+
+const WALKED_AT_ONCE = 10_000;
+
+/** By our clock or the server's, whichever is behind: one that is set years ahead must not drop what is young. */
+const ago = (sql: Tag, ms: number) =>
+  sql`least(now(), to_timestamp(${Date.now() / SECOND}::float8)) - make_interval(secs => ${ms / SECOND}::float8)`;
 
 interface Client {
   sql: postgres.Sql;
@@ -3286,7 +3638,8 @@ const isFromServer = (error: unknown) => error instanceof Error && error.name ==
 const SQLSTATES: Record<string, string> = {
   ...{ "25006": "the server is read-only", "28000": "this user may not connect", "28P01": "wrong password" },
   ...{ "3D000": "no such database", "42501": "this role lacks rights", "42P01": "a table is missing" },
-  ...{ "53100": "the server's disk is full", "53300": "too many connections", "57014": "the statement took too long" },
+  ...{ "53100": "the server's disk is full", "53300": "too many connections", "55P03": "others hold a lock" },
+  ...{ "57014": "the statement took too long" },
   ...{ "57P01": "the server is stopping", "57P03": "the server is starting or stopping" },
 };
 
@@ -3367,8 +3720,9 @@ async function main(): Promise<void> {
   const terminal = process.stderr.isTTY && process.env["TERM"] !== "dumb" ? new StatusLine() : undefined;
   const { http, ...others } = { ...options, log: terminal?.log ?? writeLog };
   const isAsked = Boolean(flags.http ?? process.env["COLLECTOR_HTTP"]); // the default is gone without where it is taken
-  const collector = await startCollector(isAsked ? { ...others, http } : others);
-  stopOnSignals(collector);
+  const starting = startCollector(isAsked ? { ...others, http } : others);
+  obeySignals(starting, options);
+  const collector = await starting;
   terminal?.follow(collector);
   if (process.env["NOTIFY_SOCKET"]) execFile("systemd-notify", ["--ready"], sayUnlessDone); // Node has no Unix datagrams
   await collector.done.finally(() => terminal?.end());
@@ -3384,16 +3738,17 @@ function readCommandLine(args: string[]) {
     throw new UsageError(`Cannot run "${words.join(" ")}": ${allowed}`);
   const isJson = values["json"] === true;
   if (isJson && words.length !== 2) throw new UsageError("Cannot use --json: allowed is query or dead list with it");
-  const given = optionNames().map((name) => [name, values[flagOf(name).slice(2)]]);
-  const flags = Object.fromEntries(given.filter(([, value]) => value !== undefined)) as Parameters<
-    typeof readOptions
-  >[0];
+  const given = optionNames().map((name) => [name, values[flagOf(name).slice(2)]] as const);
+  const flags = Object.fromEntries(
+    given.flatMap(([name, value]) => (value === undefined ? [] : [[name, String(value)]])),
+  ) as Parameters<typeof readOptions>[0];
   const command: Command = { words, isJson };
   return { flags, command, isHelp: values["help"] === true, isVersion: values["version"] === true };
 }
 
 function parseWords(args: string[]) {
-  const texts = Object.fromEntries(optionNames().map((name) => [flagOf(name).slice(2), { type: "string" as const }]));
+  const flags = optionNames().map((name) => ({ name: flagOf(name).slice(2), multiple: OPTIONS[name].isList === true }));
+  const texts = Object.fromEntries(flags.map(({ name, multiple }) => [name, { type: "string" as const, multiple }]));
   const switches = Object.fromEntries(["help", "version", "json"].map((name) => [name, { type: "boolean" as const }]));
   try {
     return parseArgs({ args, options: { ...texts, ...switches }, allowPositionals: true });
@@ -3422,15 +3777,20 @@ function sayUnlessDone(error: Error | null): void {
   if (error) writeLog(`cannot tell systemd that it is ready: ${codeOf(error)}`);
 }
 
-/** The first signal stops in order; one that comes a second or more later, at once: npx passes one signal on twice. */
-function stopOnSignals(collector: Collector): void {
+/**
+ * The first signal stops in order, once the start is done; one that comes a second or more later, at once: npx passes one
+ * signal on twice. With TLS, SIGHUP has the certificates read again; without, it ends the process, as a closed terminal should.
+ */
+function obeySignals(starting: Promise<Collector>, options: Options): void {
+  const obey = (act: (collector: Collector) => unknown) => void starting.then(act, () => {}); // main says why a start failed
   const signals: number[] = [];
   const stop = () => {
     signals.push(Date.now());
     if (Date.now() - (signals[0] ?? 0) >= SECOND) process.exit(1);
-    void collector.close();
+    obey((collector) => collector.close());
   };
   for (const signal of ["SIGTERM", "SIGINT"]) process.on(signal, stop);
+  if (options.tlsCert !== "") process.on("SIGHUP", () => obey((collector) => collector.reloadCertificates()));
 }
 
 function fail(error: unknown): never {

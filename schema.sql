@@ -44,18 +44,59 @@ begin
     partition := partition || '_' || to_regclass('logs')::oid;  -- the name is taken: logs was renamed, to keep it
   end if;
   if not exists (select from pg_class where oid = to_regclass('logs') and relkind = 'p')
-     or exists (select from pg_inherits where inhrelid = to_regclass(partition)) then
+     or exists (select from pg_inherits join pg_class on oid = inhrelid where inhparent = to_regclass('logs') and relname = partition) then
     return;
   end if;
   perform pg_advisory_xact_lock(hashtext('collector: create_logs_partition'));  -- one collector at a time
-  if exists (select from pg_inherits where inhrelid = to_regclass(partition)) then
-    return;
+  if exists (select from pg_inherits join pg_class on oid = inhrelid where inhparent = to_regclass('logs') and relname = partition) then
+    return;  -- made while we waited: a query sees it, while to_regclass may answer as of before the lock
   end if;
   if to_regclass(partition) is null then
     execute format('create table %I (like logs including all excluding identity)', partition);
   end if;
   execute format('alter table logs attach partition %I for values from (%L) to (%L)',
                  partition, to_char(day, 'YYYY-MM-DD') || '+00', to_char(day + 1, 'YYYY-MM-DD') || '+00');
+end $$;
+
+-- Drops the partition of the oldest day (UTC) that is before a time as a whole, and returns its name; null where there is
+-- none, or another collector is at it. Only days that create_logs_partition makes: partitions of yours stay.
+-- It needs all of `logs` for an instant, and while it waits for a reader, inserts wait behind it: so it gives up after
+-- half a second, and the collector tries again later. (`detach partition … concurrently` would let inserts pass, but can't
+-- be part of a function or a transaction, and what it leaves when it is interrupted refuses the day's lines.)
+create or replace function drop_logs_partition(before timestamptz) returns text language plpgsql
+  set lock_timeout = '500ms' set timezone = 'UTC' set datestyle = 'ISO' as $$
+declare
+  partition text;
+begin
+  if not pg_try_advisory_xact_lock(hashtext('collector: drop_logs_partition')) then
+    return null;
+  end if;
+  select name into partition
+  from (select oid::regclass::text as name, relname,
+               substring(pg_get_expr(relpartbound, oid) from 'FROM \(''(\d[^'']*)''\)')::timestamptz as since,
+               substring(pg_get_expr(relpartbound, oid) from 'TO \(''(\d[^'']*)''\)')::timestamptz as until
+        from pg_inherits join pg_class on oid = inhrelid where inhparent = to_regclass('logs')) as part
+  where relname = 'logs_' || to_char(since, 'YYYY_MM_DD') and until = since + interval '1 day' and until <= before
+  order by since limit 1;
+  if partition is not null then
+    execute format('drop table %s', partition);
+  end if;
+  return partition;
+end $$;
+
+-- Deletes the lines of some levels among the next `at_most` from a time on, up to another time; returns the time it came
+-- to, null at the end. It walks along the primary key, so that a stretch costs the same however large the table.
+create or replace function delete_logs(level_from int, level_to int, since timestamptz, before timestamptz, at_most int)
+  returns timestamptz language plpgsql as $$
+declare
+  reached timestamptz;
+begin
+  perform pg_advisory_xact_lock(hashtext('collector: delete_logs'));  -- one collector at a time
+  select greatest(created_at, since + interval '1 microsecond') into reached
+  from logs where created_at >= since and created_at < before order by created_at offset at_most limit 1;
+  delete from logs
+  where created_at >= since and created_at < coalesce(reached, before) and level between level_from and level_to;
+  return reached;
 end $$;
 
 -- Stores a line, or puts it into dead_letters where this database refuses it for its content: data (SQLSTATE class 22),
