@@ -2341,9 +2341,9 @@ async function runsOf(entries: Entry[]): Promise<Run[]> {
   let resumed = performance.now();
   for (const { position, time, body } of entries) {
     let next = time;
-    for (const { peer, text, isFrame, notes } of textsOf(body)) {
-      for (const source of isFrame ? [text] : piecesOf(text)) {
-        const run = runOf({ position, time: next, peer }, source, isFrame, notes);
+    for (const text of textsOf(body)) {
+      for (const piece of piecesOf(text)) {
+        const run = runOf({ position, time: next, peer: text.peer }, piece);
         next += run.lines;
         runs.push(run);
         if (performance.now() - resumed < PARSE_MOST) continue;
@@ -2358,21 +2358,25 @@ async function runsOf(entries: Entry[]): Promise<Run[]> {
 const PIECE_CHARACTERS = 64 * KIB;
 
 /** A text that is not all plain, in pieces: few records at a time are objects, and they die young. */
-function* piecesOf(text: string): Generator<string> {
-  const characters = countPlainLines(text) > 0 ? text.length : PIECE_CHARACTERS;
+function* piecesOf(whole: Text): Generator<Text> {
+  const { text, isFrame } = whole;
+  const plainLines = isFrame ? 0 : countPlainLines(text);
+  if (isFrame || plainLines > 0) return yield { ...whole, plainLines };
   for (let at = 0, end = 0; at < text.length; at = end + 1) {
-    end = text.indexOf("\n", at + characters);
+    end = text.indexOf("\n", at + PIECE_CHARACTERS);
     if (end < 0) end = text.length;
-    yield text.slice(at, end);
+    yield { ...whole, text: text.slice(at, end) };
   }
 }
 
 type Origin = Pick<Run, "position" | "time" | "peer">;
 
 /** Plain text, which comes by the thousand lines, is passed on as it is: its lines are counted, and not touched one by one. */
-function runOf({ position, time, peer }: Origin, source: string, isFrame: boolean, notes?: Notes): Run {
+function runOf(
+  { position, time, peer }: Origin,
+  { text: source, isFrame, notes, plainLines = 0 }: Omit<Text, "peer">,
+): Run {
   const run = { position, time, peer, source, isFrame, notes };
-  const plainLines = isFrame ? 0 : countPlainLines(source);
   if (plainLines > 0) return { ...run, lines: plainLines, altered: 0, values: { ...NO_VALUES, messages: source } };
   const records = (isFrame ? [source] : source.split("\n")).map((line) => notedRecordOf(line, time / 1000, notes));
   const altered = notes?.raw === undefined ? records.filter(({ isAltered }) => isAltered).length : 1;
@@ -2439,6 +2443,8 @@ interface Text {
   text: string;
   isFrame: boolean;
   notes?: Notes | undefined;
+  /** How many lines it is, where all of them are plain text. */
+  plainLines?: number;
 }
 
 /** The frames of an entry's body, decoded together where they are sound: divided by \n, none empty. */
@@ -3011,7 +3017,7 @@ function textArray(sql: Tag, texts: string[]) {
 /** A run's lines as runs of one. */
 function singles(run: Run): Run[] {
   if (run.isFrame) return [run];
-  return run.source.split("\n").map((line, n) => runOf({ ...run, time: run.time + n }, line, true));
+  return run.source.split("\n").map((text, n) => runOf({ ...run, time: run.time + n }, { text, isFrame: true }));
 }
 
 function halves({ block, positions, runs }: Batch): Batch[] {
@@ -3152,8 +3158,7 @@ async function takeDeadLetters(sql: Tag, ids: string[], lastId: string): Promise
               create_logs_partition((created_at at time zone 'UTC')::date)`;
   return rows.map((row) => {
     const { time, peer, line } = row as unknown as { time: string; peer: string; line: Buffer };
-    const { text, isFrame, notes } = frameText(line, line.length);
-    return runOf({ position: 0, time: Number(time), peer }, text, isFrame, notes);
+    return runOf({ position: 0, time: Number(time), peer }, frameText(line, line.length));
   });
 }
 
