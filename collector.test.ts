@@ -1796,7 +1796,7 @@ describe("retention", () => {
     await eventually(async () => assert.equal((await partitionsOf(sql)).length, 9));
     assert.ok(held.includes(`logs_${dayAhead(-3)}`));
     assert.ok(slowest.ms < 2000, `${slowest.ms} ms`);
-    await eventually(() => assert.match(collector.said.join("\n"), /old lines are dropped again/));
+    await eventually(() => assert.match(collector.said.join("\n"), /can drop old lines again/));
     assert.ok(collector.health().maintained["retention"]);
     assert.equal(collector.said.filter((line) => line.includes("cannot drop old lines")).length, 1);
   });
@@ -2250,7 +2250,10 @@ describe("health", () => {
     assert.deepEqual([database.up, database.cause, backlog.lines], [false, "ECONNREFUSED", 2]);
     assert.ok(Date.now() - Date.parse(database.since) < 60_000 && backlog.oldest_age_s > 0 && backlog.bytes > 8);
     assert.ok(room.bytes > 0 && room.bytes <= KIB ** 3);
-    assert.deepEqual([rest.received, rest.stored, rest.dead_letters, rest.maintained], [2, 0, 0, { partitions: null }]);
+    assert.deepEqual(
+      [rest.received, rest.stored, rest.dead_letters, rest.maintained],
+      [2, 0, 0, { partitions: null, keys: null }],
+    );
   });
 
   test("/healthz says for how long there is room at the present rate, is 503 when the journal is full, then 200", async (t) => {
@@ -2711,6 +2714,21 @@ describe("faults: senders", () => {
 
     assert.equal(sender.replies, "ok\n");
     assert.equal(code, 0);
+  });
+
+  test("a stop tells senders that expect no replies first, and stores all that they sent until they heard of it", async (t) => {
+    const { url, sql } = await freshDatabase(t);
+    const program = await Program.start(t, ["--data-dir", await folder(t)], { DATABASE_URL: url });
+    const socket = connect(program.port, "127.0.0.1").resume();
+    const ended = once(socket, "end").then(() => true);
+    let lines = 0;
+
+    const stopped = eventually(() => assert.ok(lines > 20)).then(() => program.stop());
+    while (!(await Promise.race([ended, sleep(1, false)]))) socket.write(`{"n":${lines++}}\n`);
+    socket.end();
+
+    assert.equal(await stopped, 0);
+    assert.equal(await countOf(sql, "logs"), lines);
   });
 
   test("900 senders that stay in the middle of a line hold up nobody", async (t) => {

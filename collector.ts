@@ -445,7 +445,7 @@ export async function startCollector(given: Partial<Options> & { log?: Log } = {
   });
   const done = deferred<void>();
   const tasks = [follow(journal, queue), ...database.workers(() => work(queue, journal, database, stop.signal))];
-  const housekeeping = keepHouse(journal, database, new Retention(options, database, log), stop.signal);
+  const housekeeping = keepHouse(choresOf(options, journal, database, log), database, stop.signal);
   for (const task of [journal.failed, housekeeping, ...tasks])
     task.catch((error) => stop.signal.aborted || done.reject(error));
   stop.signal.addEventListener("abort", () => queue.close());
@@ -506,7 +506,7 @@ class Senders {
   readonly #log: Log;
   readonly #stop = new AbortController();
   readonly #open = new Set<Socket>(); // as accepted, with those whose TLS handshake has not ended
-  readonly #serving = new Map<Socket, Promise<void>>();
+  readonly #serving = new Map<Replies, Promise<void>>();
   readonly #said = new Set<string>();
   readonly #servers: Server[] = [];
   readonly #tls: TlsServer | undefined;
@@ -542,6 +542,7 @@ class Senders {
   /** Stops accepting; reads what is on its way, to its end or for 500 ms, and acknowledges it. */
   async close(): Promise<void> {
     for (const server of this.#servers) server.close();
+    for (const replies of this.#serving.keys()) replies.endIfSilent();
     const readingEnds = setTimeout(() => {
       this.#stop.abort();
       this.#journal.waitNoMore();
@@ -599,24 +600,24 @@ class Senders {
   }
 
   #admit(socket: Socket): void {
-    const served = this.#serve(socket).catch(() => void socket.destroy());
+    const replies = new Replies(socket);
+    const served = this.#serve(socket, replies).catch(() => void socket.destroy());
     this.#serving.set(
-      socket,
-      served.finally(() => this.#serving.delete(socket)),
+      replies,
+      served.finally(() => this.#serving.delete(replies)),
     );
   }
 
-  async #serve(socket: Socket): Promise<void> {
+  async #serve(socket: Socket, replies: Replies): Promise<void> {
     const peer = peerOf(socket);
     const framer = new Framer(this.#options.maxLine, this.#options.ack);
-    const replies = new Replies(socket);
     const allowance = () => Math.max(READ_AHEAD_LEAST, READ_AHEAD_BYTES / this.#serving.size);
     for await (const chunks of chunksOf(socket, this.#options.idleTimeout, allowance, this.#stop.signal)) {
       const frames = framer.push(chunks);
       if (framer.foreign !== undefined) return this.#refuse(socket, framer.foreign);
       await this.#journal.append(peer, frames); // durable first,
-      const isCutOff = chunks === undefined && this.#stop.signal.aborted && !socket.readableEnded;
-      if (!isCutOff) this.replied += replies.send(frames.replies); // only then `ok`; but not for a line that our stop cut off
+      const isCutOff = chunks === undefined && this.#stop.signal.aborted && !socket.readableEnded; // by our own stop
+      if (!isCutOff) this.replied += replies.send(frames); // only then `ok`
     }
     await replies.end(this.#stop.signal);
   }
@@ -637,6 +638,113 @@ class Senders {
     this.#log(`refused ${peerOf(socket)}: ${reason} (said once)`);
   }
 }
+
+/**
+ * What a sender sends, as much at a time as is there, up to its end, a cut, a silence of `idle` ms or the stop; then an
+ * `undefined`. While the taker is busy, about `allowance()` bytes are read ahead.
+ */
+async function* chunksOf(
+  socket: Socket,
+  idle: number,
+  allowance: () => number,
+  stop: AbortSignal,
+): AsyncGenerator<Buffer[] | undefined> {
+  const changed = new Signal();
+  const wake = () => changed.notify();
+  let chunks: Buffer[] = [];
+  let bytes = 0;
+  socket.on("data", (chunk: Buffer) => {
+    bytes += chunk.length;
+    if (bytes >= allowance()) socket.pause();
+    chunks.push(chunk);
+    wake();
+  });
+  socket.on("end", wake).on("close", wake);
+  stop.addEventListener("abort", wake);
+  const silence = new AbortController();
+  silence.signal.addEventListener("abort", wake);
+  try {
+    while (chunks.length > 0 || !(silence.signal.aborted || socket.readableEnded || socket.destroyed || stop.aborted)) {
+      if (chunks.length === 0) {
+        const timer = idle > 0 ? setTimeout(() => silence.abort(), idle) : undefined;
+        await changed.wait();
+        clearTimeout(timer);
+        continue;
+      }
+      const taken = chunks;
+      chunks = [];
+      bytes = 0;
+      socket.resume();
+      yield taken;
+    }
+    yield undefined;
+  } finally {
+    stop.removeEventListener("abort", wake);
+  }
+}
+
+const OK = "ok\n";
+const OKS = Buffer.from(OK.repeat(4096));
+const OWED_MOST = 1024;
+
+/**
+ * The replies owed to a sender: counts of `ok` with error lines between them, written as fast as the sender reads. One
+ * that reads nothing costs at most 1,024 of them; past that, a cut line is answered `ok`, for it is durable like the others.
+ */
+class Replies {
+  readonly #socket: Socket;
+  readonly #owed: Reply[] = [];
+  readonly #changed = new Signal();
+  #isSilent = false; // the last lines were to get none
+
+  constructor(socket: Socket) {
+    this.#socket = socket;
+    for (const event of ["drain", "close"]) socket.on(event, () => this.#write());
+  }
+
+  /** Queues replies, and writes what the sender takes now. Returns how many they are. */
+  send({ lines, replies }: Frames): number {
+    if (lines > 0) this.#isSilent = replies.length === 0;
+    let sum = 0;
+    for (const reply of replies) {
+      const last = this.#owed.length - 1;
+      const count = typeof reply === "number" ? reply : 1;
+      sum += count;
+      const isFull = last >= OWED_MOST;
+      if (typeof this.#owed[last] === "number" && (count === reply || isFull)) this.#owed[last] += count;
+      else this.#owed.push(isFull ? count : reply);
+    }
+    this.#write();
+    return sum;
+  }
+
+  /** Ends our side where no reply is expected: at a stop, such a sender learns of it now, and keeps what it has not sent. */
+  endIfSilent(): void {
+    if (this.#isSilent && this.#owed.length === 0) this.#socket.end();
+  }
+
+  /** Ends our side when all is written; a sender that takes nothing for 30 s, or at a stop, is cut off. */
+  async end(stop: AbortSignal): Promise<void> {
+    this.#socket.setTimeout(LINGER, () => this.#socket.destroy());
+    this.#socket.resume();
+    while (this.#owed.length > 0 && !this.#socket.destroyed && !stop.aborted) await this.#changed.wait();
+    this.#socket.end();
+    if (stop.aborted) setTimeout(() => this.#socket.destroy(), STOP_READING_AFTER);
+    if (!this.#socket.closed) await once(this.#socket, "close");
+  }
+
+  #write(): void {
+    while (this.#owed.length > 0 && this.#socket.writable && !this.#socket.writableNeedDrain) {
+      const reply = this.#owed.shift() as Reply;
+      const now = Math.min(Number(reply), OKS.length / OK.length);
+      if (Number(reply) > now) this.#owed.unshift(Number(reply) - now);
+      this.#socket.write(typeof reply === "number" ? OKS.subarray(0, now * OK.length) : `${reply}\n`);
+    }
+    this.#changed.notify();
+  }
+}
+
+// -- addresses, TLS, and who may connect
 
 interface Listener {
   isTls: boolean;
@@ -738,104 +846,6 @@ function readPem(flag: string, file: string, check: (pem: Buffer) => unknown): B
     return pem;
   } catch (error) {
     throw new UsageError(`Cannot use ${flag} ${file}: ${codeOf(error)}`);
-  }
-}
-
-/**
- * What a sender sends, as much at a time as is there, up to its end, a cut, a silence of `idle` ms or the stop; then an
- * `undefined`. While the taker is busy, about `allowance()` bytes are read ahead.
- */
-async function* chunksOf(
-  socket: Socket,
-  idle: number,
-  allowance: () => number,
-  stop: AbortSignal,
-): AsyncGenerator<Buffer[] | undefined> {
-  const changed = new Signal();
-  const wake = () => changed.notify();
-  let chunks: Buffer[] = [];
-  let bytes = 0;
-  socket.on("data", (chunk: Buffer) => {
-    bytes += chunk.length;
-    if (bytes >= allowance()) socket.pause();
-    chunks.push(chunk);
-    wake();
-  });
-  socket.on("end", wake).on("close", wake);
-  stop.addEventListener("abort", wake);
-  const silence = new AbortController();
-  silence.signal.addEventListener("abort", wake);
-  try {
-    while (chunks.length > 0 || !(silence.signal.aborted || socket.readableEnded || socket.destroyed || stop.aborted)) {
-      if (chunks.length === 0) {
-        const timer = idle > 0 ? setTimeout(() => silence.abort(), idle) : undefined;
-        await changed.wait();
-        clearTimeout(timer);
-        continue;
-      }
-      const taken = chunks;
-      chunks = [];
-      bytes = 0;
-      socket.resume();
-      yield taken;
-    }
-    yield undefined;
-  } finally {
-    stop.removeEventListener("abort", wake);
-  }
-}
-
-const OK = "ok\n";
-const OKS = Buffer.from(OK.repeat(4096));
-const OWED_MOST = 1024;
-
-/**
- * The replies owed to a sender: counts of `ok` with error lines between them, written as fast as the sender reads. One
- * that reads nothing costs at most 1,024 of them; past that, a cut line is answered `ok`, for it is durable like the others.
- */
-class Replies {
-  readonly #socket: Socket;
-  readonly #owed: Reply[] = [];
-  readonly #changed = new Signal();
-
-  constructor(socket: Socket) {
-    this.#socket = socket;
-    for (const event of ["drain", "close"]) socket.on(event, () => this.#write());
-  }
-
-  /** Queues replies, and writes what the sender takes now. Returns how many they are. */
-  send(replies: Reply[]): number {
-    let sum = 0;
-    for (const reply of replies) {
-      const last = this.#owed.length - 1;
-      const count = typeof reply === "number" ? reply : 1;
-      sum += count;
-      const isFull = last >= OWED_MOST;
-      if (typeof this.#owed[last] === "number" && (count === reply || isFull)) this.#owed[last] += count;
-      else this.#owed.push(isFull ? count : reply);
-    }
-    this.#write();
-    return sum;
-  }
-
-  /** Ends our side when all is written; a sender that takes nothing for 30 s, or at a stop, is cut off. */
-  async end(stop: AbortSignal): Promise<void> {
-    this.#socket.setTimeout(LINGER, () => this.#socket.destroy());
-    this.#socket.resume();
-    while (this.#owed.length > 0 && !this.#socket.destroyed && !stop.aborted) await this.#changed.wait();
-    this.#socket.end();
-    if (stop.aborted) setTimeout(() => this.#socket.destroy(), STOP_READING_AFTER);
-    if (!this.#socket.closed) await once(this.#socket, "close");
-  }
-
-  #write(): void {
-    while (this.#owed.length > 0 && this.#socket.writable && !this.#socket.writableNeedDrain) {
-      const reply = this.#owed.shift() as Reply;
-      const now = Math.min(Number(reply), OKS.length / OK.length);
-      if (Number(reply) > now) this.#owed.unshift(Number(reply) - now);
-      this.#socket.write(typeof reply === "number" ? OKS.subarray(0, now * OK.length) : `${reply}\n`);
-    }
-    this.#changed.notify();
   }
 }
 
@@ -2361,11 +2371,11 @@ const PIECE_CHARACTERS = 64 * KIB;
 function* piecesOf(whole: Text): Generator<Text> {
   const { text, isFrame } = whole;
   const plainLines = isFrame ? 0 : countPlainLines(text);
-  if (isFrame || plainLines > 0) return yield { ...whole, plainLines };
+  const characters = isFrame || plainLines > 0 ? text.length : PIECE_CHARACTERS;
   for (let at = 0, end = 0; at < text.length; at = end + 1) {
-    end = text.indexOf("\n", at + PIECE_CHARACTERS);
+    end = text.indexOf("\n", at + characters);
     if (end < 0) end = text.length;
-    yield { ...whole, text: text.slice(at, end) };
+    yield { ...whole, text: text.slice(at, end), plainLines };
   }
 }
 
@@ -2548,22 +2558,84 @@ function nextStep(error: unknown, entries: number): Step {
   return /^(22|23|54)...$|^P0001$/.test(code) ? "take apart" : "insert"; // data, constraints, limits, a trigger's `raise`
 }
 
-/** At the start and once a minute: the coming days' partitions are made, unneeded keys pruned, and what is too old dropped. */
-async function keepHouse(journal: Journal, database: Database, retention: Retention, stop: AbortSignal): Promise<void> {
-  for (let failures = 0; !stop.aborted;) {
+/** Looks at the chores, and whether the database is there, at the start and once a minute; sooner where a chore failed. */
+async function keepHouse(chores: Chore[], database: Database, stop: AbortSignal): Promise<void> {
+  while (!stop.aborted) {
     try {
-      await database.makeComingPartitions();
       await database.ping(); // an outage shows, even if nothing is to be stored
-      await journal.prune((id, endPosition) => database.prune(id, endPosition));
       database.isUp();
-      failures = (await retention.run()) ? 0 : failures + 1;
-      await sleep(failures === 0 ? MINUTE : Math.min(SECOND * 2 ** failures, MINUTE), undefined, {
-        signal: stop,
-      }).catch(() => {});
+      for (const chore of chores) await chore.runIfDue();
+      const soonest = Math.min(MINUTE, ...chores.map(({ dueAt }) => Math.max(0, dueAt - Date.now())));
+      await sleep(soonest, undefined, { signal: stop }).catch(() => {});
     } catch (error) {
       if (error instanceof DatabaseRefused) throw error;
       if (!stop.aborted) await database.isDown(error, PAUSE_MOST, stop);
     }
+  }
+}
+
+function choresOf(options: Options, journal: Journal, database: Database, log: Log): Chore[] {
+  const prune = () => journal.prune((id, endPosition) => database.prune(id, endPosition));
+  const retention = new Retention(options, database);
+  return [
+    new Chore(
+      "partitions",
+      "make the coming days' partitions",
+      MINUTE,
+      () => database.makeComingPartitions(),
+      database,
+      log,
+    ),
+    new Chore("keys", "prune keys", MINUTE, prune, database, log),
+    ...(retention.isAsked
+      ? [new Chore("retention", "drop old lines", HOUR, () => retention.run(), database, log)]
+      : []),
+  ];
+}
+
+const IN_THE_WAY = /^(42501|55P03)$/; // rights that lack, locks that are held: no reason to take the database for away
+
+/** Something to see to now and then; its trouble is its own, said once a cause, while lines are stored. */
+class Chore {
+  dueAt = 0;
+  readonly #name: string;
+  readonly #task: string;
+  readonly #every: number;
+  readonly #run: () => Promise<void>;
+  readonly #database: Database;
+  readonly #log: Log;
+  #failures = 0;
+  #trouble: string | undefined; // that was said, and has not ended
+
+  constructor(name: string, task: string, every: number, run: () => Promise<void>, database: Database, log: Log) {
+    this.#name = name;
+    this.#task = task;
+    this.#every = every;
+    this.#run = run;
+    this.#database = database;
+    this.#log = log;
+    database.maintained.set(name, 0);
+  }
+
+  /** Rejects where the database is away. */
+  async runIfDue(): Promise<void> {
+    if (Date.now() < this.dueAt) return;
+    try {
+      await this.#run();
+      this.#say(undefined, `can ${this.#task} again`);
+      this.#failures = 0;
+      this.#database.maintained.set(this.#name, Date.now());
+      this.dueAt = Date.now() + this.#every;
+    } catch (error) {
+      if (!IN_THE_WAY.test(codeOf(error))) throw error;
+      this.#say(codeOf(error), `cannot ${this.#task}: ${describe(error)}; trying again`);
+      this.dueAt = Date.now() + Math.min(SECOND * 2 ** ++this.#failures, MINUTE);
+    }
+  }
+
+  #say(trouble: string | undefined, text: string): void {
+    if (this.#trouble !== trouble) this.#log(text);
+    this.#trouble = trouble;
   }
 }
 
@@ -2576,46 +2648,28 @@ interface LevelRule {
   since: number;
 }
 
-/** Drops days and deletes levels that are too old, hourly, and again soon where that failed. */
+/** Drops days and deletes levels that are too old. */
 class Retention {
   readonly #age: number;
   readonly #rules: LevelRule[];
   readonly #database: Database;
-  readonly #log: Log;
-  #dueAt = 0;
-  #trouble: string | undefined; // that was said, and has not ended
 
-  constructor({ retention, retentionLevel }: Options, database: Database, log: Log) {
+  constructor({ retention, retentionLevel }: Options, database: Database) {
     this.#age = retention;
     this.#rules = levelRules(retentionLevel);
     this.#database = database;
-    this.#log = log;
-    if (this.#isAsked()) database.maintained.set("retention", 0);
   }
 
-  #isAsked(): boolean {
+  get isAsked(): boolean {
     return this.#age > 0 || this.#rules.length > 0;
   }
 
-  /** Resolves to whether nothing is left to do; says so, once a cause, where the server refused. Rejects where it is away. */
-  async run(): Promise<boolean> {
-    if (!this.#isAsked() || Date.now() < this.#dueAt) return true;
-    try {
-      while (this.#age > 0 && (await this.#database.dropOldest(this.#age)));
-      const oldest = this.#database.takeOldestStored();
-      for (const rule of this.#rules) rule.since = Math.min(rule.since, oldest);
-      for (const rule of this.#rules) await this.#deleteLevels(rule);
-      this.#database.maintained.set("retention", Date.now());
-      this.#dueAt = Date.now() + HOUR;
-      if (this.#trouble !== undefined) this.#log("old lines are dropped again");
-      this.#trouble = undefined;
-      return true;
-    } catch (error) {
-      if (!isFromServer(error)) throw error;
-      if (this.#trouble !== codeOf(error)) this.#log(`cannot drop old lines: ${describe(error)}; trying again`);
-      this.#trouble = codeOf(error);
-      return false;
-    }
+  /** Resolves when nothing is left to do. */
+  async run(): Promise<void> {
+    while (this.#age > 0 && (await this.#database.dropOldest(this.#age)));
+    const oldest = this.#database.takeOldestStored();
+    for (const rule of this.#rules) rule.since = Math.min(rule.since, oldest);
+    for (const rule of this.#rules) await this.#deleteLevels(rule);
   }
 
   /** A bounded stretch of lines a statement, with rests as long as the work: nobody else is held up. */
@@ -2671,7 +2725,7 @@ class Database {
   readonly inserts = new Histogram(DURATIONS);
   readonly batchLines = new Histogram([1, 10, 100, 300, 1000, 3000, 10_000, 30_000, 100_000]);
   /** When each of its chores last succeeded, in ms since 1970; 0 for not yet. */
-  readonly maintained = new Map([["partitions", 0]]);
+  readonly maintained = new Map<string, number>();
   status: DatabaseStatus = { isUp: false, since: Date.now(), cause: NOT_YET };
   readonly #options: Options;
   readonly #schema: string;
@@ -2735,7 +2789,6 @@ class Database {
   async makeComingPartitions(): Promise<void> {
     const today = Math.floor(Date.now() / DAY);
     await this.#makePartitions(range(DAYS_AHEAD + 1).map((ahead) => today + ahead));
-    this.maintained.set("partitions", Date.now());
   }
 
   async ping(): Promise<void> {
