@@ -1132,13 +1132,14 @@ export class Journal {
   readonly #appends: Append[] = [];
   readonly #outstanding: Block[] = []; // read and not released, in order
   #clock = 0; // the last reading, µs
-  #trouble: string | undefined; // that was said, and has not ended
+  #trouble: string | undefined; // that has not ended
   #mayWait = true;
   #isSealed = false;
   // handles
   readonly #directory: string;
   readonly #bytesMax: number;
   readonly #log: Log;
+  readonly #condition: Condition;
   readonly #changed = { appends: new Signal(), synced: new Signal(), room: new Signal() };
   readonly #failure = deferred<never>();
   #written = Buffer.allocUnsafe(MIB); // the writer's, reused
@@ -1149,6 +1150,7 @@ export class Journal {
     this.#directory = directory;
     this.#bytesMax = bytesMax;
     this.#log = log;
+    this.#condition = new Condition(log);
     this.failed = this.#failure.promise;
     this.failed.catch(() => {});
   }
@@ -1247,6 +1249,7 @@ export class Journal {
   }
 
   async close(): Promise<void> {
+    this.#condition.hush();
     await this.#last().handle.truncate(this.#last().size); // the padding
     for (const { handle } of this.#segments) await handle.close();
   }
@@ -1458,12 +1461,12 @@ export class Journal {
   }
 
   #say(trouble: string): void {
-    if (this.#trouble !== trouble) this.#log(trouble);
+    this.#condition.say(trouble, trouble);
     this.#trouble = trouble;
   }
 
   #sayOver(): void {
-    if (this.#trouble !== undefined && this.#mayWait) this.#log("journal can be written again: senders go on");
+    if (this.#mayWait) this.#condition.say(undefined, "journal can be written again: senders go on");
     this.#trouble = undefined;
   }
 
@@ -2538,13 +2541,13 @@ async function storeUntilDone(batch: Batch, database: Database, stop: AbortSigna
   for (let failures = 0; ; failures++) {
     try {
       await database.store(batch, step);
-      return database.isUp();
+      return database.isUp(batch);
     } catch (error) {
       if (stop.aborted || error instanceof DatabaseRefused) throw error;
       database.retries++;
       const next = nextStep(error, batch.positions.length);
       const pause = Math.min(PAUSE_LEAST * 2 ** failures, PAUSE_MOST) * (0.5 + Math.random() / 2); // all don't return at once
-      if (next === step || next === "insert") await database.isDown(error, pause, stop);
+      if (next === step || next === "insert") await database.isDown(error, pause, stop, batch);
       step = next;
     }
   }
@@ -2603,9 +2606,8 @@ class Chore {
   readonly #every: number;
   readonly #run: () => Promise<void>;
   readonly #database: Database;
-  readonly #log: Log;
+  readonly #condition: Condition;
   #failures = 0;
-  #trouble: string | undefined; // that was said, and has not ended
 
   constructor(name: string, task: string, every: number, run: () => Promise<void>, database: Database, log: Log) {
     this.#name = name;
@@ -2613,7 +2615,7 @@ class Chore {
     this.#every = every;
     this.#run = run;
     this.#database = database;
-    this.#log = log;
+    this.#condition = new Condition(log);
     database.maintained.set(name, 0);
   }
 
@@ -2622,20 +2624,15 @@ class Chore {
     if (Date.now() < this.dueAt) return;
     try {
       await this.#run();
-      this.#say(undefined, `can ${this.#task} again`);
+      this.#condition.say(undefined, `can ${this.#task} again`);
       this.#failures = 0;
       this.#database.maintained.set(this.#name, Date.now());
       this.dueAt = Date.now() + this.#every;
     } catch (error) {
       if (!IN_THE_WAY.test(codeOf(error))) throw error;
-      this.#say(codeOf(error), `cannot ${this.#task}: ${describe(error)}; trying again`);
+      this.#condition.say(codeOf(error), `cannot ${this.#task}: ${describe(error)}; trying again`);
       this.dueAt = Date.now() + Math.min(SECOND * 2 ** ++this.#failures, MINUTE);
     }
-  }
-
-  #say(trouble: string | undefined, text: string): void {
-    if (this.#trouble !== trouble) this.#log(text);
-    this.#trouble = trouble;
   }
 }
 
@@ -2729,7 +2726,8 @@ class Database {
   status: DatabaseStatus = { isUp: false, since: Date.now(), cause: NOT_YET };
   readonly #options: Options;
   readonly #schema: string;
-  readonly #log: Log;
+  readonly #condition: Condition;
+  readonly #failing = new Set<Batch>(); // at their last try
   readonly #embedded: EmbeddedPostgres | undefined;
   #client: Promise<Client> | undefined;
   #days = new Set<number>(); // since 1970, that have their partition
@@ -2740,7 +2738,7 @@ class Database {
     const { databaseUrl, dataDir } = options;
     this.#options = options;
     this.#schema = schema;
-    this.#log = log;
+    this.#condition = new Condition(log);
     this.#embedded = databaseUrl === "" ? new EmbeddedPostgres(dataDir) : undefined;
     this.name =
       this.#embedded?.name ?? `PostgreSQL at ${databaseUrl.replace(/^\w+:\/\/(?:[^@/]*@)?([^?]*).*$/s, "$1")}`;
@@ -2822,18 +2820,20 @@ class Database {
     return runCommand(client.sql, command);
   }
 
-  isUp(): void {
-    const { isUp, since, cause } = this.status;
-    if (isUp) return;
-    if (cause !== NOT_YET) this.#log(`${this.name} is back after ${Math.round((Date.now() - since) / SECOND)} s`);
+  /** Nothing is said while another batch still fails: a full disk lets a small one in, and any `select`. */
+  isUp(batch?: Batch): void {
+    if (batch) this.#failing.delete(batch);
+    if (this.status.isUp || this.#failing.size > 0) return;
+    const away = Math.round((Date.now() - this.status.since) / SECOND);
+    this.#condition.say(undefined, `${this.name} is back after ${away} s`);
     this.status = { isUp: true, since: Date.now(), cause: "" };
   }
 
   /** Says why, once a cause, and waits for `pause` ms or the stop. */
-  async isDown(error: unknown, pause: number, stop: AbortSignal): Promise<void> {
+  async isDown(error: unknown, pause: number, stop: AbortSignal, batch?: Batch): Promise<void> {
     const cause = describe(error);
-    if (this.status.cause !== cause)
-      this.#log(`cannot store into ${this.name}: ${cause}; lines wait in the journal, trying again`);
+    if (batch) this.#failing.add(batch);
+    this.#condition.say(cause, `cannot store into ${this.name}: ${cause}; lines wait in the journal, trying again`);
     this.status = { isUp: false, since: this.status.isUp ? Date.now() : this.status.since, cause };
     if (/^(42(P01|703|883)|25006)$/.test(codeOf(error))) await this.#discard(); // something of ours is gone: set up anew
     await sleep(pause, undefined, { signal: stop }).catch(() => {});
@@ -2842,6 +2842,7 @@ class Database {
   /** What is under way fails: whether it was committed shows when it is sent again. */
   async close(): Promise<void> {
     this.#isClosed = true;
+    this.#condition.hush();
     await deadline(this.#discard(), CLOSE_MOST).catch(() => {});
     await this.#embedded?.close();
   }
@@ -3668,6 +3669,34 @@ class Signal {
   notify(): void {
     this.#next.resolve();
     this.#next = deferred();
+  }
+}
+
+/** Says how something stands when that changes; what comes and goes, once a minute, and then as it stands. */
+class Condition {
+  readonly #log: Log;
+  readonly #saidAt = new Map<string | undefined, number>();
+  #said: string | undefined; // the trouble; undefined for none
+  #later: NodeJS.Timeout | undefined;
+
+  constructor(log: Log) {
+    this.#log = log;
+  }
+
+  /** `text` is for the operator; without trouble it is said only after some. */
+  say(trouble: string | undefined, text: string): void {
+    this.hush();
+    if (trouble === this.#said) return;
+    const wait = MINUTE - (performance.now() - (this.#saidAt.get(trouble) ?? -MINUTE));
+    if (wait > 0) return void (this.#later = setTimeout(() => this.say(trouble, text), wait).unref());
+    this.#log(text);
+    this.#said = trouble;
+    this.#saidAt.set(trouble, performance.now());
+  }
+
+  /** Has what waits not said. */
+  hush(): void {
+    clearTimeout(this.#later);
   }
 }
 
