@@ -1073,6 +1073,7 @@ const BLOCK_BYTES = MIB; // of what is read, and stored, at a time
 const SYNC_BYTES = 4 * MIB; // written and synced at a time
 const PADDING = Buffer.alloc(64 * KIB); // zeros behind what is written, for what comes next to be written over
 const TRY_AGAIN_AFTER = SECOND;
+const SHORT_WRITE = "a short write, as on a full disk";
 const CLOCK_STEP = MINUTE; // a clock set back by more is followed
 const PRUNE_AFTER = 10 * MINUTE;
 
@@ -1134,7 +1135,7 @@ export class Journal {
   #clock = 0; // the last reading, µs
   #trouble: string | undefined; // that has not ended
   #mayWait = true;
-  #isSealed = false;
+  #phase: "open" | "sealing" | "sealed" = "open";
   // handles
   readonly #directory: string;
   readonly #bytesMax: number;
@@ -1155,13 +1156,12 @@ export class Journal {
     this.failed.catch(() => {});
   }
 
-  /** Takes up what earlier starts left (synced before it is read on), and opens a new segment under a new id. */
+  /** Takes up what earlier starts left (synced before it is read on); a new segment under a new id follows when the disk has room. */
   static async open(directory: string, bytesMax: number, log: Log): Promise<Journal> {
     const journal = new Journal(directory, bytesMax, log);
     await makeFolder(directory);
     const names = (await readdir(directory)).filter((name) => SEGMENT_NAME.test(name));
     for (const name of names.toSorted()) await journal.#takeUp(name);
-    await journal.#addSegment();
     journal.#writer = journal.#write();
     return journal;
   }
@@ -1177,7 +1177,7 @@ export class Journal {
 
   /** Follows the journal, never past what is synced, in blocks of about 1 MiB as they come; ends after `seal()`. */
   async *read(): AsyncGenerator<Block> {
-    for (let segment = this.#segments[0]; segment; segment = this.#after(segment)) {
+    for (let segment = await this.#after(0); segment; segment = await this.#after(segment.sequence)) {
       for (let offset = SEGMENT_HEADER_BYTES; offset < segment.size || !segment.isSealed;) {
         if (offset >= segment.size) {
           await this.#changed.synced.wait();
@@ -1241,16 +1241,18 @@ export class Journal {
 
   /** Takes no more than what was appended so far; `read()` ends behind it. */
   async seal(): Promise<void> {
-    this.#isSealed = true;
+    this.#phase = "sealing";
     this.#changed.appends.notify();
     await this.#writer;
-    this.#last().isSealed = true;
+    this.#phase = "sealed";
+    for (const segment of this.#segments) segment.isSealed = true;
     this.#changed.synced.notify();
   }
 
   async close(): Promise<void> {
     this.#condition.hush();
-    await this.#last().handle.truncate(this.#last().size); // the padding
+    const last = this.#segments.at(-1);
+    if (last?.journal === this.#id) await last.handle.truncate(last.size); // the padding
     for (const { handle } of this.#segments) await handle.close();
   }
 
@@ -1269,14 +1271,20 @@ export class Journal {
     return this.#segments.at(-1) as Segment;
   }
 
-  #after({ sequence }: Segment): Segment | undefined {
-    return this.#segments.find((segment) => segment.sequence > sequence);
+  /** The next segment; waits for the first one of this start. `undefined` at the end. */
+  async #after(sequence: number): Promise<Segment | undefined> {
+    for (;;) {
+      const next = this.#segments.find((segment) => segment.sequence > sequence);
+      if (next || this.#phase === "sealed") return next;
+      await this.#changed.synced.wait();
+    }
   }
 
   // -- writing: what arrives during one sync is the next group
 
   async #write(): Promise<void> {
-    while (!this.#isSealed || this.#appends.length > 0) {
+    await this.#insist(() => this.#addSegment());
+    while (this.#phase === "open" || this.#appends.length > 0) {
       if (this.#appends.length === 0) {
         await this.#changed.appends.wait();
         continue;
@@ -1384,15 +1392,10 @@ export class Journal {
 
   /** Writes until it succeeds, and syncs once: after a failed fdatasync the kernel may have dropped what it could not write. */
   async #writeDurably(bytes: Buffer, lines: number): Promise<boolean> {
-    for (let cause; (cause = await this.#tryToWrite(bytes).catch(codeOf)) !== undefined;) {
-      if (!this.#mayWait) return false;
-      this.#say(`cannot write the journal in ${this.#directory}: ${cause}; senders wait, trying again`);
-      await sleep(TRY_AGAIN_AFTER);
-    }
-    this.#sayOver();
+    if (!(await this.#insist(() => this.#tryToWrite(bytes)))) return false;
     const segment = this.#last();
     const started = performance.now();
-    await segment.handle.datasync().catch((error: unknown) => this.#fail(segment, error));
+    await segment.handle.datasync().catch((error: unknown) => this.#fail(segment.path, error));
     this.syncs.observe((performance.now() - started) / SECOND);
     segment.size += bytes.length;
     segment.endPosition = this.#position;
@@ -1401,10 +1404,22 @@ export class Journal {
     return true;
   }
 
-  async #tryToWrite(bytes: Buffer): Promise<undefined> {
+  /** Tries until it succeeds; resolves to false where it may not wait for that any more. */
+  async #insist(attempt: () => Promise<void>): Promise<boolean> {
+    for (let cause; (cause = await attempt().then(() => undefined, codeOf)) !== undefined;) {
+      if (!this.#mayWait) return false;
+      this.#say(`cannot write the journal in ${this.#directory}: ${cause}; senders wait, trying again`);
+      await sleep(TRY_AGAIN_AFTER);
+    }
+    this.#sayOver();
+    return true;
+  }
+
+  async #tryToWrite(bytes: Buffer): Promise<void> {
     const most = Math.max(Math.min(SEGMENT_BYTES, this.#bytesMax / 8), this.#bytesMax / 256);
-    const isFull = this.#last().size > SEGMENT_HEADER_BYTES && this.#last().size + bytes.length > most;
-    if (isFull) await this.#addSegment();
+    const before = this.#segments.at(-1);
+    const isFull = before && before.size > SEGMENT_HEADER_BYTES && before.size + bytes.length > most;
+    if (isFull || before?.journal !== this.#id) await this.#addSegment();
     const segment = this.#last();
     const { handle, size, allocated } = segment;
     const isSmall = bytes.length < PADDING.length; // large writes gain nothing from it
@@ -1417,11 +1432,11 @@ export class Journal {
     }
     segment.allocated = size;
     await handle.truncate(size); // a short write is no error in Node, so it is made one here
-    throw new Error("short write");
+    throw new Error(SHORT_WRITE);
   }
 
   /** The promise at stake is `ok` itself: nothing is acknowledged from here on. */
-  #fail({ path }: Segment, error: unknown): Promise<never> {
+  #fail(path: string, error: unknown): Promise<never> {
     this.#failure.reject(new Error(`Cannot sync ${path}: ${codeOf(error)}; no more lines can be promised, stopping`));
     return new Promise(() => {});
   }
@@ -1434,9 +1449,9 @@ export class Journal {
     const handle = await open(path, "w+", 0o600);
     try {
       const { bytesWritten } = await handle.write(header, 0, header.length, 0);
-      if (bytesWritten < header.length) throw new Error("short write");
-      await handle.datasync();
-      await syncFolder(this.#directory);
+      if (bytesWritten < header.length) throw new Error(SHORT_WRITE);
+      await handle.datasync().catch((error: unknown) => this.#fail(path, error));
+      await syncFolder(this.#directory).catch((error: unknown) => this.#fail(this.#directory, error));
     } catch (error) {
       await handle.close();
       throw error;
