@@ -1135,7 +1135,7 @@ export class Journal {
   #clock = 0; // the last reading, µs
   #trouble: string | undefined; // that has not ended
   #mayWait = true;
-  #phase: "open" | "sealing" | "sealed" = "open";
+  #phase: "open" | "failed" | "sealing" | "sealed" = "open";
   // handles
   readonly #directory: string;
   readonly #bytesMax: number;
@@ -1166,13 +1166,14 @@ export class Journal {
     return journal;
   }
 
-  /** Resolves when the lines are synced; waits while the journal or its disk is full. Rejects only after `waitNoMore()`. */
+  /** Resolves when the lines are synced; waits while the journal or its disk is full. Rejects only after `waitNoMore()` or a failed sync. */
   async append(peer: string, frames: Frames): Promise<void> {
     if (frames.lines === 0) return;
     const isDurable = deferred<boolean>();
     this.#appends.push({ peer, frames, isDurable });
     this.#changed.appends.notify();
-    if (!(await isDurable.promise)) throw new Error("Cannot write the journal, and the collector is stopping");
+    if (this.#phase === "failed" || !(await isDurable.promise))
+      throw new Error("Cannot write the journal, and the collector is stopping");
   }
 
   /** Follows the journal, never past what is synced, in blocks of about 1 MiB as they come; ends after `seal()`. */
@@ -1241,7 +1242,7 @@ export class Journal {
 
   /** Takes no more than what was appended so far; `read()` ends behind it. */
   async seal(): Promise<void> {
-    this.#phase = "sealing";
+    if (this.#phase === "open") this.#phase = "sealing";
     this.#changed.appends.notify();
     await this.#writer;
     this.#phase = "sealed";
@@ -1292,7 +1293,7 @@ export class Journal {
       await this.#whenRoom();
       const group = this.#nextGroup();
       const lines = group.reduce((sum, { frames }) => sum + frames.lines, 0);
-      const isDurable = await this.#writeDurably(this.#encode(group), lines);
+      const isDurable = this.#phase !== "failed" && (await this.#writeDurably(this.#encode(group), lines));
       for (const append of group) append.isDurable.resolve(isDurable);
       if (isDurable) this.#count(group);
       this.#changed.synced.notify();
@@ -1395,7 +1396,7 @@ export class Journal {
     if (!(await this.#insist(() => this.#tryToWrite(bytes)))) return false;
     const segment = this.#last();
     const started = performance.now();
-    await segment.handle.datasync().catch((error: unknown) => this.#fail(segment.path, error));
+    if (await segment.handle.datasync().then(() => undefined, this.#failAt(segment.path))) return false;
     this.syncs.observe((performance.now() - started) / SECOND);
     segment.size += bytes.length;
     segment.endPosition = this.#position;
@@ -1435,10 +1436,15 @@ export class Journal {
     throw new Error(SHORT_WRITE);
   }
 
-  /** The promise at stake is `ok` itself: nothing is acknowledged from here on. */
-  #fail(path: string, error: unknown): Promise<never> {
-    this.#failure.reject(new Error(`Cannot sync ${path}: ${codeOf(error)}; no more lines can be promised, stopping`));
-    return new Promise(() => {});
+  /** What to do where a sync fails. The promise at stake is `ok` itself: nothing is acknowledged from here on. */
+  #failAt(path: string): (error: unknown) => Error {
+    return (error) => {
+      const failure = new Error(`Cannot sync ${path}: ${codeOf(error)}; no more lines can be promised, stopping`);
+      this.#failure.reject(failure);
+      this.#phase = "failed";
+      this.waitNoMore();
+      return failure;
+    };
   }
 
   async #addSegment(): Promise<void> {
@@ -1450,8 +1456,10 @@ export class Journal {
     try {
       const { bytesWritten } = await handle.write(header, 0, header.length, 0);
       if (bytesWritten < header.length) throw new Error(SHORT_WRITE);
-      await handle.datasync().catch((error: unknown) => this.#fail(path, error));
-      await syncFolder(this.#directory).catch((error: unknown) => this.#fail(this.#directory, error));
+      const failure =
+        (await handle.datasync().then(() => undefined, this.#failAt(path))) ??
+        (await syncFolder(this.#directory).then(() => undefined, this.#failAt(this.#directory)));
+      if (failure) throw failure;
     } catch (error) {
       await handle.close();
       throw error;
