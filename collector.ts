@@ -1509,13 +1509,13 @@ export class Journal {
     }
     const segment = this.#add({ path, sequence: Number(sequence), journal, handle, size: bytes.length });
     segment.isSealed = true;
+    this.#lastTime = lastTime || this.#lastTime; // the last one, not the latest: the clock may have been set back
     for (let at = SEGMENT_HEADER_BYTES, next; (next = readEntryHeader(bytes, at)); at += next.bytes) {
       segment.unreadLines += next.lines;
       if (!readEntry(bytes, at, journal)) continue; // what it says of times and positions may be damaged
       segment.endPosition = next.position + next.bytes;
-      this.#lastTime = Math.max(this.#lastTime, next.time + next.lines - 1);
+      this.#lastTime = next.time + next.lines - 1;
     }
-    this.#lastTime = Math.max(this.#lastTime, lastTime);
     this.#clock = this.#lastTime;
     this.received += segment.unreadLines;
   }
