@@ -11,7 +11,7 @@ import type { ChildProcess } from "node:child_process";
 import { randomBytes, randomUUID } from "node:crypto";
 import { once } from "node:events";
 import { existsSync, rmSync } from "node:fs";
-import { chmod, chown, copyFile, cp, lstat, mkdir, mkdtemp, readdir, readFile } from "node:fs/promises";
+import { chmod, chown, copyFile, cp, lstat, mkdir, mkdtemp, open, readdir, readFile } from "node:fs/promises";
 import { rm, symlink, truncate, writeFile } from "node:fs/promises";
 import { request } from "node:http";
 import type { IncomingMessage } from "node:http";
@@ -2580,6 +2580,244 @@ describe("faults: the journal's disk", () => {
   });
 });
 
+describe("faults: writes and syncs, refused at the file calls", () => {
+  test("a write that is refused or cut short is made again whole: nothing is acknowledged before, all is there after", async (t) => {
+    for (const fault of ["EIO", "ENOSPC", "short"]) {
+      const files = await faultyFiles(t);
+      const collector = await start(t, { dataDir: files.dataDir });
+      const sender = await Sender.connect(t, collector.port);
+      await sender.asks("before\n", "ok\n");
+
+      files.writes = fault;
+      await sender.send("during\n");
+      await eventually(() => assert.match(collector.said.join("\n"), CANNOT_WRITE));
+      const repliesMeanwhile = sender.replies;
+      files.writes = "";
+      await sender.hears("ok\nok\n");
+      await collector.close();
+
+      assert.equal(repliesMeanwhile, "ok\n", fault);
+      assert.equal(collector.said.filter((line) => CANNOT_WRITE.test(line)).length, 1, fault);
+      assert.match(collector.said.join("\n"), /journal can be written again: senders go on/);
+      assert.deepEqual(wordsOf((await drain(join(files.dataDir, "journal"))).entries), ["before", "during"], fault);
+    }
+  });
+
+  test("a sync that fails ends the collector: it names the file and the cause, and acknowledges nothing from then on", async (t) => {
+    const files = await faultyFiles(t);
+    const collector = await start(t, { dataDir: files.dataDir });
+    const sender = await Sender.connect(t, collector.port);
+    await sender.asks("before\n", "ok\n");
+
+    files.syncs = "EIO";
+    await sender.send("during\n");
+
+    await assert.rejects(
+      collector.done,
+      /^Error: Cannot sync \S+\.segment: EIO; no more lines can be promised, stopping$/,
+    );
+    files.syncs = "";
+    await eventually(() => assert.ok(sender.isClosed));
+    assert.equal(sender.replies, "ok\n");
+    assert.equal(await converse(collector.port, "after\n").catch(() => ""), "");
+  });
+
+  test("a process whose fdatasync fails ends with one line and exit code 1, and its sender without an ok", async (t) => {
+    const preload = join(await folder(t), "preload.mjs");
+    await writeFile(preload, FAILING_SYNCS);
+    const program = [process.execPath, "--import", "tsx", "--import", preload, join(HERE, "collector.ts")];
+    const flags = ["--data-dir", await folder(t)];
+    const running = await Program.start(t, flags, { DATABASE_URL: NOWHERE }, { program });
+    const sender = await Sender.connect(t, running.port);
+
+    await sender.asks("before\n", "ok\n");
+    await sender.send("during\n");
+
+    assert.equal(await running.ended(), 1);
+    assert.equal(sender.replies, "ok\n");
+    assert.match(running.stderr, /^Cannot sync \S+\.segment: EIO; no more lines can be promised, stopping\n$/m);
+    assert.doesNotMatch(running.stderr, /^ +at /m);
+  });
+
+  test("a sync of a new segment that fails ends the collector as well, at its start and later", async (t) => {
+    const files = await faultyFiles(t);
+    const later = await start(t, { dataDir: files.dataDir, journalMax: KIB ** 2 });
+    await converse(later.port, "first\n");
+    files.syncs = "EIO";
+    const atStart = await start(t, { dataDir: (await faultyFiles(t)).dataDir });
+
+    const sending = converse(later.port, `${"x".repeat(KIB)}\n`.repeat(200)).catch(() => "");
+
+    for (const { done } of [atStart, later]) await assert.rejects(done, /Cannot sync \S+: EIO; no more lines/);
+    assert.equal(await sending, "");
+  });
+});
+
+describe("faults: a disk that is full", () => {
+  test("the journal's: nothing is acknowledged until there is room; a start on the full disk listens, and drains it", async (t) => {
+    const disk = await smallDisk(t, "4m");
+    if (disk === undefined) return t.skip(NO_MOUNT);
+    const { url, sql } = await freshDatabase(t);
+    const flags = ["--data-dir", join(disk, "data"), "--drain-timeout", "0s"];
+    const first = await Program.start(t, flags, { DATABASE_URL: NOWHERE });
+    await converse(first.port, "one\n");
+    await fillUp(disk);
+    const sender = await Sender.connect(t, first.port);
+    await sender.send("refused\n".repeat(20_000)); // more than the journal's padding
+    await eventually(() => assert.match(first.stderr, CANNOT_WRITE));
+    await first.kill();
+    await fillUp(disk);
+
+    const second = await Program.start(t, flags, { DATABASE_URL: url });
+    await eventually(async () => assert.equal(messages(await rowsOf(sql))[0], "one"));
+    const next = await Sender.connect(t, second.port);
+    await next.send("two\n");
+    const said = [first, second].map(
+      ({ stderr }) => stderr.split("\n").filter((line) => CANNOT_WRITE.test(line)).length,
+    );
+    const replies = [sender.replies, next.replies];
+    await rm(join(disk, "ballast"), { recursive: true });
+
+    await next.hears("ok\n");
+    assert.deepEqual(
+      [said, replies],
+      [
+        [1, 1],
+        ["", ""],
+      ],
+    );
+    await eventually(async () => assert.deepEqual(messages(await rowsOf(sql)), ["one", "two"]));
+    await eventually(() => assert.match(second.stderr, /journal can be written again: senders go on/));
+  });
+
+  test("the database's (53100), a real one: senders are acknowledged, it is said once, and all is stored when there is room", async (t) => {
+    const disk = await smallDisk(t, "32m");
+    if (disk === undefined) return t.skip(NO_MOUNT);
+    const { url, sql } = await freshDatabase(t, await tablespaceOn(t, disk));
+    const collector = await start(t, { databaseUrl: url });
+    await converse(collector.port, "before\n");
+    await stored(collector);
+    const lines = range(20_000).map((n) => `line ${n}`);
+
+    await fillUp(disk);
+    const replies = await converse(collector.port, `${lines.join("\n")}\n`);
+    await eventually(() => assert.match(collector.said.join("\n"), SERVER_IS_FULL));
+    await rm(join(disk, "ballast"), { recursive: true });
+
+    assert.equal(replies, "ok\n".repeat(lines.length));
+    await stored(collector);
+    assert.deepEqual(messages(await rowsOf(sql)), ["before", ...lines]);
+    await eventually(() => assert.match(collector.said.join("\n"), / is back/));
+    assert.deepEqual(countsOf(collector.said, SERVER_IS_FULL, / is back/), [1, 1]);
+  });
+
+  test("the database's (53100), which still takes small batches: it is back only when it takes all, each is said once", async (t) => {
+    const { url, sql } = await databaseWithTables(t);
+    await sql.unsafe(FULL_FOR_BIG_LINES);
+    const dataDir = await folder(t);
+    const lines = ["big", ...range(40_000).map((n) => `small ${n} ${"x".repeat(90)}`)]; // some batches
+    const earlier = await start(t, { dataDir, drainTimeout: 0 });
+    await converse(earlier.port, `${lines.join("\n")}\n`);
+    await earlier.close();
+
+    const collector = await start(t, { dataDir, databaseUrl: url });
+    await eventually(async () => assert.ok(Number(await countOf(sql, "logs")) > 10_000));
+    await eventually(() => assert.match(collector.said.join("\n"), SERVER_IS_FULL));
+    const whileFull = [...countsOf(collector.said, SERVER_IS_FULL, / is back/), collector.health().database.up];
+    await sql`create table room ()`;
+    await stored(collector);
+
+    assert.deepEqual(whileFull, [1, 0, false]);
+    assert.deepEqual(messages(await rowsOf(sql)), lines);
+    await eventually(() => assert.deepEqual(countsOf(collector.said, SERVER_IS_FULL, / is back/), [1, 1]));
+  });
+});
+
+describe("faults: the operator's log", () => {
+  test("a journal that is full and has room again, over and over, is said once a minute, and then as it stands", async (t) => {
+    const said: string[] = [];
+    const journal = await Journal.open(await folder(t), 16 * KIB, (line) => said.push(line));
+    const appending = Promise.all(range(100).map(() => journal.append("192.0.2.1", frames(["x".repeat(KIB)]))));
+
+    let released = 0;
+    for await (const block of journal.read()) {
+      await eventually(() => assert.ok(journal.obstacle() !== undefined || released + block.lines > 80)); // full again
+      released += block.lines;
+      await journal.release(block);
+      if (released === 100) break;
+    }
+    await appending;
+
+    assert.deepEqual(countsOf(said, /journal is full/, /senders go on/), [1, 1]);
+    await journal.seal();
+    await journal.close();
+  });
+
+  test("--help says what dead list, dead retry and dead drop do", async () => {
+    const { stdout } = await runProgram(["--help"]);
+
+    for (const words of [
+      /dead list .*print the lines that the database refused/,
+      /dead retry .*store them/,
+      /dead drop .*forget them/,
+    ])
+      assert.match(stdout, words);
+  });
+});
+
+describe("faults: the clock and the past", () => {
+  test("a clock set back by an hour is said once; created_at follows it, also over a restart, and no line is lost", async (t) => {
+    const { url, sql } = await freshDatabase(t);
+    const dataDir = await folder(t);
+    const clock = await settableClock(t);
+    const flags = ["--data-dir", dataDir];
+    const program = await Program.start(t, flags, { DATABASE_URL: url }, { program: clock.program });
+    await converse(program.port, "now\n");
+
+    await clock.set(-3600);
+    await converse(program.port, "an hour ago\nand on\n");
+    await program.stop();
+    const next = await Program.start(t, flags, { DATABASE_URL: url }, { program: clock.program });
+    await converse(next.port, "later\n");
+    await next.stop();
+
+    const rows = await rowsOf(sql);
+    assert.deepEqual(messages(rows), ["an hour ago", "and on", "later", "now"]);
+    const hour = Number(rows[3]?.created_at) - Number(rows[0]?.created_at);
+    assert.ok(Math.abs(hour - 3_600_000) < 60_000, `${hour} ms`);
+    assert.match(program.stderr, /^clock was set back by 3[56]\d\d s: created_at follows it$/m);
+    assert.equal(countsOf([program.stderr, next.stderr], /clock/).join(), "1");
+  });
+
+  test("a data directory put back to an older copy loses nothing, and doubles only what was pruned since", async (t) => {
+    const { url, sql } = await freshDatabase(t);
+    const dataDir = await folder(t);
+    const earlier = await start(t, { dataDir, drainTimeout: 0 });
+    await converse(earlier.port, "old 1\n");
+    await converse(earlier.port, "old 2\n");
+    await earlier.close();
+    const older = await copyOf(t, dataDir);
+    const later = await start(t, { dataDir, databaseUrl: url });
+    await converse(later.port, "new\n");
+    await stored(later);
+    await later.close();
+    const storedBefore = messages(await rowsOf(sql));
+
+    for (const pruned of ["none", "some"]) {
+      if (pruned === "some")
+        await sql`delete from log_entries where position = 0 and journal in (select journal from log_entries group by journal having count(*) > 1)`;
+      const copy = await start(t, { dataDir: await copyOf(t, older), databaseUrl: url });
+      await converse(copy.port, `after, ${pruned} pruned\n`);
+      await stored(copy);
+      await copy.close();
+    }
+
+    assert.deepEqual(storedBefore, ["old 1", "old 2", "new"]);
+    const rows = messages(await rowsOf(sql));
+    assert.deepEqual(rows, ["old 1", "old 1", "old 2", "new", "after, none pruned", "after, some pruned"]);
+  });
+});
+
 describe("faults: content", () => {
   const long = randomBytes(6000).toString("base64"); // an index row holds a third of a page, compressed
   for (const { what, change, bad, sqlstate } of [
@@ -2702,6 +2940,17 @@ describe("faults: at random", () => {
 });
 
 describe("faults: senders", () => {
+  test("a peer that vanishes without a word is looked for by the kernel (keepalive), where --idle-timeout is off", async (t) => {
+    if (!(await isThere("ss"))) return t.skip("ss (iproute2), which shows a connection's timers, is not installed");
+    const collector = await start(t);
+    const sender = await Sender.connect(t, collector.port);
+    await sender.asks("one\n", "ok\n");
+
+    const { stdout } = await promisify(execFile)("ss", ["-Hton", `sport = :${collector.port}`]);
+
+    assert.match(stdout, /timer:\(keepalive,/);
+  });
+
   test("a stop does not acknowledge the beginning of a line whose end it did not wait for", async (t) => {
     const { url } = await freshDatabase(t);
     const program = await Program.start(t, ["--data-dir", await folder(t)], { DATABASE_URL: url });
@@ -2784,6 +3033,112 @@ describe("faults: senders", () => {
 const REFUSING_TRIGGER = `create function refuse() returns trigger language plpgsql as $$
   begin if new.message like 'bad%' then raise exception 'refused'; end if; return new; end $$;
   create trigger refuse before insert on logs for each row execute function refuse()`;
+
+const CANNOT_WRITE =
+  /cannot write the journal in \S+: (?:EIO|ENOSPC|a short write, as on a full disk); senders wait, trying again/;
+
+const SERVER_IS_FULL =
+  /cannot store into .*SQLSTATE 53100, the server's disk is full.*; lines wait in the journal, trying again/;
+
+/** How many of the texts match, for each expression. */
+const countsOf = (texts: string[], ...expressions: RegExp[]) =>
+  expressions.map((expression) => texts.filter((text) => expression.test(text)).length);
+
+const FULL_FOR_BIG_LINES = `create function full_disk() returns trigger language plpgsql as $$
+  begin
+    if new.message = 'big' and to_regclass('room') is null then raise exception using errcode = '53100'; end if;
+    return new;
+  end $$;
+  create trigger full_disk before insert on logs for each row execute function full_disk()`;
+
+/** After the first lines, whatever is synced is not. */
+const FAILING_SYNCS = `import { open } from "node:fs/promises";
+  const handle = await open(process.execPath);
+  const { prototype } = handle.constructor;
+  await handle.close();
+  const { datasync } = prototype;
+  let left = 2; // the segment's header, and the first line
+  prototype.datasync = function () {
+    return left-- > 0 ? datasync.call(this) : Promise.reject(Object.assign(new Error("injected"), { code: "EIO" }));
+  };`;
+
+interface FaultyFiles {
+  dataDir: string;
+  /** The code that writes fail with, or "short". */
+  writes: string;
+  syncs: string;
+}
+
+/** A data directory, and what this process's writes and syncs come to until the test's end, whatever the file. */
+async function faultyFiles(t: TestContext): Promise<FaultyFiles> {
+  const files: FaultyFiles = { dataDir: await folder(t), writes: "", syncs: "" };
+  const handle = await open(process.execPath);
+  const prototype = Object.getPrototypeOf(handle) as Pick<typeof handle, "datasync" | "writev">;
+  await handle.close();
+  const { datasync, writev } = prototype;
+  const failWith = (code: string) => Promise.reject(Object.assign(new Error("injected"), { code }));
+  prototype.datasync = function (this: typeof handle) {
+    return files.syncs ? failWith(files.syncs) : datasync.call(this);
+  };
+  prototype.writev = function (this: typeof handle, buffers: NodeJS.ArrayBufferView[], position?: number) {
+    if (files.writes === "short")
+      return writev.call(
+        this,
+        [buffers[0] as Buffer].map((b) => b.subarray(0, 20)),
+        position,
+      );
+    return files.writes ? failWith(files.writes) : writev.call(this, buffers, position);
+  } as typeof writev;
+  undoAfter(t, () => Object.assign(prototype, { datasync, writev }));
+  return files;
+}
+
+const NO_MOUNT = "a small file system can't be mounted here: that takes root, on Linux";
+
+/** A file system in memory, of that size; `undefined` where mounting is not allowed. */
+async function smallDisk(t: TestContext, size: string): Promise<string | undefined> {
+  const directory = await folder(t);
+  if (spawnSync("mount", ["-t", "tmpfs", "-o", `size=${size},mode=755`, "tmpfs", directory]).status !== 0)
+    return undefined;
+  const unmount = () => spawnSync("umount", ["-l", directory]);
+  process.once("exit", unmount);
+  undoAfter(t, () => process.off("exit", unmount) && unmount());
+  return directory;
+}
+
+/** Takes what room there is, in a file for every call. */
+async function fillUp(disk: string): Promise<void> {
+  await mkdir(join(disk, "ballast"), { recursive: true });
+  await writeFile(join(disk, "ballast", randomUUID()), Buffer.alloc(64 * KIB * KIB)).catch(
+    (error: NodeJS.ErrnoException) => assert.equal(error.code, "ENOSPC"),
+  );
+}
+
+/** What `create database` takes to put a database there. */
+async function tablespaceOn(t: TestContext, disk: string): Promise<string> {
+  const { admin } = await server;
+  const [location, name] = [join(disk, "tablespace"), `collector_${randomBytes(6).toString("hex")}`];
+  await mkdir(location);
+  await chown(location, 65_534, 65_534);
+  await admin.unsafe(`create tablespace ${name} location '${location}'`);
+  undoAfter(t, () => admin.unsafe(`drop tablespace ${name}`));
+  return `tablespace ${name} encoding 'UTF8' template template0`;
+}
+
+/** A collector's command line, whose clock can be set off, by some seconds, while it runs. */
+async function settableClock(t: TestContext) {
+  const directory = await folder(t);
+  const [preload, file] = [join(directory, "clock.mjs"), join(directory, "offset")];
+  await writeFile(file, "0");
+  await writeFile(
+    preload,
+    `import { readFileSync } from "node:fs";
+    const { now } = Date;
+    Date.now = () => now() + 1000 * Number(readFileSync(${JSON.stringify(file)}, "utf8"));`,
+  );
+  const program = [process.execPath, "--import", "tsx", "--import", preload, join(HERE, "collector.ts")];
+  return { program, set: (seconds: number) => writeFile(file, String(seconds)) };
+}
 
 const range = (length: number) => Array.from({ length }, (_, index) => index);
 
