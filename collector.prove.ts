@@ -3,6 +3,7 @@
  *
  *     npm run prove                                   a minute, with a seed of its own
  *     npm run prove -- --seed 7 --for 10m             the same faults and lines again; a soak
+ *     npm run prove -- --pgbouncer                    the same through a PgBouncer in transaction mode
  *     PROVE_DATABASE_URL=postgres://… npm run prove   on a server of yours (a superuser's URL), which is not stopped
  *
  *     senders ─► collector ─► Proxy ─► PostgreSQL     one lane of faults breaks the collector, another what is behind it
@@ -12,14 +13,15 @@
  * - each reply is the one due to its line, and each line that was answered is stored, or refused by our CHECK and buried;
  * - nothing is there twice; what a connection brought is there in its order, from its first line on, byte for byte;
  * - a stop takes no longer than --drain-timeout, a second collector is refused, none ends by itself;
- * - while the database is away the collector waits, and in a soak neither its memory nor its file descriptors grow.
+ * - while the database is away the collector waits, and in a soak neither its memory nor its file descriptors grow;
+ * - its log has no line twice within a minute, but what a start says, and no stack trace.
  * A seed repeats the faults, their order and the lines; what the kernel makes of them differs from run to run.
  */
 import { execFile, spawn } from "node:child_process";
 import type { ChildProcess, SpawnOptions } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, readFileSync, readdirSync, rmSync } from "node:fs";
-import { chmod, chown, cp, mkdir, mkdtemp, readFile } from "node:fs/promises";
+import { chmod, chown, cp, mkdir, mkdtemp, readFile, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { connect, createServer } from "node:net";
 import type { Socket } from "node:net";
@@ -45,6 +47,7 @@ const CALM_S = 16;
 interface Run {
   seed: number;
   forMs: number;
+  isPooled: boolean;
   startedAt: number;
   server: Server;
   proxy: Proxy;
@@ -66,19 +69,20 @@ class Complaints {
 }
 
 async function main(): Promise<number> {
-  const { seed, forMs } = readCommandLine();
+  const { seed, forMs, isPooled } = readCommandLine();
   const folder = await mkdtemp(join(tmpdir(), "collector-prove-"));
   process.on("exit", () => rmSync(folder, { recursive: true, force: true, maxRetries: 5 }));
   const complaints = new Complaints();
   const server = await Server.open(folder);
-  say(`seed ${seed}, ${forMs / SECOND} s, ${server.name}, Node ${process.version}`);
+  const way = isPooled ? ", through PgBouncer in transaction mode" : "";
+  say(`seed ${seed}, ${forMs / SECOND} s, ${server.name}${way}, Node ${process.version}`);
   setTimeout(() => fail(new Error("Cannot finish: something is stuck")), forMs + 10 * LATEST_MS).unref();
-  const proxy = await Proxy.before(server.url);
+  const proxy = await Proxy.before(isPooled ? await poolBefore(server.url, folder) : server.url);
   const port = await freePort();
   const collector = new Collector({ dataDir: join(folder, "data"), port, databaseUrl: proxy.url, complaints });
   const senders = STYLES.map((style, index) => new Sender(style, index, seed, collector.place));
   const counts = new Map<string, number>();
-  await prove({ seed, forMs, startedAt: Date.now(), server, proxy, collector, senders, counts, complaints });
+  await prove({ seed, forMs, isPooled, startedAt: Date.now(), server, proxy, collector, senders, counts, complaints });
   await server.close();
   return complaints.all.length;
 }
@@ -99,15 +103,15 @@ async function prove(run: Run): Promise<void> {
   report(run, await takeStock(run), meter, waitingShare);
 }
 
-function readCommandLine(): { seed: number; forMs: number } {
-  const fresh = String(Math.floor(Math.random() * 1e6));
-  const options = { seed: { type: "string", default: fresh }, for: { type: "string", default: "60s" } } as const;
-  const { seed, for: time } = parseArgs({ options }).values;
+function readCommandLine(): { seed: number; forMs: number; isPooled: boolean } {
+  const fresh = { type: "string", default: String(Math.floor(Math.random() * 1e6)) } as const;
+  const options = { seed: fresh, for: { type: "string", default: "60s" }, pgbouncer: { type: "boolean" } } as const;
+  const { seed, for: time, pgbouncer: isPooled = false } = parseArgs({ options }).values;
   const [, digits, unit = ""] = /^(\d{1,6})(s|m|h)$/.exec(time) ?? [];
   const forMs = Number(digits) * ({ s: 1, m: 60, h: 3600 }[unit] ?? NaN) * SECOND;
   if (!(forMs > 0)) throw new Error(`Cannot use --for "${time}": allowed is a time, such as 60s or 10m`);
   if (!/^\d{1,9}$/.test(seed)) throw new Error(`Cannot use --seed "${seed}": allowed is a whole number`);
-  return { seed: Number(seed), forMs };
+  return { seed: Number(seed), forMs, isPooled };
 }
 
 /** A long run leaves the collector itself alone from its half on, and looks twice what it takes while nothing is broken. */
@@ -203,6 +207,7 @@ const DATABASE_FAULTS: Fault[] = [
   [1, "server: read-only", alter((name) => `database ${name} set ${READ_ONLY}`, "= on", "= off")],
   [2, "server: logs renamed away and back", renameAway],
   [2, "server: logs locked", lockTable],
+  [2, "server: disk full (53100, injected)", fillServer],
   [5, "network: cut between commit and answer", ({ proxy }, holdMs) => proxy.cutNext("answer", holdMs)],
   [2, "network: cut in a statement", ({ proxy }, holdMs) => proxy.cutNext("statement", holdMs)],
   [1, "network: stalls, then goes on", held(({ proxy }, isOn) => proxy.stall(isOn))],
@@ -221,11 +226,12 @@ function held(turn: (run: Run, isOn: boolean) => unknown): Inflict {
 
 /** The collector has to connect anew, to notice. */
 function alter(what: (name: string) => string, on: string, off: string): Inflict {
-  return async ({ server }, holdMs) => {
+  return async ({ server, isPooled }, holdMs) => {
     await server.admin((sql) => sql.unsafe(`alter ${what(NAME)} ${on}`));
     await server.terminate();
     await sleep(holdMs);
     await server.admin((sql) => sql.unsafe(`alter ${what(NAME)} ${off}`));
+    if (isPooled) await server.terminate(); // PgBouncer keeps its sessions, with their settings
   };
 }
 
@@ -284,6 +290,17 @@ async function renameAway({ server }: Run, holdMs: number): Promise<void> {
     end $$`),
   );
 }
+
+/** As on a disk with little room, of batches some pass; on `log_entries`, as `logs` may be renamed. */
+async function fillServer({ server }: Run, holdMs: number): Promise<void> {
+  await server.admin((sql) => sql.unsafe(FULL_DISK));
+  await sleep(holdMs);
+  await server.admin((sql) => sql`drop trigger if exists full_disk on log_entries`);
+}
+
+const FULL_DISK = `create or replace function full_disk() returns trigger language plpgsql as $$
+  begin if random() < 0.7 then raise exception using errcode = '53100'; end if; return null; end $$;
+  create or replace trigger full_disk before insert on log_entries for each statement execute function full_disk()`;
 
 function lockTable({ server }: Run, holdMs: number): Promise<void> {
   return server.admin(async (sql) => {
@@ -346,7 +363,11 @@ class Collector {
     this.pid = child.pid ?? 0;
     this.#stderr = "";
     this.#child = child;
-    child.stderr?.setEncoding("utf8").on("data", (text: string) => (this.#stderr += text));
+    const saidAt = new Map<string, number>();
+    child.stderr?.setEncoding("utf8").on("data", (text: string) => {
+      this.#stderr += text;
+      for (const line of text.split("\n").filter(Boolean)) this.#complainOfFloods(line, saidAt);
+    });
     this.#ended = once(child, "close").then(([code]: (number | null)[]) => this.#takeLeave(code ?? null));
     return this.#ended;
   }
@@ -380,6 +401,14 @@ class Collector {
     return (Number(fields[11]) + Number(fields[12])) * 10; // of 100 ticks a second
   }
 
+  /** A minute, less what a line takes from the collector's clock to ours. */
+  #complainOfFloods(line: string, saidAt: Map<string, number>): void {
+    const occasion = line.replace(/(?<=after )\d+(?= s$)/, "N");
+    const sinceMs = Date.now() - (saidAt.get(occasion) ?? -Infinity);
+    if (sinceMs < 58 * SECOND) this.place.complaints.push(`said again after ${sinceMs} ms: ${line}`);
+    saidAt.set(occasion, Date.now());
+  }
+
   #takeLeave(code: number | null): number | null {
     for (const line of this.#stderr.split("\n").filter(Boolean)) this.#readSaid(line);
     if (!this.#isWanted) return code;
@@ -390,7 +419,7 @@ class Collector {
 
   #readSaid(line: string): void {
     add(this.said, line.replace(/\d+/g, "N"));
-    const isOdd = /damaged|warning|^\s+at |(Type|Reference|Range)Error/i.test(line);
+    const isOdd = /damaged|warning|unhandled|^\s+at |(Type|Reference|Range)Error/i.test(line);
     if (isOdd || ID.test(line) || line.includes(FILLER.slice(0, 20))) this.place.complaints.push(`said: ${line}`);
   }
 }
@@ -692,14 +721,14 @@ async function takeStock({ server, senders, complaints }: Run): Promise<Tally> {
 }
 
 function report(run: Run, tally: Tally, meter: Meter, waitingShare: number): void {
-  const { seed, forMs, counts, senders, collector, complaints } = run;
+  const { seed, forMs, isPooled, counts, senders, collector, complaints } = run;
   const connections = senders.flatMap((sender) => sender.connections);
   const sum = (read: (connection: Connection) => number) => connections.reduce((total, one) => total + read(one), 0);
   const { rss, fds } = meter.growth();
   if (rss > 48 * KIB * KIB || fds > 12) complaints.push(`grew by ${mib(rss)} and ${fds} file descriptors`);
   const every = Math.ceil(meter.series.length / 20);
   const series = meter.series.filter((_, index) => index % every === 0);
-  const again = `npm run prove -- --seed ${seed} --for ${forMs / SECOND}s`;
+  const again = `npm run prove -- --seed ${seed} --for ${forMs / SECOND}s${isPooled ? " --pgbouncer" : ""}`;
   const verdict = complaints.all.length === 0 ? "every promise held" : `${complaints.all.length} promises broken`;
   say(`
 faults
@@ -819,6 +848,31 @@ class Server {
     const words = ["-D", home, ...settings.flatMap((setting) => ["-c", setting])];
     return new Server(`postgres://postgres@127.0.0.1:${port}/postgres`, [join(binaries, "postgres"), ...words]);
   }
+}
+
+/** A PgBouncer in transaction mode before a server. */
+async function poolBefore(url: string, folder: string): Promise<string> {
+  const { hostname, port, username, password } = new URL(url);
+  const own = await freePort();
+  const target = `host=${hostname} port=${port || 5432} user=${username} password=${password}`;
+  const settings = `listen_addr=127.0.0.1\nlisten_port=${own}\nauth_type=any\npool_mode=transaction\nunix_socket_dir=\n`;
+  const file = join(folder, "pgbouncer.ini");
+  await chmod(folder, 0o711);
+  await writeFile(file, `[databases]\n* = ${target}\n[pgbouncer]\n${settings}server_login_retry=1\n`);
+  const child = launch("pgbouncer", [file], { cwd: "/", stdio: "ignore", ...unprivileged() });
+  child.once("error", (error) => fail(new Error(`Cannot start pgbouncer: ${error.message}; install it`)));
+  await eventually("PgBouncer listens", () => isListening(own));
+  return Object.assign(new URL(url), { host: `127.0.0.1:${own}` }).href;
+}
+
+async function isListening(port: number): Promise<boolean> {
+  const socket = connect(port, "127.0.0.1");
+  const isThere = await once(socket, "connect").then(
+    () => true,
+    () => false,
+  );
+  socket.destroy();
+  return isThere;
 }
 
 /** PostgreSQL refuses to run as root: then it runs as nobody. */

@@ -11,7 +11,18 @@ import type { ChildProcess } from "node:child_process";
 import { randomBytes, randomUUID } from "node:crypto";
 import { once } from "node:events";
 import { existsSync, rmSync } from "node:fs";
-import { chmod, chown, copyFile, cp, lstat, mkdir, mkdtemp, open, readdir, readFile } from "node:fs/promises";
+import {
+  chmod,
+  chown,
+  copyFile,
+  cp,
+  lstat,
+  mkdir,
+  mkdtemp,
+  open as openFile,
+  readdir,
+  readFile,
+} from "node:fs/promises";
 import { rm, symlink, truncate, writeFile } from "node:fs/promises";
 import { request } from "node:http";
 import type { IncomingMessage } from "node:http";
@@ -3069,14 +3080,15 @@ interface FaultyFiles {
   syncs: string;
 }
 
+const failWith = (code: string) => Promise.reject(Object.assign(new Error("injected"), { code }));
+
 /** A data directory, and what this process's writes and syncs come to until the test's end, whatever the file. */
 async function faultyFiles(t: TestContext): Promise<FaultyFiles> {
   const files: FaultyFiles = { dataDir: await folder(t), writes: "", syncs: "" };
-  const handle = await open(process.execPath);
+  const handle = await openFile(process.execPath);
   const prototype = Object.getPrototypeOf(handle) as Pick<typeof handle, "datasync" | "writev">;
   await handle.close();
   const { datasync, writev } = prototype;
-  const failWith = (code: string) => Promise.reject(Object.assign(new Error("injected"), { code }));
   prototype.datasync = function (this: typeof handle) {
     return files.syncs ? failWith(files.syncs) : datasync.call(this);
   };
