@@ -2205,7 +2205,7 @@ export function parseLogfmt(line: string): LogRecord | undefined {
   if (line.charCodeAt(endOfKey(line, 0)) !== EQUALS) return undefined; // as nearly all plain text
   const fields = fieldsOfLogfmt(line);
   const isLog = fields?.some(({ place }) => place?.column === LEVEL_COLUMN || place?.column === MESSAGE_COLUMN);
-  return fields && isLog ? recordOf(line, fields, UNSOUND.test(line)) : undefined;
+  return fields && isLog ? recordOf(line, fields, line.includes("\\") && UNSOUND.test(line)) : undefined;
 }
 
 const GO_ESCAPE = /\\(?:x([\da-f]{2})|[^])/gi; // of Go's strconv.Quote, as slog prints it
