@@ -454,12 +454,7 @@ export async function startCollector(given: Partial<Options> & { log?: Log } = {
     return database.run(command);
   };
   lock.answer(run);
-  for (const listener of listeners) log(`listening on ${urlOf(listener)}`);
-  warnOfStrangers(options, listeners, log);
-  log(`storing into ${database.name}`);
-  if (http !== undefined) log(`health and metrics on ${http}`);
-  const plain = listeners.find(({ isTls }) => !isTls);
-  if (isFirstStart && plain) log(`try: echo hello | nc ${plain.host} ${plain.port}`);
+  announce(options, listeners, database, http, isFirstStart, log);
 
   const ledger = () => ledgerOf(journal, database);
   const close = async () => {
@@ -478,6 +473,22 @@ export async function startCollector(given: Partial<Options> & { log?: Log } = {
   const ports = listeners.map(({ port }) => port);
   const views = { ledger, health: () => pages.health(), reloadCertificates: () => senders.reloadCertificates() };
   return { port: ports[0]!, ports, http, done: done.promise, ...views, run, close: onceOnly(close) };
+}
+
+function announce(
+  options: Options,
+  listeners: Listener[],
+  database: Database,
+  http: string | undefined,
+  isFirstStart: boolean,
+  log: Log,
+): void {
+  for (const listener of listeners) log(`listening on ${urlOf(listener)}`);
+  warnOfStrangers(options, listeners, log);
+  log(`storing into ${database.name}`);
+  if (http !== undefined) log(`health and metrics on ${http}`);
+  const plain = listeners.find(({ isTls }) => !isTls);
+  if (isFirstStart && plain) log(`try: echo hello | nc ${plain.host} ${plain.port}`);
 }
 
 function ledgerOf({ received, released }: Journal, { deadLettered }: Database): Ledger {
