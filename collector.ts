@@ -2464,6 +2464,8 @@ function valuesOf(records: LogRecord[], source: string): Values {
   };
 }
 
+const textsOfColumn = (runs: Run[], name: keyof Values) => runs.map(({ values }) => values[name]);
+
 /** A character that is in none of the values. It is a newline, unless an escape or a frame brought newlines into them. */
 function delimiterOf(records: LogRecord[], source: string): string {
   if (!source.includes("\\") && (records.length > 1 || !source.includes("\n"))) return "\n";
@@ -3063,11 +3065,7 @@ type Tag = Pick<postgres.Sql, "unsafe"> &
  * travels as it came, too. Columns that are all null travel as {}.
  */
 function selectLines(sql: Tag, runs: Run[], refusable: Run[]) {
-  const column = (name: keyof Values) =>
-    textArray(
-      sql,
-      runs.map(({ values }) => values[name]),
-    );
+  const column = (name: keyof Values) => textArray(sql, textsOfColumn(runs, name));
   return sql`
     select run.position, to_timestamp((run.time + line.n - 1) / 1e6::float8) as created_at,
            coalesce(line.level::smallint, ${DEFAULT_LEVEL}) as level, line.message,
@@ -3271,22 +3269,13 @@ function formatRows(rows: RawRows, isJson: boolean): string {
       `${JSON.stringify(names[at])}:${cellJson(value, rows.columns[at]?.type ?? 0)}`;
     return cells.map((row) => `{${row.map(field).join(",")}}\n`).join("");
   }
-  const texts = [names, ...cells.map((row) => row.map((value) => (value ?? "").replaceAll("\n", "\\n")))];
-  const widths = names.map((_, at) => texts.reduce((most, row) => Math.max(most, row[at]?.length ?? 0), 0));
-  texts.splice(
-    1,
-    0,
-    widths.map((width) => "-".repeat(width)),
+  const texts = cells.map((row) => row.map((value) => (value ?? "").replaceAll("\n", "\\n")));
+  const widths = names.map((name, at) =>
+    texts.reduce((most, row) => Math.max(most, row[at]?.length ?? 0), name.length),
   );
-  return texts
-    .map(
-      (row) =>
-        `${row
-          .map((text, at) => text.padEnd(widths[at] ?? 0))
-          .join("  ")
-          .trimEnd()}\n`,
-    )
-    .join("");
+  const line = (row: string[]) => row.map((text, at) => text.padEnd(widths[at] ?? 0)).join("  ");
+  const rule = widths.map((width) => "-".repeat(width));
+  return [names, rule, ...texts].map((row) => `${line(row).trimEnd()}\n`).join("");
 }
 
 const BARE_TYPES = new Set([20, 21, 23, 26, 114, 1700, 3802]); // int8, int2, int4, oid, json, numeric, jsonb
@@ -3742,24 +3731,31 @@ function codeOf(error: unknown): string {
 const isFromServer = (error: unknown) => error instanceof Error && error.name === "PostgresError";
 
 const SQLSTATES: Record<string, string> = {
-  ...{ "25006": "the server is read-only", "28000": "this user may not connect", "28P01": "wrong password" },
-  ...{ "3D000": "no such database", "42501": "this role lacks rights", "42P01": "a table is missing" },
-  ...{ "53100": "the server's disk is full", "53300": "too many connections", "55P03": "others hold a lock" },
-  ...{ "57014": "the statement took too long" },
-  ...{ "57P01": "the server is stopping", "57P03": "the server is starting or stopping" },
+  25006: "the server is read-only",
+  28000: "this user may not connect",
+  "28P01": "wrong password",
+  "3D000": "no such database",
+  42501: "this role lacks rights",
+  "42P01": "a table is missing",
+  53100: "the server's disk is full",
+  53300: "too many connections",
+  "55P03": "others hold a lock",
+  57014: "the statement took too long",
+  "57P01": "the server is stopping",
+  "57P03": "the server is starting or stopping",
 };
 
 /** What an error says, without the server's message: that may quote lines. */
 function describe(error: unknown): string {
   if (!isFromServer(error)) return codeOf(error);
   const { code, table_name: table, constraint_name: constraint } = error as postgres.PostgresError;
-  const words = SQLSTATES[code] === undefined ? [] : [SQLSTATES[code]];
-  return [
+  const parts = [
     `SQLSTATE ${code}`,
-    ...words,
-    ...(table ? [`table ${table}`] : []),
-    ...(constraint ? [`constraint ${constraint}`] : []),
-  ].join(", ");
+    SQLSTATES[code],
+    table && `table ${table}`,
+    constraint && `constraint ${constraint}`,
+  ];
+  return parts.filter(Boolean).join(", ");
 }
 
 /** Resolves to whether it was made just now. */
