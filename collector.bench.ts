@@ -1,7 +1,7 @@
 /**
  * collector.bench — the README's figures, measured on a real PostgreSQL with its default settings (fsync on).
  *
- *     npm run bench                                       all rows, about five minutes
+ *     npm run bench                                       all rows, about eight minutes
  *     npm run bench -- plain latency --pairs 5            some of them; `--lines N` sends fewer or more
  *     BENCH_DATABASE_URL=postgres://… npm run bench       on a server of yours, in a database made for the run
  *
@@ -42,7 +42,10 @@ const LINES = {
   plain: (n: number) => `request ${digits(n, 7)} ${TEXT}`.slice(0, 99),
   time: (n: number) => `${timeOf(n)} INFO  request ${digits(n, 7)} ${TEXT}`.slice(0, 99),
   json: (n: number) =>
-    `{"level":30,"time":${1_795_392_000_000 + n},"pid":4242,"hostname":"web-1","name":"api","status":200,"msg":"request ${n}"}`,
+    `{"level":30,"time":${1_795_392_000_000 + n},"pid":4242,"hostname":"web-1","name":"api","reqId":"r${n}","status":200,"msg":"request ${n}"}`,
+  rfc5424: (n: number) =>
+    `<134>1 ${timeOf(n)} web-1 api 4242 ID47 [request@32473 status="200" bytes="512"] request ${n}`,
+  logfmt: (n: number) => `time=${timeOf(n)} level=info msg="request ${n}" app=api host=web-1 status=200 duration=12ms`,
 };
 
 const digits = (n: number, width: number) => String(n).padStart(width, "0");
@@ -59,7 +62,9 @@ const PLAIN: Load = { title: "plain text, 4 connections", kind: "plain", connect
 const LOADS = new Map<string, Load>([
   ["plain", PLAIN],
   ["time", { title: "a time and a level first", kind: "time", connections: 4 }],
-  ["json", { title: "JSON", kind: "json", connections: 4 }],
+  ["json", { title: "JSON, pino's 8 fields", kind: "json", connections: 4 }],
+  ["rfc5424", { title: "syslog, RFC 5424", kind: "rfc5424", connections: 4 }],
+  ["logfmt", { title: "logfmt, 7 pairs", kind: "logfmt", connections: 4 }],
   ["connections", { title: "plain text, 1,000 connections", kind: "plain", connections: 1000 }],
 ]);
 

@@ -1113,6 +1113,25 @@ describe("records", () => {
     );
   });
 
+  test("parseJson reads an object whatever spaces the objects before it had", () => {
+    const objects = [
+      '{"level":40,"a":1,"msg":"x"}',
+      '{"level": 40, "a": 1, "msg": "x"}',
+      '{ "level" :40 ,"a" :1 ,"msg" :"x" }',
+    ];
+
+    for (const one of objects)
+      for (const other of objects)
+        assert.deepEqual(
+          [one, other].map((line) => [
+            parseLine(line).level,
+            parseLine(line).message,
+            objectOf(parseLine(line).attributes ?? ""),
+          ]),
+          [one, other].map(() => [300, "x", { a: 1 }]),
+        );
+  });
+
   test("parseJson keeps every digit", () => {
     const digits = fc
       .tuple(
@@ -1695,6 +1714,19 @@ describe("database", () => {
     await converse(collector.port, "line\n");
 
     await eventually(async () => assert.deepEqual(messages(await rowsOf(sql)), ["line"]));
+  });
+
+  test("where it stores is said without the password, whatever characters that has", async (t) => {
+    const collector = await start(t, { databaseUrl: "postgres://user:p@ss:w@127.0.0.1:1/none?password=x" });
+
+    assert.match(collector.said.join("\n"), /storing into PostgreSQL at 127\.0\.0\.1:1\/none$/m);
+  });
+
+  test("a command that none knows is refused, and drops nothing", async (t) => {
+    const collector = await start(t);
+
+    for (const words of [[], ["dead"], ["dead", "drop", "all"], ["frobnicate", "x"]])
+      await assert.rejects(collector.run({ words, isJson: false }), /Cannot run/);
   });
 
   test("schema.sql can be applied again, and again beside a running collector", async (t) => {
@@ -2989,6 +3021,23 @@ describe("faults: senders", () => {
 
     assert.equal(await stopped, 0);
     assert.equal(await countOf(sql, "logs"), lines);
+  });
+
+  test("a stop does not wait for a half-closed sender that reads nothing", async (t) => {
+    const { url } = await freshDatabase(t);
+    const program = await Program.start(t, ["--data-dir", await folder(t)], { DATABASE_URL: url });
+    const sender = await Sender.connect(t, program.port, { reads: false });
+    await sender.send("x\n".repeat(2_000_000));
+    sender.socket.end();
+    await eventually(async () =>
+      assert.ok((await query([], "select 1 from logs limit 1", { environment: { DATABASE_URL: url } })) !== ""),
+    );
+
+    const startedAt = performance.now();
+    const code = await program.stop();
+
+    assert.equal(code, 0);
+    assert.ok(performance.now() - startedAt < 15_000);
   });
 
   test("900 senders that stay in the middle of a line hold up nobody", async (t) => {

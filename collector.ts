@@ -3,28 +3,32 @@
  *
  *     sockets ─► Framer ─► Journal ─► follow ─► AsyncQueue ─► work ─► PostgreSQL
  *        ▲                    │ fdatasync, then `ok`  (parsed batches)   one statement a batch,
- *        └─ backpressure: read on only when the last lines are on disk   exactly once
+ *        └─ backpressure: 2 MiB are read ahead while a sync runs         exactly once
  *
  * Guarantees
  * - `ok` is sent only once its line is written to the journal and fdatasynced: it survives kill -9 and a power cut.
- * - A line answered `ok` gets into the table, and once: a batch and the keys of its journal entries are stored by one
- *   statement, so what is sent again after a crash or a lost connection adds nothing.
- * - Memory is bounded whatever the backlog: what is not stored yet is on disk, and a full journal pauses the senders.
+ * - Such a line gets into the table, once: a batch and the keys of its entries are stored by one statement, so what
+ *   is sent again adds nothing. A line that the database refuses for its content goes to `dead_letters` instead.
+ * - Memory is bounded whatever the backlog: what is not stored is on disk, and a full journal pauses the senders.
  * Limits
- * - A database that forgets commits (restored, failed over to a lagging replica, synchronous_commit = off) forgets lines.
+ * - A database that forgets commits (restored, failed over to a lagging replica, synchronous_commit off) forgets lines.
  * - The embedded PGlite does not sync its files: a power cut can damage what was already moved into it.
  * - A data directory put back to an older copy sends again lines whose keys may have been pruned since.
+ * - Senders without replies can lose what was on its way when either side stops.
  *
- * On the wire: plain TCP, or TLS 1.2 and newer. Lines end with \n, \r\n or NUL; empty ones are ignored. A line is answered
- * `ok\n`, or, where it was cut to --max-line, `error: line of N bytes cut to M\n`. Under --ack auto, what begins like JSON or
- * syslog gets no reply.
+ * On the wire: TCP, or TLS 1.2 and newer. A frame is a line that ends with \n, \r\n, NUL or the connection, or
+ * `<count> <n>…` (RFC 6587, octet counting). Empty ones are ignored. Each is answered `ok\n` or, where it was cut,
+ * `error: line of N bytes cut to M\n`; under --ack auto, JSON, syslog and counted frames get no reply. `#ack on` or
+ * `#ack off` as the first line overrides it, and is answered `ok`. HTTP, or TLS on a plain port: `error: …\n`, closed.
  *
- * On disk: DATA_DIR/journal/<sequence>-<journal id>.segment, integers little-endian, times in µs since 1970
- *   segment  "COLLECTR" · version u32 · crc32 u32 · journal id (16 bytes) · last time given before u64 · entries · zeros
+ * On disk, in DATA_DIR: lock.<N> (Unix socket), postgres/ (PGlite) and journal/, whose files are
+ *   <sequence>-<journal id>.segment, .bad (damaged, set aside), and -<end position>.released (empty: keys to prune)
+ * Integers are little-endian, times in µs since 1970.
+ *   segment  "COLLECTR" · version u32 · crc32 u32 · journal id (16 bytes) · last time given u64 · entries · zeros
  *   entry    "LOG\x01" · crc32 u32 · body's bytes u32 · lines u32 · position u64 · first line's time u64 · sections
- *   section  bytes u32 · frame's bytes u32 · bytes of the peer's address u8 · address · lines as they came, or, where the
- *            frame's bytes are not 0, the first bytes of one frame of that many, which may hold newlines
- * A CRC covers what follows it (the segment's: all of its header), and the entry's the journal's id as well.
+ *   section  bytes u32 · frame's bytes u32 · address's bytes u8 · address · lines as they came or, where the frame's
+ *            bytes are not 0, the first bytes of one frame of that many
+ * The segment's CRC covers the rest of its header; an entry's, the journal's id and all that follows it.
  */
 import { isUtf8 } from "node:buffer";
 import { execFile } from "node:child_process";
@@ -77,7 +81,7 @@ const OPTIONS = {
     "URL",
     "",
     "PostgreSQL to store into; without it, an embedded PGlite",
-    pattern("postgres://user:password@host:port/database", /^(postgres(ql)?:\/\/.*)?$/),
+    pattern("postgres://user:password@host:port/database", /^(postgres(ql)?:\/\/([^%]|%[\da-f]{2})*)?$/i),
   ),
   dataDir: option(
     "DIR",
@@ -95,7 +99,7 @@ const OPTIONS = {
   maxLine: option("SIZE", "64KiB", "longest line kept whole", byteSize(1, 64 * MIB)),
   maxConnections: option("N", "1000", "further senders are refused with an error line", wholeNumber(1, 1_000_000)),
   idleTimeout: option("TIME", "off", "close a sender that has been silent this long", durationOrOff()),
-  journalMax: option("SIZE", "1GiB", "backlog on disk after which senders are paused", byteSize(MIB, 2 ** 50)),
+  journalMax: option("SIZE", "1GiB", "backlog on disk after which senders are paused", byteSize(MIB, 256 * 1024 * MIB)),
   drainTimeout: option("TIME", "10s", "how long a stop waits for the database", duration()),
   retention: option("TIME", "off", "drop whole days whose lines are all older", durationOrOff(36_500)),
   retentionLevel: option(
@@ -399,7 +403,7 @@ export interface Collector {
   health(): Health;
   /** Where /healthz and /metrics are, such as `http://127.0.0.1:8889`; `undefined` for nowhere. */
   http: string | undefined;
-  /** Runs a command such as `["query", "select 1"]`; resolves to what it prints. */
+  /** Runs a command such as `{ words: ["query", "select 1"], isJson: true }`; resolves to what it prints. */
   run(command: Command): Promise<string>;
   /** Reads the TLS files again, for connections that come from now on; keeps the old ones, and says so, where it can't. */
   reloadCertificates(): void;
@@ -425,14 +429,18 @@ const SETTLE_MOST = 5 * SECOND;
  */
 export async function startCollector(given: Partial<Options> & { log?: Log } = {}): Promise<Collector> {
   const texts = Object.entries(given).filter(([name, value]) => name in OPTIONS && typeof value === "string");
-  const options: Options = { ...readOptions(Object.fromEntries(texts), {}), ...given }; // numbers are taken as they are
+  const options: Options = { ...readOptions(Object.fromEntries(texts), {}), ...numbersOf(given) };
   const log = given.log ?? writeLog;
   const database = new Database(options, readSchema(), log);
   locatePackages(...(options.databaseUrl === "" ? [DRIVER, ...EMBEDDED] : [DRIVER]));
   const tls = makeTlsServer(options);
   const isFirstStart = await makeFolder(options.dataDir);
   const lock = await DirectoryLock.acquire(options.dataDir);
-  const journal = await Journal.open(join(options.dataDir, "journal"), options.journalMax, log);
+  const giveUp = (error: unknown) => {
+    lock.release();
+    throw error;
+  };
+  const journal = await Journal.open(join(options.dataDir, "journal"), options.journalMax, log).catch(giveUp);
   const queue = new AsyncQueue<Batch>(1);
   const stop = new AbortController(); // aborted when the drain has taken long enough
   const senders = new Senders(options, tls, journal, log);
@@ -440,8 +448,7 @@ export async function startCollector(given: Partial<Options> & { log?: Log } = {
   const listen = async () => [await pages.listen(given.http !== undefined, log), await senders.listen()] as const;
   const [http, listeners] = await listen().catch((error: unknown) => {
     pages.close();
-    lock.release();
-    throw error;
+    return giveUp(error);
   });
   const done = deferred<void>();
   const tasks = [follow(journal, queue), ...database.workers(() => work(queue, journal, database, stop.signal))];
@@ -454,12 +461,7 @@ export async function startCollector(given: Partial<Options> & { log?: Log } = {
     return database.run(command);
   };
   lock.answer(run);
-  for (const listener of listeners) log(`listening on ${urlOf(listener)}`);
-  warnOfStrangers(options, listeners, log);
-  log(`storing into ${database.name}`);
-  if (http !== undefined) log(`health and metrics on ${http}`);
-  const plain = listeners.find(({ isTls }) => !isTls);
-  if (isFirstStart && plain) log(`try: echo hello | nc ${plain.host} ${plain.port}`);
+  announce(options, listeners, database, http, isFirstStart, log);
 
   const ledger = () => ledgerOf(journal, database);
   const close = async () => {
@@ -478,6 +480,26 @@ export async function startCollector(given: Partial<Options> & { log?: Log } = {
   const ports = listeners.map(({ port }) => port);
   const views = { ledger, health: () => pages.health(), reloadCertificates: () => senders.reloadCertificates() };
   return { port: ports[0]!, ports, http, done: done.promise, ...views, run, close: onceOnly(close) };
+}
+
+/** They are taken as they are, in bytes and ms. */
+const numbersOf = (given: Partial<Options>) =>
+  Object.fromEntries(Object.entries(given).filter(([, value]) => typeof value === "number")) as Partial<Options>;
+
+function announce(
+  options: Options,
+  listeners: Listener[],
+  database: Database,
+  http: string | undefined,
+  isFirstStart: boolean,
+  log: Log,
+): void {
+  for (const listener of listeners) log(`listening on ${urlOf(listener)}`);
+  warnOfStrangers(options, listeners, log);
+  log(`storing into ${database.name}`);
+  if (http !== undefined) log(`health and metrics on ${http}`);
+  const plain = listeners.find(({ isTls }) => !isTls);
+  if (isFirstStart && plain) log(`try: echo hello | nc ${plain.host} ${plain.port}`);
 }
 
 function ledgerOf({ received, released }: Journal, { deadLettered }: Database): Ledger {
@@ -627,7 +649,7 @@ class Senders {
     this.refused++;
     this.#sayOnce(socket, reason, kind);
     if (isBeforeTls) return void socket.destroy();
-    socket.setTimeout(SECOND, () => socket.destroy());
+    setTimeout(() => socket.destroy(), SECOND).unref(); // whatever it still sends
     socket.resume().end(`error: ${reason}\n`);
   }
 
@@ -723,14 +745,18 @@ class Replies {
     if (this.#isSilent && this.#owed.length === 0) this.#socket.end();
   }
 
-  /** Ends our side when all is written; a sender that takes nothing for 30 s, or at a stop, is cut off. */
+  /** Ends our side when all is written. A sender that takes nothing for 30 s is cut off; at a stop, one that stays, too. */
   async end(stop: AbortSignal): Promise<void> {
+    const cutOff = () => void setTimeout(() => this.#socket.destroy(), STOP_READING_AFTER);
+    if (stop.aborted || !this.#socket.readableEnded)
+      cutOff(); // what it still sends must not seem to be taken
+    else stop.addEventListener("abort", cutOff);
     this.#socket.setTimeout(LINGER, () => this.#socket.destroy());
     this.#socket.resume();
-    while (this.#owed.length > 0 && !this.#socket.destroyed && !stop.aborted) await this.#changed.wait();
+    while (this.#owed.length > 0 && !this.#socket.destroyed) await this.#changed.wait();
     this.#socket.end();
-    if (stop.aborted) setTimeout(() => this.#socket.destroy(), STOP_READING_AFTER);
-    if (!this.#socket.closed) await once(this.#socket, "close");
+    if (!this.#socket.closed) await once(this.#socket, "close").catch(() => {}); // an error is followed by `close`
+    stop.removeEventListener("abort", cutOff);
   }
 
   #write(): void {
@@ -869,7 +895,7 @@ export class Framer {
   readonly #maxLine: number;
   #ack: Options["ack"];
   #isFirst = true;
-  // The frame that has not ended: its first `maxLine` + 1 bytes, in a buffer that doubles; its length so far; its last
+  // The frame that has not ended: a little more than its first `maxLine` bytes, in a buffer that doubles; its length so far; its last
   // byte; the bytes that its octet count promises, 0 for a line.
   #partial = Buffer.alloc(0);
   #length = 0;
@@ -952,10 +978,11 @@ export class Framer {
   }
 
   #keep(bytes: Buffer): void {
-    const kept = Math.min(this.#length, this.#maxLine + 1);
-    const more = Math.min(bytes.length, this.#maxLine + 1 - kept);
+    const most = Math.max(this.#maxLine + 1, OCTET_COUNT_BYTES);
+    const kept = Math.min(this.#length, most);
+    const more = Math.min(bytes.length, most - kept);
     if (kept + more > this.#partial.length) {
-      const larger = Buffer.allocUnsafe(Math.max(kept + more, Math.min(2 * kept, this.#maxLine + 1)));
+      const larger = Buffer.allocUnsafe(Math.max(kept + more, Math.min(2 * kept, most)));
       this.#partial.copy(larger, 0, 0, kept);
       this.#partial = larger;
     }
@@ -1083,6 +1110,7 @@ const SEGMENT_HEADER_BYTES = 40;
 const ENTRY_MAGIC = Buffer.from("LOG\x01");
 const ENTRY_HEADER_BYTES = 32;
 const SECTION_HEADER_BYTES = 9;
+const ALONE = "\0"; // no peer: nothing joins a frame's section
 const SEGMENT_NAME = /^(\d{10})-([\da-f-]{36})\.segment$/;
 const RELEASED_NAME = /^\d{10}-([\da-f-]{36})-(\d+)\.released$/;
 
@@ -1342,7 +1370,7 @@ export class Journal {
       for (const { bytes, frameBytes, lines } of frames.sections) {
         this.#makeRoom(at, SECTION_HEADER_BYTES + peer.length + bytes.length + ENTRY_HEADER_BYTES);
         if (entry.section === 0 || entry.peer !== peer || frameBytes > 0) {
-          Object.assign(entry, { section: at, peer: frameBytes > 0 ? "" : peer });
+          Object.assign(entry, { section: at, peer: frameBytes > 0 ? ALONE : peer });
           at = this.#startSection(at, peer, frameBytes);
         }
         at += bytes.copy(this.#written, at);
@@ -1417,7 +1445,7 @@ export class Journal {
   }
 
   async #tryToWrite(bytes: Buffer): Promise<void> {
-    const most = Math.max(Math.min(SEGMENT_BYTES, this.#bytesMax / 8), this.#bytesMax / 256);
+    const most = Math.max(Math.min(SEGMENT_BYTES, this.#bytesMax / 8), this.#bytesMax / 1024);
     const before = this.#segments.at(-1);
     const isFull = before && before.size > SEGMENT_HEADER_BYTES && before.size + bytes.length > most;
     if (isFull || before?.journal !== this.#id) await this.#addSegment();
@@ -1531,6 +1559,7 @@ export class Journal {
       at = block.end - offset
     ) {
       block.entries.push(entry);
+      segment.endPosition = Math.max(segment.endPosition, entry.position + ENTRY_HEADER_BYTES + entry.body.length);
       block.lines += entry.lines;
       block.end += ENTRY_HEADER_BYTES + entry.body.length;
     }
@@ -1811,7 +1840,7 @@ function dayOfDate(text: string): number | undefined {
   if (text.startsWith(lastDay.text) && lastDay.text !== "") return lastDay.time;
   const [year, month, day] = [twoDigits(text, 0) * 100 + twoDigits(text, 2), twoDigits(text, 5), twoDigits(text, 8)];
   const time = Date.UTC(year, month - 1, day);
-  if (!(month <= 12) || new Date(time).getUTCDate() !== day) return undefined;
+  if (!(year >= 100 && month <= 12) || new Date(time).getUTCDate() !== day) return undefined;
   return Object.assign(lastDay, { text: text.slice(0, 10), time }).time;
 }
 
@@ -1991,7 +2020,7 @@ function endOfMembers(text: string, at: number, fields: Field[]): number {
     const key = KEYS_SEEN[fields.length];
     const isSeen = key !== undefined && text.startsWith(key.source, start);
     const keyEnd = isSeen ? 0 : endOfString(text, start);
-    const value = isSeen ? start + key.source.length : endOfColon(text, keyEnd);
+    const value = isSeen ? endOfSpace(text, start + key.source.length) : endOfColon(text, keyEnd);
     const end = endOfValue(text, value, 1);
     if (end < 0) return -1;
     const { name, place } = isSeen ? key : keyOf(text, start, keyEnd, value, fields.length);
@@ -2231,7 +2260,7 @@ export function parseLogfmt(line: string): LogRecord | undefined {
   if (line.charCodeAt(endOfKey(line, 0)) !== EQUALS) return undefined; // as nearly all plain text
   const fields = fieldsOfLogfmt(line);
   const isLog = fields?.some(({ place }) => place?.column === LEVEL_COLUMN || place?.column === MESSAGE_COLUMN);
-  return fields && isLog ? recordOf(line, fields, UNSOUND.test(line)) : undefined;
+  return fields && isLog ? recordOf(line, fields, line.includes("\\") && UNSOUND.test(line)) : undefined;
 }
 
 const GO_ESCAPE = /\\(?:x([\da-f]{2})|[^])/gi; // of Go's strconv.Quote, as slog prints it
@@ -2459,15 +2488,14 @@ function valuesOf(records: LogRecord[], source: string): Values {
   };
 }
 
+const textsOfColumn = (runs: Run[], name: keyof Values) => runs.map(({ values }) => values[name]);
+
 /** A character that is in none of the values. It is a newline, unless an escape or a frame brought newlines into them. */
 function delimiterOf(records: LogRecord[], source: string): string {
   if (!source.includes("\\") && (records.length > 1 || !source.includes("\n"))) return "\n";
-  const values = records.flatMap(({ message, host = "", app = "", attributes = "" }) => [
-    message,
-    host,
-    app,
-    attributes,
-  ]);
+  const values = records.flatMap(({ level, loggedAt, message, host = "", app = "", attributes = "" }) => {
+    return [`${level} ${loggedAt}`, message, host, app, attributes];
+  });
   for (let code = NEWLINE; ; code++) {
     const character = String.fromCharCode(code);
     if (!values.some((value) => value.includes(character))) return character;
@@ -2564,13 +2592,13 @@ async function storeUntilDone(batch: Batch, database: Database, stop: AbortSigna
   for (let failures = 0; ; failures++) {
     try {
       await database.store(batch, step);
-      return database.isUp(batch);
+      return database.noteUp(batch);
     } catch (error) {
       if (stop.aborted || error instanceof DatabaseRefused) throw error;
       database.retries++;
       const next = nextStep(error, batch.positions.length);
       const pause = Math.min(PAUSE_LEAST * 2 ** failures, PAUSE_MOST) * (0.5 + Math.random() / 2); // all don't return at once
-      if (next === step || next === "insert") await database.isDown(error, pause, stop, batch);
+      if (next === step || next === "insert") await database.noteDown(batch, error, pause, stop);
       step = next;
     }
   }
@@ -2589,13 +2617,13 @@ async function keepHouse(chores: Chore[], database: Database, stop: AbortSignal)
   while (!stop.aborted) {
     try {
       await database.ping(); // an outage shows, even if nothing is to be stored
-      database.isUp();
+      database.noteUp();
       for (const chore of chores) await chore.runIfDue();
       const soonest = Math.min(MINUTE, ...chores.map(({ dueAt }) => Math.max(0, dueAt - Date.now())));
       await sleep(soonest, undefined, { signal: stop }).catch(() => {});
     } catch (error) {
       if (error instanceof DatabaseRefused) throw error;
-      if (!stop.aborted) await database.isDown(error, PAUSE_MOST, stop);
+      if (!stop.aborted) await database.noteDown(undefined, error, PAUSE_MOST, stop);
     }
   }
 }
@@ -2619,7 +2647,7 @@ function choresOf(options: Options, journal: Journal, database: Database, log: L
   ];
 }
 
-const IN_THE_WAY = /^(42501|55P03)$/; // rights that lack, locks that are held: no reason to take the database for away
+const IS_AWAY = /^(08|25006|53|57P|42(P01|703|883))/; // no chore's own trouble: connection, shutdown, something of ours is gone
 
 /** Something to see to now and then; its trouble is its own, said once a cause, while lines are stored. */
 class Chore {
@@ -2652,7 +2680,7 @@ class Chore {
       this.#database.maintained.set(this.#name, Date.now());
       this.dueAt = Date.now() + this.#every;
     } catch (error) {
-      if (!IN_THE_WAY.test(codeOf(error))) throw error;
+      if (!isFromServer(error) || IS_AWAY.test(codeOf(error))) throw error;
       this.#condition.say(codeOf(error), `cannot ${this.#task}: ${describe(error)}; trying again`);
       this.dueAt = Date.now() + Math.min(SECOND * 2 ** ++this.#failures, MINUTE);
     }
@@ -2746,11 +2774,11 @@ class Database {
   readonly batchLines = new Histogram([1, 10, 100, 300, 1000, 3000, 10_000, 30_000, 100_000]);
   /** When each of its chores last succeeded, in ms since 1970; 0 for not yet. */
   readonly maintained = new Map<string, number>();
+  readonly #failing = new Set<Batch>(); // that the server does not take now
   status: DatabaseStatus = { isUp: false, since: Date.now(), cause: NOT_YET };
   readonly #options: Options;
   readonly #schema: string;
   readonly #condition: Condition;
-  readonly #failing = new Set<Batch>(); // at their last try
   readonly #embedded: EmbeddedPostgres | undefined;
   #client: Promise<Client> | undefined;
   #days = new Set<number>(); // since 1970, that have their partition
@@ -2763,8 +2791,7 @@ class Database {
     this.#schema = schema;
     this.#condition = new Condition(log);
     this.#embedded = databaseUrl === "" ? new EmbeddedPostgres(dataDir) : undefined;
-    this.name =
-      this.#embedded?.name ?? `PostgreSQL at ${databaseUrl.replace(/^\w+:\/\/(?:[^@/]*@)?([^?]*).*$/s, "$1")}`;
+    this.name = this.#embedded?.name ?? `PostgreSQL at ${databaseUrl.replace(/^\w+:\/\/(?:[^?]*@)?([^?]*).*$/s, "$1")}`;
   }
 
   /** Starts the loops that store: the embedded database has one session, and so one. */
@@ -2781,9 +2808,8 @@ class Database {
     if (step === "partition") this.#days.clear();
     await this.#makePartitions(daysOf(batch.runs));
     const started = performance.now();
-    const isApart = step === "take apart";
-    const buried = await this.#within(async (sql) => (isApart ? takeApart(sql, batch) : insertBatch(sql, batch)));
-    if (typeof buried === "number") this.deadLettered += buried; // not `+= await`: another worker may have buried some meanwhile
+    const rows = await this.#within((sql) => (step === "take apart" ? takeApart : insertBatch)(sql, batch));
+    this.deadLettered += step === "take apart" ? Number(rows[0]?.["buried"]) : 0;
     this.inserts.observe((performance.now() - started) / SECOND);
     this.batchLines.observe(batch.runs.reduce((sum, { lines }) => sum + lines, 0));
     this.altered += batch.runs.reduce((sum, { altered }) => sum + altered, 0);
@@ -2797,13 +2823,14 @@ class Database {
     return oldest;
   }
 
-  /** Halves it again, while that is what the server needs; what is stored stays so, whatever becomes of the rest. */
-  async #storeHalf(half: Batch): Promise<void> {
+  /** A half chooses its own next step; what is stored stays so, whatever becomes of the rest. */
+  async #storeHalf(half: Batch, step: Step = "insert"): Promise<void> {
     try {
-      await this.store(half, "insert");
+      await this.store(half, step);
     } catch (error) {
-      if (nextStep(error, half.positions.length) !== "halve") throw error;
-      await this.store(half, "halve");
+      const next = nextStep(error, half.positions.length);
+      if (next === step || next === "insert") throw error;
+      await this.#storeHalf(half, next);
     }
   }
 
@@ -2839,21 +2866,22 @@ class Database {
   }
 
   async run(command: Command): Promise<string> {
+    if (!isCommand(command.words)) throw new UsageError(`Cannot run "${command.words.join(" ")}"`);
     const client = await this.#connect();
     return runCommand(client.sql, command);
   }
 
-  /** Nothing is said while another batch still fails: a full disk lets a small one in, and any `select`. */
-  isUp(batch?: Batch): void {
+  /** A batch is stored, or the server answers: said when no other batch is in trouble. */
+  noteUp(batch?: Batch): void {
     if (batch) this.#failing.delete(batch);
-    if (this.status.isUp || this.#failing.size > 0) return;
-    const away = Math.round((Date.now() - this.status.since) / SECOND);
-    this.#condition.say(undefined, `${this.name} is back after ${away} s`);
+    const { isUp, since } = this.status;
+    if (isUp || this.#failing.size > 0) return;
+    this.#condition.say(undefined, `${this.name} is back after ${Math.round((Date.now() - since) / SECOND)} s`);
     this.status = { isUp: true, since: Date.now(), cause: "" };
   }
 
   /** Says why, once a cause, and waits for `pause` ms or the stop. */
-  async isDown(error: unknown, pause: number, stop: AbortSignal, batch?: Batch): Promise<void> {
+  async noteDown(batch: Batch | undefined, error: unknown, pause: number, stop: AbortSignal): Promise<void> {
     const cause = describe(error);
     if (batch) this.#failing.add(batch);
     this.#condition.say(cause, `cannot store into ${this.name}: ${cause}; lines wait in the journal, trying again`);
@@ -2898,12 +2926,13 @@ class Database {
   /** Runs what may take a minute; then has it cancelled, and discards the client only where no answer comes to that. */
   async #within<T>(start: (sql: postgres.Sql) => Promise<T>): Promise<T> {
     const client = await this.#connect();
+    const connecting = this.#client;
     const running = start(client.sql);
     const cancel = setTimeout(() => client.cancel(running), STATEMENT_MOST);
     try {
       return await deadline(running, STATEMENT_MOST + CANCEL_MOST);
     } catch (error) {
-      if (!isFromServer(error) && (await this.#client) === client) await this.#discard();
+      if (!isFromServer(error) && this.#client === connecting) await this.#discard();
       throw error;
     } finally {
       clearTimeout(cancel);
@@ -2978,9 +3007,10 @@ async function makeClient(url: string, max: number, path?: string): Promise<Clie
     const request = Buffer.alloc(16); // CancelRequest; postgres.js's own `cancel()` rejects where nobody can catch it
     for (const [word, value] of [16, 80_877_102, state.pid, state.secret].entries())
       request.writeUInt32BE(value, 4 * word);
-    socket(sql.options)
-      .on("error", () => {})
-      .end(request);
+    for (const _ of sql.options.host) {
+      const asking = socket(sql.options); // of several hosts, each is asked: all but its own ignore it
+      asking.on("error", () => {}).on("connect", () => asking.end(request));
+    }
   };
   const close = async () => {
     await deadline(sql.end({ timeout: 1 }), 2 * SECOND).catch(() => {});
@@ -3026,11 +3056,10 @@ function insertBatch(sql: Tag, { block, positions, runs }: Batch) {
     from (${selectLines(sql, runs, [])}) as line where position in (select position from claimed)`;
 }
 
-/** The same line by line: what is refused for its content goes to `dead_letters`. Resolves to how many lines did. */
-async function takeApart(sql: Tag, { block, positions, runs }: Batch): Promise<number> {
-  const [row] = await sql`with claimed as (${claimEntries(sql, block, positions)})
+/** The same line by line: what is refused for its content goes to `dead_letters`. Its row says how many lines did. */
+function takeApart(sql: Tag, { block, positions, runs }: Batch) {
+  return sql`with claimed as (${claimEntries(sql, block, positions)})
     ${storeOrBury(sql, runs.flatMap(singles))} where position in (select position from claimed)`;
-  return Number(row?.["buried"]);
 }
 
 const storeOrBury = (sql: Tag, lines: Run[]) => sql`
@@ -3054,11 +3083,7 @@ type Tag = Pick<postgres.Sql, "unsafe"> &
  * travels as it came, too. Columns that are all null travel as {}.
  */
 function selectLines(sql: Tag, runs: Run[], refusable: Run[]) {
-  const column = (name: keyof Values) =>
-    textArray(
-      sql,
-      runs.map(({ values }) => values[name]),
-    );
+  const column = (name: keyof Values) => textArray(sql, textsOfColumn(runs, name));
   return sql`
     select run.position, to_timestamp((run.time + line.n - 1) / 1e6::float8) as created_at,
            coalesce(line.level::smallint, ${DEFAULT_LEVEL}) as level, line.message,
@@ -3149,7 +3174,7 @@ class EmbeddedPostgres {
     const [outcome] = (await Promise.race([once(thread, "message"), once(thread, "exit")])) as [string | number];
     if (outcome !== "ready") {
       throw new DatabaseRefused(
-        `Cannot open ${this.name}: ${outcome}; move that folder away to start with an empty one`,
+        `Cannot open ${this.name}: ${outcome}; if its disk has room and the folder is yours, move it away to start with an empty one`,
       );
     }
     this.#thread = thread.once("exit", () => (this.#thread = undefined));
@@ -3177,6 +3202,15 @@ export interface Command {
   words: string[];
   isJson: boolean;
 }
+
+function isCommand([subject = "", what = "", ...more]: string[]): boolean {
+  if (subject === "query") return what.trim() !== "" && more.length === 0;
+  return (
+    subject === "dead" && (what === "list" ? more.length === 0 : /^(?:retry|drop)$/.test(what) && more.every(isId))
+  );
+}
+
+const isId = (word: string) => /^\d{1,18}$/.test(word);
 
 /** Runs a command. The embedded database has one session, so nothing of the user's statement may stay behind. */
 async function runCommand(sql: postgres.Sql, { words, isJson }: Command): Promise<string> {
@@ -3253,22 +3287,13 @@ function formatRows(rows: RawRows, isJson: boolean): string {
       `${JSON.stringify(names[at])}:${cellJson(value, rows.columns[at]?.type ?? 0)}`;
     return cells.map((row) => `{${row.map(field).join(",")}}\n`).join("");
   }
-  const texts = [names, ...cells.map((row) => row.map((value) => (value ?? "").replaceAll("\n", "\\n")))];
-  const widths = names.map((_, at) => texts.reduce((most, row) => Math.max(most, row[at]?.length ?? 0), 0));
-  texts.splice(
-    1,
-    0,
-    widths.map((width) => "-".repeat(width)),
+  const texts = cells.map((row) => row.map((value) => (value ?? "").replaceAll("\n", "\\n")));
+  const widths = names.map((name, at) =>
+    texts.reduce((most, row) => Math.max(most, row[at]?.length ?? 0), name.length),
   );
-  return texts
-    .map(
-      (row) =>
-        `${row
-          .map((text, at) => text.padEnd(widths[at] ?? 0))
-          .join("  ")
-          .trimEnd()}\n`,
-    )
-    .join("");
+  const line = (row: string[]) => row.map((text, at) => text.padEnd(widths[at] ?? 0)).join("  ");
+  const rule = widths.map((width) => "-".repeat(width));
+  return [names, rule, ...texts].map((row) => `${line(row).trimEnd()}\n`).join("");
 }
 
 const BARE_TYPES = new Set([20, 21, 23, 26, 114, 1700, 3802]); // int8, int2, int4, oid, json, numeric, jsonb
@@ -3636,12 +3661,18 @@ interface Answer {
   error?: string;
 }
 
+const HOLDER_MOST = 5 * SECOND; // until it says who it is
+
 /** Who holds the directory and, to a command, its output or error; `undefined` where nobody listens any more. */
 async function askHolder(directory: string, number: number, command?: Command): Promise<Answer | undefined> {
   const socket = connect(socketPath(directory, `lock.${number}`));
   const isGone = await once(socket, "connect").then(() => false, isRefused);
   if (isGone) return undefined;
-  const { pid } = JSON.parse(await firstLine(socket)) as Answer;
+  const hello = await deadline(firstLine(socket), HOLDER_MOST).catch((error: unknown) => {
+    socket.destroy();
+    throw new UsageError(`Cannot use --data-dir ${directory}: the collector that does is silent: ${codeOf(error)}`);
+  });
+  const { pid } = JSON.parse(hello) as Answer;
   if (command) socket.write(`${JSON.stringify(command)}\n`);
   const answer = command ? (JSON.parse(await firstLine(socket)) as Answer) : {};
   socket.destroy();
@@ -3746,24 +3777,31 @@ function codeOf(error: unknown): string {
 const isFromServer = (error: unknown) => error instanceof Error && error.name === "PostgresError";
 
 const SQLSTATES: Record<string, string> = {
-  ...{ "25006": "the server is read-only", "28000": "this user may not connect", "28P01": "wrong password" },
-  ...{ "3D000": "no such database", "42501": "this role lacks rights", "42P01": "a table is missing" },
-  ...{ "53100": "the server's disk is full", "53300": "too many connections", "55P03": "others hold a lock" },
-  ...{ "57014": "the statement took too long" },
-  ...{ "57P01": "the server is stopping", "57P03": "the server is starting or stopping" },
+  25006: "the server is read-only",
+  28000: "this user may not connect",
+  "28P01": "wrong password",
+  "3D000": "no such database",
+  42501: "this role lacks rights",
+  "42P01": "a table is missing",
+  53100: "the server's disk is full",
+  53300: "too many connections",
+  "55P03": "others hold a lock",
+  57014: "the statement took too long",
+  "57P01": "the server is stopping",
+  "57P03": "the server is starting or stopping",
 };
 
 /** What an error says, without the server's message: that may quote lines. */
 function describe(error: unknown): string {
   if (!isFromServer(error)) return codeOf(error);
   const { code, table_name: table, constraint_name: constraint } = error as postgres.PostgresError;
-  const words = SQLSTATES[code] === undefined ? [] : [SQLSTATES[code]];
-  return [
+  const parts = [
     `SQLSTATE ${code}`,
-    ...words,
-    ...(table ? [`table ${table}`] : []),
-    ...(constraint ? [`constraint ${constraint}`] : []),
-  ].join(", ");
+    SQLSTATES[code],
+    table && `table ${table}`,
+    constraint && `constraint ${constraint}`,
+  ];
+  return parts.filter(Boolean).join(", ");
 }
 
 /** Resolves to whether it was made just now. */
@@ -3821,6 +3859,7 @@ function readSchema(): string {
 // The command line and the signals. Importing this file starts nothing.
 
 async function main(): Promise<void> {
+  for (const stream of [process.stdout, process.stderr]) stream.on("error", () => {}); // who reads them may leave
   const { flags, command, isHelp, isVersion } = readCommandLine(process.argv.slice(2));
   if (isHelp) return void process.stdout.write(`${helpText()}\n`);
   if (isVersion) return void process.stdout.write(`${VERSION}\n`);
@@ -3839,13 +3878,10 @@ async function main(): Promise<void> {
   process.exit(0); // whatever a driver keeps open
 }
 
-const COMMANDS = /^$|^query\n[^]*\S[^]*$|^dead\nlist$|^dead\n(?:retry|drop)(?:\n\d{1,18})*$/;
-
 function readCommandLine(args: string[]) {
   const { values, positionals: words } = parseWords(args);
   const allowed = 'allowed is query "select …", dead list, dead retry [ID …] or dead drop [ID …]';
-  if (!COMMANDS.test(words.join("\n")) || (words[0] === "query" && words.length > 2))
-    throw new UsageError(`Cannot run "${words.join(" ")}": ${allowed}`);
+  if (words.length > 0 && !isCommand(words)) throw new UsageError(`Cannot run "${words.join(" ")}": ${allowed}`);
   const isJson = values["json"] === true;
   if (isJson && words.length !== 2) throw new UsageError("Cannot use --json: allowed is query or dead list with it");
   const given = optionNames().map((name) => [name, values[flagOf(name).slice(2)]] as const);
@@ -3908,5 +3944,6 @@ function fail(error: unknown): never {
   process.exit(error instanceof UsageError ? 2 : 1);
 }
 
-const isMain = process.argv[1] !== undefined && realpathSync(process.argv[1]) === fileURLToPath(import.meta.url);
+const script = process.argv[1] ?? "";
+const isMain = existsSync(script) && realpathSync(script) === fileURLToPath(import.meta.url);
 if (isMain) main().catch(fail);
