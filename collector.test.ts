@@ -2696,6 +2696,27 @@ describe("faults: writes and syncs, refused at the file calls", () => {
   });
 });
 
+describe("faults: reads, refused at the file calls", () => {
+  test("a segment that can't be read ends the start, or the collector, in words that name it; its lines stay", async (t) => {
+    const files = await faultyFiles(t);
+    const directory = join(files.dataDir, "journal");
+    await writeJournal(directory, ["precious"]);
+    const { path } = await segmentIn(directory);
+    const words = new RegExp(`^Error: Cannot read ${join(directory, path)}: EIO; stopping, as it may hold lines`);
+
+    files.readFiles = "EIO";
+    await assert.rejects(start(t, { dataDir: files.dataDir }), words);
+    files.readFiles = "";
+    files.reads = "EIO";
+    const collector = await start(t, { dataDir: files.dataDir });
+    await assert.rejects(collector.done, words);
+    files.reads = "";
+    await collector.close();
+
+    assert.deepEqual(wordsOf((await drain(directory)).entries), ["precious"]);
+  });
+});
+
 describe("faults: a disk that is full", () => {
   test("the journal's: nothing is acknowledged until there is room; a start on the full disk listens, and drains it", async (t) => {
     const disk = await smallDisk(t, "4m");
@@ -3127,17 +3148,19 @@ interface FaultyFiles {
   /** The code that writes fail with, or "short". */
   writes: string;
   syncs: string;
+  reads: string;
+  readFiles: string;
 }
 
 const failWith = (code: string) => Promise.reject(Object.assign(new Error("injected"), { code }));
 
 /** A data directory, and what this process's writes and syncs come to until the test's end, whatever the file. */
 async function faultyFiles(t: TestContext): Promise<FaultyFiles> {
-  const files: FaultyFiles = { dataDir: await folder(t), writes: "", syncs: "" };
+  const files: FaultyFiles = { dataDir: await folder(t), writes: "", syncs: "", reads: "", readFiles: "" };
   const handle = await openFile(process.execPath);
-  const prototype = Object.getPrototypeOf(handle) as Pick<typeof handle, "datasync" | "writev">;
+  const prototype = Object.getPrototypeOf(handle) as Pick<typeof handle, "datasync" | "read" | "readFile" | "writev">;
   await handle.close();
-  const { datasync, writev } = prototype;
+  const { datasync, read, readFile: readWhole, writev } = prototype;
   prototype.datasync = function (this: typeof handle) {
     return files.syncs ? failWith(files.syncs) : datasync.call(this);
   };
@@ -3150,7 +3173,13 @@ async function faultyFiles(t: TestContext): Promise<FaultyFiles> {
       );
     return files.writes ? failWith(files.writes) : writev.call(this, buffers, position);
   } as typeof writev;
-  undoAfter(t, () => Object.assign(prototype, { datasync, writev }));
+  prototype.read = function (this: typeof handle, ...words: unknown[]) {
+    return files.reads ? failWith(files.reads) : Reflect.apply(read, this, words);
+  } as typeof read;
+  prototype.readFile = function (this: typeof handle) {
+    return files.readFiles ? failWith(files.readFiles) : readWhole.call(this);
+  } as typeof readWhole;
+  undoAfter(t, () => Object.assign(prototype, { datasync, read, readFile: readWhole, writev }));
   return files;
 }
 

@@ -1189,7 +1189,7 @@ export class Journal {
     const journal = new Journal(directory, bytesMax, log);
     await makeFolder(directory);
     const names = (await readdir(directory)).filter((name) => SEGMENT_NAME.test(name));
-    for (const name of names.toSorted()) await journal.#takeUp(name);
+    for (const name of names.toSorted()) await journal.#takeUp(name).catch(sayUnreadable(join(directory, name)));
     journal.#writer = journal.#write();
     return journal;
   }
@@ -1572,10 +1572,10 @@ export class Journal {
     return { ...block, end: await this.#skipDamage(segment, offset) };
   }
 
-  async #readAt({ handle, size }: Segment, offset: number, most: number): Promise<Buffer> {
+  async #readAt({ handle, path, size }: Segment, offset: number, most: number): Promise<Buffer> {
     const length = Math.min(size - offset, most);
     if (length > this.#read.length) this.#read = Buffer.allocUnsafe(length);
-    const { bytesRead } = await handle.read(this.#read, 0, length, offset);
+    const { bytesRead } = await handle.read(this.#read, 0, length, offset).catch(sayUnreadable(path));
     return this.#read.subarray(0, bytesRead);
   }
 
@@ -1616,6 +1616,14 @@ export class Journal {
     await writeFile(released, "", { mode: 0o600 });
     await syncFolder(this.#directory);
   }
+}
+
+/** A disk that can't be read ends the collector: what it holds is not given up for lost. */
+function sayUnreadable(path: string): (error: unknown) => never {
+  return (error) => {
+    if (error instanceof UsageError) throw error;
+    throw new Error(`Cannot read ${path}: ${codeOf(error)}; stopping, as it may hold lines that are not stored yet`);
+  };
 }
 
 function segmentHeader(journal: string, lastTime: number): Buffer {
