@@ -411,7 +411,7 @@ async function measureBacklog(bench: Bench) {
   await back.stop();
   const rows = [
     ["the database is away: acknowledged", rounded(perSecond(sent.lines, sent.endedAt - sent.startedAt)), mib(filling)],
-    [`started again after \`kill -9\`, with ${mib(bytes)}: first \`ok\` after ${one.endedAt - startedAt} ms`, "", ""],
+    [`started again after \`kill -9\` with ${mib(bytes)}: first \`ok\` after ${one.endedAt - startedAt} ms`, "", ""],
     ["started again after `kill -9`: stored", rounded(perSecond(sent.lines, storedAt - startedAt)), mib(draining)],
   ];
   return { title: `a backlog of ${count(sent.lines)} lines`, head: ["", "lines/s", "peak RSS"], rows };
