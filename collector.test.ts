@@ -33,7 +33,7 @@ import { hostname, tmpdir } from "node:os";
 import { delimiter, dirname, join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import type { TestContext } from "node:test";
-import { setTimeout as sleep } from "node:timers/promises";
+import { setImmediate as immediate, setTimeout as sleep } from "node:timers/promises";
 import { connect as connectTls } from "node:tls";
 import type { ConnectionOptions, TLSSocket } from "node:tls";
 import { fileURLToPath } from "node:url";
@@ -3029,6 +3029,27 @@ describe("faults: senders", () => {
     assert.equal(code, 0);
   });
 
+  test("a stop does not acknowledge it either where that end, and the sender's, arrive while the beginning is synced", async (t) => {
+    const files = await faultyFiles(t);
+    const collector = await start(t, { dataDir: files.dataDir });
+    const sender = await Sender.connect(t, collector.port);
+    await sender.asks("whole\n", "ok\n");
+    await sender.send("only the begin");
+
+    files.syncs = "held";
+    const closing = collector.close();
+    await eventually(() => assert.ok(files.goOn));
+    sender.socket.end("ning\n");
+    await once(sender.socket, "finish");
+    for (const _ of range(20)) await immediate(); // it is read, if anybody reads
+    files.syncs = "";
+    files.goOn?.();
+    await closing;
+
+    await eventually(() => assert.ok(sender.isClosed));
+    assert.equal(sender.replies, "ok\n");
+  });
+
   test("a stop tells senders that expect no replies first, and stores all that they sent until they heard of it", async (t) => {
     const { url, sql } = await freshDatabase(t);
     const program = await Program.start(t, ["--data-dir", await folder(t)], { DATABASE_URL: url });
@@ -3147,7 +3168,9 @@ interface FaultyFiles {
   dataDir: string;
   /** The code that writes fail with, or "short". */
   writes: string;
+  /** The same, or "held": until `goOn()` is called. */
   syncs: string;
+  goOn?: () => void;
   reads: string;
   readFiles: string;
 }
@@ -3162,6 +3185,8 @@ async function faultyFiles(t: TestContext): Promise<FaultyFiles> {
   await handle.close();
   const { datasync, read, readFile: readWhole, writev } = prototype;
   prototype.datasync = function (this: typeof handle) {
+    if (files.syncs === "held")
+      return new Promise<void>((resolve) => (files.goOn = resolve)).then(() => datasync.call(this));
     return files.syncs ? failWith(files.syncs) : datasync.call(this);
   };
   prototype.writev = function (this: typeof handle, buffers: NodeJS.ArrayBufferView[], position?: number) {

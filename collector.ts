@@ -637,8 +637,8 @@ class Senders {
     for await (const chunks of chunksOf(socket, this.#options.idleTimeout, allowance, this.#stop.signal)) {
       const frames = framer.push(chunks);
       if (framer.foreign !== undefined) return this.#refuse(socket, framer.foreign);
+      const isCutOff = chunks === undefined && this.#stop.signal.aborted && !socket.readableEnded; // by our own stop, whatever comes during the sync
       await this.#journal.append(peer, frames); // durable first,
-      const isCutOff = chunks === undefined && this.#stop.signal.aborted && !socket.readableEnded; // by our own stop
       if (!isCutOff) this.replied += replies.send(frames); // only then `ok`
     }
     await replies.end(this.#stop.signal);
