@@ -2100,6 +2100,25 @@ describe("life of the process", () => {
     assert.equal(await next.stop(), 0);
   });
 
+  test("a stop with all stored leaves nothing to take up, not even with another database, and time goes on", async (t) => {
+    const { url, sql } = await freshDatabase(t);
+    const dataDir = await folder(t);
+    const earlier = await start(t, { dataDir, databaseUrl: url });
+    await converse(earlier.port, "line\n".repeat(1000));
+    await earlier.close();
+
+    const later = await start(t, { dataDir });
+    const received = later.ledger().received;
+    await later.close();
+    const last = await start(t, { dataDir, databaseUrl: url });
+    await converse(last.port, "last\n");
+    await stored(last);
+
+    assert.equal(received, 0);
+    assert.deepEqual(messages(await rowsOf(sql)).slice(-2), ["line", "last"]);
+    assert.equal(await countOf(sql, "logs"), 1001);
+  });
+
   test("two signals at once are one; a second one after a second or more exits at once", async (t) => {
     const flags = ["--data-dir", await folder(t), "--drain-timeout", "60s"];
     const program = await Program.start(t, flags, { DATABASE_URL: NOWHERE });

@@ -1280,9 +1280,20 @@ export class Journal {
 
   async close(): Promise<void> {
     this.#condition.hush();
+    if (this.released === this.received) await this.#leaveNothing();
     const last = this.#segments.at(-1);
     if (last?.journal === this.#id) await last.handle.truncate(last.size); // the padding
     for (const { handle } of this.#segments) await handle.close();
+  }
+
+  /** The next start finds only a new segment's header, with the last time; on a full disk, what is stored, which adds nothing. */
+  async #leaveNothing(): Promise<void> {
+    if (this.#segments.every(({ size }) => size === SEGMENT_HEADER_BYTES)) return;
+    const isAdded = await this.#addSegment().then(
+      () => true,
+      () => false,
+    );
+    if (isAdded) await this.#removeReleased();
   }
 
   /** Has the keys pruned of what was released 10 minutes ago: no late statement can meet a forgotten key. */
@@ -3577,9 +3588,12 @@ class StatusLine {
     const left = `${grouped(backlog.lines / (leaving - arriving))} s left`;
     const bar = isDraining ? ` ${barOf(1 - backlog.lines / this.#highest)} ${left}` : "";
     const lines = `${grouped(arriving)} lines/s in · ${grouped(leaving)} stored · backlog ${grouped(backlog.lines)}${bar}`;
-    return `${lines} · ${connections} connections · database ${database.up ? "up" : `away: ${database.cause}`}`;
+    return `${lines} · ${connections} connections · database ${stateOf(database)}`;
   }
 }
+
+const stateOf = ({ up, cause = "" }: Health["database"] & { cause?: string }) =>
+  up ? "up" : cause === NOT_YET ? "opening" : `away: ${cause}`;
 
 const barOf = (part: number) => `[${"#".repeat(part * BAR_CELLS).padEnd(BAR_CELLS, ".")}]`;
 const grouped = (value: number) => Math.round(value).toLocaleString("en-US");
@@ -3907,7 +3921,7 @@ function parseWords(args: string[]) {
   try {
     return parseArgs({ args, options: { ...texts, ...switches }, allowPositionals: true });
   } catch (error) {
-    throw new UsageError(`Cannot start: ${(error as Error).message.split(". ")[0]}; --help lists what is allowed`);
+    throw new UsageError(`Cannot start: ${(error as Error).message.split(/\.\s/)[0]}; --help lists what is allowed`);
   }
 }
 
