@@ -637,7 +637,8 @@ class Senders {
     for await (const chunks of chunksOf(socket, this.#options.idleTimeout, allowance, this.#stop.signal)) {
       const frames = framer.push(chunks);
       if (framer.foreign !== undefined) return this.#refuse(socket, framer.foreign);
-      const isCutOff = chunks === undefined && this.#stop.signal.aborted && !socket.readableEnded; // by our own stop, whatever comes during the sync
+      // A line that our own stop cut off is kept, but not acknowledged, even if its end comes during the sync.
+      const isCutOff = chunks === undefined && this.#stop.signal.aborted && !socket.readableEnded;
       await this.#journal.append(peer, frames); // durable first,
       if (!isCutOff) this.replied += replies.send(frames); // only then `ok`
     }
