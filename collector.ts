@@ -360,6 +360,8 @@ interface Run {
 interface Values {
   delimiter: string;
   levels: string;
+  /** µs since 1970, to which `loggedAt` are differences: they are small numbers, which cost a tenth to write and to read. */
+  loggedFrom: number;
   loggedAt: string;
   hosts: string;
   apps: string;
@@ -1949,6 +1951,27 @@ for (const [column, { keys, read }] of COLUMNS.entries())
 
 const SHORT_MESSAGE = PLACES.get("short_message"); // GELF's own
 
+/** A key, and how it stands in a line, with what joins it to its value. */
+interface Key {
+  source: string;
+  name: string;
+  place: Place | undefined;
+}
+
+/** The keys of the line before: a logger's lines have the same keys in the same order. */
+const JSON_KEYS: Key[] = [];
+const LOGFMT_KEYS: Key[] = [];
+const REMEMBERED_MOST = 32;
+
+function remember(keys: Key[], index: number, source: string, name: string): Key {
+  const key = { source: detached(source), name: detached(name), place: PLACES.get(name) };
+  if (index < REMEMBERED_MOST) keys[index] = key;
+  return key;
+}
+
+/** V8's slices from 13 characters on would keep the whole text in memory. */
+const detached = (text: string) => (text.length < 13 ? text : Buffer.from(text).toString());
+
 function textOf(value: unknown): string | undefined {
   return typeof value === "string" && value !== "" ? value : undefined;
 }
@@ -2037,31 +2060,21 @@ function endOfMembers(text: string, at: number, fields: Field[]): number {
   let start = endOfSpace(text, at + 1);
   if (text.charCodeAt(start) === BRACE_END) return start + 1;
   for (;;) {
-    const key = KEYS_SEEN[fields.length];
-    const isSeen = key !== undefined && text.startsWith(key.source, start);
+    const seen = JSON_KEYS[fields.length];
+    const isSeen = seen !== undefined && text.startsWith(seen.source, start);
     const keyEnd = isSeen ? 0 : endOfString(text, start);
-    const value = isSeen ? endOfSpace(text, start + key.source.length) : endOfColon(text, keyEnd);
+    const value = isSeen ? endOfSpace(text, start + seen.source.length) : endOfColon(text, keyEnd);
     const end = endOfValue(text, value, 1);
     if (end < 0) return -1;
-    const { name, place } = isSeen ? key : keyOf(text, start, keyEnd, value, fields.length);
+    const { name, place } = isSeen
+      ? seen
+      : remember(JSON_KEYS, fields.length, text.slice(start, value), readString(text, start, keyEnd));
     fields.push({ key: name, place, value: place && readValue(text, value, end), source: text.slice(start, end) });
     const next = endOfSpace(text, end);
     if (text.charCodeAt(next) === BRACE_END) return next + 1;
     if (text.charCodeAt(next) !== COMMA) return -1;
     start = endOfSpace(text, next + 1);
   }
-}
-
-/** The keys of the line before, with their colons: a logger's lines have the same keys in the same order. */
-const KEYS_SEEN: { source: string; name: string; place: Place | undefined }[] = [];
-const KEYS_SEEN_MOST = 32;
-
-function keyOf(text: string, start: number, keyEnd: number, value: number, index: number) {
-  const name = readString(text, start, keyEnd);
-  const source = Buffer.from(text.slice(start, value)).toString(); // a slice would keep the whole text in memory
-  const key = { source, name, place: PLACES.get(name) };
-  if (index < KEYS_SEEN_MOST) KEYS_SEEN[index] = key;
-  return key;
 }
 
 /** An object or an array in a value. */
@@ -2279,8 +2292,7 @@ function dateOf3164(line: string, at: number, now: number): Date3164 {
 export function parseLogfmt(line: string): LogRecord | undefined {
   if (line.charCodeAt(endOfKey(line, 0)) !== EQUALS) return undefined; // as nearly all plain text
   const fields = fieldsOfLogfmt(line);
-  const isLog = fields?.some(({ place }) => place?.column === LEVEL_COLUMN || place?.column === MESSAGE_COLUMN);
-  return fields && isLog ? recordOf(line, fields, line.includes("\\") && UNSOUND.test(line)) : undefined;
+  return fields ? recordOf(line, fields, line.includes("\\") && UNSOUND.test(line)) : undefined;
 }
 
 const GO_ESCAPE = /\\(?:x([\da-f]{2})|[^])/gi; // of Go's strconv.Quote, as slog prints it
@@ -2289,23 +2301,27 @@ const toJsonEscape = (escape: string, hex?: string) => (hex === undefined ? esca
 /** Bare words are true, but two of them in a row, or one behind an unquoted message, are prose. */
 function fieldsOfLogfmt(line: string): Field[] | undefined {
   const fields: Field[] = [];
+  let isLog = false;
   let isOpen = false; // to being prose
   for (let at = 0; at < line.length; at = endOfSpace(line, at)) {
-    const keyEnd = endOfKey(line, at);
+    const seen = LOGFMT_KEYS[fields.length];
+    const isSeen = seen !== undefined && line.startsWith(seen.source, at);
+    const keyEnd = isSeen ? at + seen.name.length : endOfKey(line, at);
     if (keyEnd === at) return undefined;
-    const key = line.slice(at, keyEnd);
-    const place = PLACES.get(key);
     const isBare = line.charCodeAt(keyEnd) !== EQUALS;
+    const name = isSeen ? seen.name : line.slice(at, keyEnd);
+    const { place } = isSeen ? seen : remember(LOGFMT_KEYS, fields.length, `${name}=`, name);
     const isQuoted = !isBare && line.charCodeAt(keyEnd + 1) === QUOTE;
     if (isBare && isOpen) return undefined;
     at = isBare ? keyEnd : isQuoted ? endOfQuoted(line, keyEnd + 1) : endOfWord(line, keyEnd + 1);
     if (!isEndOfWord(line, at)) return undefined;
     const value = isBare || (isQuoted ? unquote(line.slice(keyEnd + 1, at)) : line.slice(keyEnd + 1, at));
     if (value === undefined) return undefined;
-    fields.push({ key, place, value, source: undefined });
+    fields.push({ key: name, place, value, source: undefined });
+    isLog ||= place?.column === LEVEL_COLUMN || place?.column === MESSAGE_COLUMN;
     isOpen = isBare || (!isQuoted && place?.column === MESSAGE_COLUMN);
   }
-  return fields;
+  return isLog ? fields : undefined;
 }
 
 /** A key or name holds no space, `=`, `"` or `]` (RFC 5424, section 6.3.3). */
@@ -2491,24 +2507,26 @@ function noted(record: LogRecord, notes: Notes | undefined): LogRecord {
   return { ...record, attributes: `{${members}"@collector":${JSON.stringify(notes)}}` };
 }
 
-const NO_VALUES = { delimiter: "\n", levels: "", loggedAt: "", hosts: "", apps: "", attributes: "" };
+const NO_VALUES = { delimiter: "\n", levels: "", loggedFrom: 0, loggedAt: "", hosts: "", apps: "", attributes: "" };
 
 function valuesOf(records: LogRecord[], source: string): Values {
   const delimiter = delimiterOf(records, source);
-  const column = (read: (record: LogRecord) => string | number | undefined) =>
-    records.some((record) => read(record) !== undefined) ? records.map(read).join(delimiter) : "";
+  const loggedFrom = records.find(({ loggedAt }) => loggedAt !== undefined)?.loggedAt ?? 0;
+  const column = (read: (record: LogRecord) => string | number | undefined) => {
+    const cells = records.map(read);
+    return cells.some((cell) => cell !== undefined) ? cells.join(delimiter) : "";
+  };
   return {
     delimiter,
     levels: column(({ level }) => (level === DEFAULT_LEVEL ? undefined : level)),
-    loggedAt: column(({ loggedAt }) => loggedAt),
+    loggedFrom,
+    loggedAt: column(({ loggedAt }) => (loggedAt === undefined ? undefined : loggedAt - loggedFrom)),
     hosts: column(({ host }) => host),
     apps: column(({ app }) => app),
     attributes: column(({ attributes }) => attributes),
     messages: column(({ message }) => message),
   };
 }
-
-const textsOfColumn = (runs: Run[], name: keyof Values) => runs.map(({ values }) => values[name]);
 
 /** A character that is in none of the values. It is a newline, unless an escape or a frame brought newlines into them. */
 function delimiterOf(records: LogRecord[], source: string): string {
@@ -2546,7 +2564,7 @@ function* textsOf(body: Buffer): Generator<Text> {
 }
 
 function joinLines(text: string): string {
-  const even = /[\0\r]/.test(text) ? text.replace(/\r\n|\0/g, "\n") : text;
+  const even = text.includes("\r") || text.includes("\0") ? text.replace(/\r\n|\0/g, "\n") : text;
   const dense = even.startsWith("\n") || even.includes("\n\n") ? even.replace(/^\n+|\n+(?=\n)/g, "") : even;
   return dense.endsWith("\n") ? dense.slice(0, -1) : dense;
 }
@@ -3103,18 +3121,23 @@ type Tag = Pick<postgres.Sql, "unsafe"> &
  * travels as it came, too. Columns that are all null travel as {}.
  */
 function selectLines(sql: Tag, runs: Run[], refusable: Run[]) {
-  const column = (name: keyof Values) => textArray(sql, textsOfColumn(runs, name));
+  const column = (name: Exclude<keyof Values, "loggedFrom">) =>
+    textArray(
+      sql,
+      runs.map(({ values }) => values[name]),
+    );
   return sql`
     select run.position, to_timestamp((run.time + line.n - 1) / 1e6::float8) as created_at,
            coalesce(line.level::smallint, ${DEFAULT_LEVEL}) as level, line.message,
-           to_timestamp(line.logged_at::float8 / 1e6) as logged_at, line.host, line.app, run.peer, line.attributes,
+           to_timestamp((run.logged_from + line.logged_at::bigint) / 1e6::float8) as logged_at, line.host, line.app, run.peer, line.attributes,
            run.source, run.notes
     from unnest(${arrayLiteral(runs.map(({ position }) => position))}::bigint[],
                 ${arrayLiteral(runs.map(({ time }) => time))}::bigint[], ${arrayLiteral(runs.map(({ peer }) => peer))}::text[],
+                ${arrayLiteral(runs.map(({ values }) => values.loggedFrom))}::bigint[],
                 ${column("delimiter")}, ${column("levels")}, ${column("loggedAt")}, ${column("hosts")}, ${column("apps")},
                 ${column("attributes")}, ${column("messages")}, ${arrayLiteral(refusable.map(({ source }) => source))}::text[],
                 ${arrayLiteral(refusable.map(({ notes }) => JSON.stringify({ "@collector": notes })))}::text[])
-           as run (position, time, peer, delimiter, levels, logged_at, hosts, apps, attributes, messages, source, notes),
+           as run (position, time, peer, logged_from, delimiter, levels, logged_at, hosts, apps, attributes, messages, source, notes),
          unnest(string_to_array(run.levels, run.delimiter, ''), string_to_array(run.logged_at, run.delimiter, ''),
                 string_to_array(run.hosts, run.delimiter, ''), string_to_array(run.apps, run.delimiter, ''),
                 string_to_array(run.attributes, run.delimiter, ''), string_to_array(run.messages, run.delimiter, ''))
