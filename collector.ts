@@ -2442,41 +2442,22 @@ async function runsOf(entries: Entry[]): Promise<Run[]> {
   let resumed = performance.now();
   for (const { position, time, body } of entries) {
     let next = time;
-    for (const text of textsOf(body)) {
-      for (const piece of piecesOf(text)) {
-        const run = runOf({ position, time: next, peer: text.peer }, piece);
-        next += run.lines;
-        runs.push(run);
-        if (performance.now() - resumed < PARSE_MOST) continue;
-        await immediate();
-        resumed = performance.now();
-      }
+    for (const lines of framesOf(body)) {
+      const run = runOf({ position, time: next, peer: lines.peer }, lines);
+      next += run.lines;
+      runs.push(run);
+      if (performance.now() - resumed < PARSE_MOST) continue;
+      await immediate();
+      resumed = performance.now();
     }
   }
   return runs;
 }
 
-const PIECE_CHARACTERS = 64 * KIB;
-
-/** A text that is not all plain, in pieces: few records at a time are objects, and they die young. */
-function* piecesOf(whole: Text): Generator<Text> {
-  const { text, isFrame } = whole;
-  const plainLines = isFrame ? 0 : countPlainLines(text);
-  const characters = isFrame || plainLines > 0 ? text.length : PIECE_CHARACTERS;
-  for (let at = 0, end = 0; at < text.length; at = end + 1) {
-    end = text.indexOf("\n", at + characters);
-    if (end < 0) end = text.length;
-    yield { ...whole, text: text.slice(at, end), plainLines };
-  }
-}
-
 type Origin = Pick<Run, "position" | "time" | "peer">;
 
 /** Plain text, which comes by the thousand lines, is passed on as it is: its lines are counted, and not touched one by one. */
-function runOf(
-  { position, time, peer }: Origin,
-  { text: source, isFrame, notes, plainLines = 0 }: Omit<Text, "peer">,
-): Run {
+function runOf({ position, time, peer }: Origin, { text: source, isFrame, notes, plainLines = 0 }: Lines): Run {
   const run = { position, time, peer, source, isFrame, notes };
   if (plainLines > 0) return { ...run, lines: plainLines, altered: 0, values: { ...NO_VALUES, messages: source } };
   const records = (isFrame ? [source] : source.split("\n")).map((line) => notedRecordOf(line, time / 1000, notes));
@@ -2540,27 +2521,45 @@ function delimiterOf(records: LogRecord[], source: string): string {
   }
 }
 
-interface Text {
-  peer: string;
+/** Lines divided by \n, none empty; or one frame. */
+interface Lines {
   text: string;
   isFrame: boolean;
   notes?: Notes | undefined;
-  /** How many lines it is, where all of them are plain text. */
+  /** How many they are, where all are plain text. */
   plainLines?: number;
 }
 
-/** The frames of an entry's body, decoded together where they are sound: divided by \n, none empty. */
-function* textsOf(body: Buffer): Generator<Text> {
+/** The frames of an entry's body, decoded together where they are sound. */
+function* framesOf(body: Buffer): Generator<Lines & { peer: string }> {
   for (let at = 0; at < body.length;) {
     const frameBytes = body.readUInt32LE(at + 4);
     const start = at + SECTION_HEADER_BYTES + body.readUInt8(at + 8);
     const peer = body.toString("latin1", at + SECTION_HEADER_BYTES, start);
     const bytes = body.subarray(start, start + body.readUInt32LE(at));
     at = start + bytes.length;
-    if (frameBytes > 0) yield { peer, ...frameText(bytes, frameBytes) };
-    else if (isUtf8(bytes)) yield { peer, text: joinLines(bytes.toString()), isFrame: false };
-    else for (const line of splitLines(bytes)) yield { peer, ...frameText(line, line.length) };
+    for (const lines of frameBytes > 0 ? [frameText(bytes, frameBytes)] : linesOf(bytes)) yield { peer, ...lines };
   }
+}
+
+const PIECE_BYTES = 64 * KIB; // to parse at a time: few records are objects then, and they and their text die young
+
+/** Plain text in one piece, as it goes on as it is. */
+function* linesOf(bytes: Buffer): Generator<Lines> {
+  const first = bytes.toString("latin1", 0, endOfLine(bytes, 0));
+  const text = recognise(first) === undefined && isUtf8(bytes) ? joinLines(bytes.toString()) : "";
+  const plainLines = countPlainLines(text);
+  if (plainLines > 0) return yield { text, isFrame: false, plainLines };
+  for (let at = 0, end = 0; at < bytes.length; at = end) {
+    end = endOfLine(bytes, at + PIECE_BYTES) + 1 || bytes.length;
+    yield* decode(bytes.subarray(at, end));
+  }
+}
+
+function* decode(bytes: Buffer): Generator<Lines> {
+  const text = isUtf8(bytes) ? joinLines(bytes.toString()) : undefined;
+  if (text !== undefined && text !== "") yield { text, isFrame: false };
+  if (text === undefined) for (const line of splitLines(bytes)) yield frameText(line, line.length);
 }
 
 function joinLines(text: string): string {
@@ -2578,7 +2577,7 @@ function* splitLines(bytes: Buffer): Generator<Buffer> {
 }
 
 /** U+FFFD stands for NUL and for what is not UTF-8; then a note has the bytes as they came. */
-function frameText(bytes: Buffer, frameBytes: number): Pick<Text, "text" | "isFrame" | "notes"> {
+function frameText(bytes: Buffer, frameBytes: number): Lines {
   const text = bytes.toString().replaceAll("\0", "\ufffd");
   const isSound = isUtf8(bytes) && !bytes.includes(NUL);
   const cut = frameBytes > bytes.length ? { cut_from: frameBytes } : undefined;
