@@ -415,7 +415,7 @@ type Log = (line: string) => void;
 
 const writeLog: Log = (line) => void process.stderr.write(`${line}\n`);
 
-const SETTLE_MOST = 5 * SECOND;
+const SETTLE_MS = 5 * SECOND;
 
 /**
  * Starts a collector. It accepts lines when the promise resolves, whether or not its database is there. Throws
@@ -428,42 +428,63 @@ const SETTLE_MOST = 5 * SECOND;
  * await collector.close();
  */
 export async function startCollector(given: Partial<Options> & { log?: Log } = {}): Promise<Collector> {
-  const texts = Object.entries(given).filter(([name, value]) => name in OPTIONS && typeof value === "string");
-  const options: Options = { ...readOptions(Object.fromEntries(texts), {}), ...numbersOf(given) };
-  const log = given.log ?? writeLog;
+  const { log = writeLog } = given;
+  const options = optionsOf(given);
   const database = new Database(options, readSchema(), log);
   locatePackages(...(options.databaseUrl === "" ? [DRIVER, ...EMBEDDED] : [DRIVER]));
   const tls = makeTlsServer(options);
   const isFirstStart = await makeFolder(options.dataDir);
   const lock = await DirectoryLock.acquire(options.dataDir);
-  const giveUp = (error: unknown) => {
+  let pages: HealthPages | undefined;
+  try {
+    const journal = await Journal.open(join(options.dataDir, "journal"), options.journalMax, log);
+    const senders = new Senders(options, tls, journal, log);
+    const parts = { options, journal, senders, database };
+    pages = new HealthPages(parts);
+    const http = await pages.listen(given.http !== undefined, log);
+    const listeners = await senders.listen();
+    const ports = listeners.map(({ port }) => port);
+    const collector = collect(parts, pages, lock, log);
+    announce(parts, listeners, http, isFirstStart, log);
+    return { port: ports[0]!, ports, http, ...collector };
+  } catch (error) {
+    pages?.close();
     lock.release();
     throw error;
-  };
-  const journal = await Journal.open(join(options.dataDir, "journal"), options.journalMax, log).catch(giveUp);
-  const queue = new AsyncQueue<Batch>(1);
-  const stop = new AbortController(); // aborted when the drain has taken long enough
-  const senders = new Senders(options, tls, journal, log);
-  const pages = new HealthPages({ options, journal, senders, database });
-  const listen = async () => [await pages.listen(given.http !== undefined, log), await senders.listen()] as const;
-  const [http, listeners] = await listen().catch((error: unknown) => {
-    pages.close();
-    return giveUp(error);
-  });
+  }
+}
+
+/** Texts are read as flags are; numbers are taken as they are, in bytes and ms. */
+function optionsOf(given: object): Options {
+  const of = (type: string) =>
+    Object.entries(given).filter(([name, value]) => name in OPTIONS && typeof value === type);
+  return { ...readOptions(Object.fromEntries(of("string")), {}), ...Object.fromEntries(of("number")) };
+}
+
+/** What a collector is made of. */
+interface Parts {
+  options: Options;
+  journal: Journal;
+  senders: Senders;
+  database: Database;
+}
+
+/** Starts the loops that move lines from the journal to the database; `close()` ends all, in the order of a line's path. */
+function collect({ options, journal, senders, database }: Parts, pages: HealthPages, lock: DirectoryLock, log: Log) {
   const done = deferred<void>();
+  const stop = new AbortController(); // aborted when the drain has taken long enough
+  const queue = new AsyncQueue<Batch>(1);
   const tasks = [follow(journal, queue), ...database.workers(() => work(queue, journal, database, stop.signal))];
   const housekeeping = keepHouse(choresOf(options, journal, database, log), database, stop.signal);
+  stop.signal.addEventListener("abort", () => queue.close());
   for (const task of [journal.failed, housekeeping, ...tasks])
     task.catch((error) => stop.signal.aborted || done.reject(error));
-  stop.signal.addEventListener("abort", () => queue.close());
   const run = async (command: Command) => {
-    await deadline(journal.whenReleased(journal.received), SETTLE_MOST).catch(() => {}); // what was answered `ok` is seen
+    await deadline(journal.whenReleased(journal.received), SETTLE_MS).catch(() => {}); // what was answered `ok` is seen
     return database.run(command);
   };
   lock.answer(run);
-  announce(options, listeners, database, http, isFirstStart, log);
 
-  const ledger = () => ledgerOf(journal, database);
   const close = async () => {
     pages.close();
     await senders.close();
@@ -477,28 +498,27 @@ export async function startCollector(given: Partial<Options> & { log?: Log } = {
     log(inJournal === 0 ? "stopped: all lines are stored" : `stopped: ${inJournal} lines wait in the journal`);
     done.resolve();
   };
-  const ports = listeners.map(({ port }) => port);
+  let closing: Promise<void> | undefined;
+  const ledger = () => ledgerOf(journal, database);
   const views = { ledger, health: () => pages.health(), reloadCertificates: () => senders.reloadCertificates() };
-  return { port: ports[0]!, ports, http, done: done.promise, ...views, run, close: onceOnly(close) };
+  return { done: done.promise, ...views, run, close: () => (closing ??= close()) };
 }
 
-/** They are taken as they are, in bytes and ms. */
-const numbersOf = (given: Partial<Options>) =>
-  Object.fromEntries(Object.entries(given).filter(([, value]) => typeof value === "number")) as Partial<Options>;
-
+/** Says where it listens and who can reach that, where it stores and, the first time, a line to try. */
 function announce(
-  options: Options,
+  { options, database }: Parts,
   listeners: Listener[],
-  database: Database,
   http: string | undefined,
   isFirstStart: boolean,
   log: Log,
 ): void {
+  const exposed = listeners.filter((listener) => isForAll(listener, options)).map(urlOf);
+  const limits = "--allow CIDR or, with TLS, --tls-ca FILE limits who may";
+  const plain = listeners.find(({ isTls }) => !isTls);
   for (const listener of listeners) log(`listening on ${urlOf(listener)}`);
-  warnOfStrangers(options, listeners, log);
+  if (exposed.length > 0) log(`warning: anyone who can reach ${exposed.join(" and ")} can send lines; ${limits}`);
   log(`storing into ${database.name}`);
   if (http !== undefined) log(`health and metrics on ${http}`);
-  const plain = listeners.find(({ isTls }) => !isTls);
   if (isFirstStart && plain) log(`try: echo hello | nc ${plain.host} ${plain.port}`);
 }
 
@@ -792,28 +812,19 @@ function listenersOf({ listen, tlsCert }: Options): Listener[] {
 const urlOf = ({ isTls, host, port }: Listener) =>
   `${isTls ? "tls" : "tcp"}://${host.includes(":") ? `[${host}]` : host}:${port}`;
 
-/** Says once at the start what is open to whom. */
-function warnOfStrangers({ allow, tlsCa }: Options, listeners: Listener[], log: Log): void {
-  const isOpen = ({ isTls, host }: Listener) =>
-    !/^(?:127\.|::1$|localhost$)/i.test(withoutMapping(host)) && !(isTls && tlsCa !== "");
-  const exposed = listeners.filter(isOpen).map(urlOf).join(" and ");
-  if (allow === "" && exposed !== "")
-    log(
-      `warning: anyone who can reach ${exposed} can send lines; --allow CIDR or, with TLS, --tls-ca FILE limits who may`,
-    );
-}
+const LOOPBACK = /^(?:localhost|127\.[\d.]+|::1)$/i; // no other name: who serves it could have it point anywhere
+
+const isForAll = ({ isTls, host }: Listener, { allow, tlsCa }: Options) =>
+  allow === "" && !(isTls && tlsCa !== "") && !LOOPBACK.test(withoutMapping(host));
 
 const peerOf = (socket: Socket) => withoutMapping(socket.remoteAddress ?? "");
 
 function allowList(allow: string): BlockList | undefined {
-  const networks = allow
-    .split(",")
-    .map(networkOf)
-    .filter((one) => one !== undefined);
-  if (networks.length === 0) return undefined;
-  const allowed = new BlockList();
-  for (const { base, prefix, family } of networks) allowed.addSubnet(base, prefix, family);
-  return allowed;
+  if (allow === "") return undefined;
+  const networks = new BlockList();
+  for (const { base, prefix, family } of allow.split(",").flatMap((text) => networkOf(text) ?? []))
+    networks.addSubnet(base, prefix, family);
+  return networks;
 }
 
 /** A peer without an address has left already. */
@@ -3359,13 +3370,6 @@ class Histogram {
   }
 }
 
-interface Parts {
-  options: Options;
-  journal: Journal;
-  senders: Senders;
-  database: Database;
-}
-
 /** The ledger for those who count on: what damage lost stays received. */
 function countLines({ journal, database }: Parts) {
   const { received, stored, deadLettered, inJournal } = ledgerOf(journal, database);
@@ -3459,7 +3463,6 @@ const unavailable = (error: Error): Page => ({ status: 503, text: `${error.messa
 
 const HTTP_SLOW = 5 * SECOND;
 const HTTP_LIMITS = { headersTimeout: HTTP_SLOW, requestTimeout: HTTP_SLOW, connectionsCheckingInterval: SECOND };
-const LOOPBACK = /^(?:localhost|127(?:\.\d{1,3}){3}|::1)$/;
 
 /** /healthz and /metrics over HTTP (RFC 9110). */
 class HealthPages {
@@ -3782,11 +3785,6 @@ async function deadline<T>(promise: PromiseLike<T>, ms: number): Promise<T> {
   const late = deferred<never>();
   const timer = setTimeout(() => late.reject(new Error(`no answer in ${ms / SECOND} s`)), ms);
   return Promise.race([promise, late.promise]).finally(() => clearTimeout(timer));
-}
-
-function onceOnly<T>(start: () => Promise<T>): () => Promise<T> {
-  const started: Promise<T>[] = [];
-  return () => (started[0] ??= start());
 }
 
 const range = (count: number) => Array.from({ length: count }, (_, index) => index);
