@@ -531,11 +531,11 @@ function ledgerOf({ received, released }: Journal, { deadLettered }: Database): 
 // from a sender while its last lines are not on disk: that is the backpressure.
 
 const READ_AHEAD_BYTES = 2 * MIB; // of all senders together, while their last lines are being synced
-const READ_AHEAD_LEAST = 64 * KIB; // of one sender
-const STOP_READING_AFTER = 500;
-const LINGER = 30 * SECOND;
-const HANDSHAKE_MOST = 10 * SECOND;
-const SAID_MOST = 1000; // refusals, each once
+const READ_AHEAD_LEAST_BYTES = 64 * KIB; // of one sender
+const STOP_READING_MS = 500;
+const LINGER_MS = 30 * SECOND;
+const HANDSHAKE_MS = 10 * SECOND;
+const SAID_MOST = 1000; // refusals and the like, each once
 
 /** The listening sockets and their connections. TLS is laid over connections that were accepted as plain TCP. */
 class Senders {
@@ -546,10 +546,10 @@ class Senders {
   readonly #options: Options;
   readonly #journal: Journal;
   readonly #log: Log;
-  readonly #stop = new AbortController();
+  readonly #cutOff = new AbortController(); // aborted when a stop has read long enough
   readonly #open = new Set<Socket>(); // as accepted, with those whose TLS handshake has not ended
   readonly #serving = new Map<Replies, Promise<void>>();
-  readonly #said = new Set<string>();
+  readonly #said = new Set(["ECONNRESET"]); // kinds of refusals; a probe of a port for TLS is never said
   readonly #servers: Server[] = [];
   readonly #tls: TlsServer | undefined;
   readonly #allowed: BlockList | undefined;
@@ -559,10 +559,10 @@ class Senders {
     this.#journal = journal;
     this.#log = log;
     this.#allowed = allowList(options.allow);
-    this.#tls = tls
-      ?.on("secureConnection", (s) => this.#acceptTls(s))
-      .on("tlsClientError", (e, s) => this.#failTls(e, s));
-    setMaxListeners(0, this.#stop.signal);
+    this.#tls = tls;
+    tls?.on("secureConnection", (socket) => this.#acceptTls(socket));
+    tls?.on("tlsClientError", (error, socket) => this.#refuse(socket, handshakeFailure(error), codeOf(error), false));
+    setMaxListeners(0, this.#cutOff.signal);
   }
 
   /** Resolves to the addresses that it listens on: all of --listen, or none. */
@@ -585,12 +585,13 @@ class Senders {
   async close(): Promise<void> {
     for (const server of this.#servers) server.close();
     for (const replies of this.#serving.keys()) replies.endIfSilent();
-    const readingEnds = setTimeout(() => {
-      this.#stop.abort();
+    const cutOff = () => {
+      this.#cutOff.abort();
       this.#journal.waitNoMore();
-    }, STOP_READING_AFTER);
+    };
+    const timer = setTimeout(cutOff, STOP_READING_MS);
     await Promise.all(this.#serving.values());
-    clearTimeout(readingEnds);
+    clearTimeout(timer);
   }
 
   get open(): number {
@@ -613,12 +614,12 @@ class Senders {
     this.accepted++;
     socket.on("error", () => {}); // followed by `close`, after which what was received is still read
     const { maxConnections } = this.#options;
+    const isTold = !isTls; // who begins with a TLS handshake can't read it
+    const tooMany = `${maxConnections} connections are open, --max-connections allows no more`;
     if (this.#allowed && !isAmongNetworks(this.#allowed, peerOf(socket)))
-      return this.#refuse(socket, "--allow does not name this address", isTls, peerOf(socket));
-    if (Math.max(this.#open.size, this.#serving.size) >= maxConnections) {
-      const reason = `${maxConnections} connections are open, --max-connections allows no more`;
-      return this.#refuse(socket, reason, isTls);
-    }
+      return this.#refuse(socket, "--allow does not name this address", peerOf(socket), isTold);
+    if (Math.max(this.#open.size, this.#serving.size) >= maxConnections)
+      return this.#refuse(socket, tooMany, tooMany, isTold);
     this.#open.add(socket.once("close", () => this.#open.delete(socket)));
     if (isTls) this.#tls?.emit("connection", socket);
     else this.#admit(socket);
@@ -634,95 +635,91 @@ class Senders {
     this.#refuse(socket, isMissing ? "it has no certificate, and --tls-ca requires one" : reason);
   }
 
-  #failTls(error: Error, socket: TLSSocket): void {
-    const code = codeOf(error);
-    this.refused++;
-    if (code !== "ECONNRESET") this.#sayOnce(socket, TLS_FAILURES[code] ?? `its TLS handshake failed: ${code}`); // a probe of the port
-    socket.destroy();
-  }
-
   #admit(socket: Socket): void {
     const replies = new Replies(socket);
-    const served = this.#serve(socket, replies).catch(() => void socket.destroy());
-    this.#serving.set(
-      replies,
-      served.finally(() => this.#serving.delete(replies)),
-    );
+    const served = this.#serve(socket, replies)
+      .catch((error: unknown) => this.#giveUp(socket, error))
+      .finally(() => this.#serving.delete(replies));
+    this.#serving.set(replies, served);
   }
 
   async #serve(socket: Socket, replies: Replies): Promise<void> {
     const peer = peerOf(socket);
     const framer = new Framer(this.#options.maxLine, this.#options.ack);
-    const allowance = () => Math.max(READ_AHEAD_LEAST, READ_AHEAD_BYTES / this.#serving.size);
-    for await (const chunks of chunksOf(socket, this.#options.idleTimeout, allowance, this.#stop.signal)) {
+    const allowance = () => Math.max(READ_AHEAD_LEAST_BYTES, READ_AHEAD_BYTES / this.#serving.size);
+    for await (const chunks of chunksOf(socket, this.#options.idleTimeout, allowance, this.#cutOff.signal)) {
       const frames = framer.push(chunks);
       if (framer.foreign !== undefined) return this.#refuse(socket, framer.foreign);
       // A line that our own stop cut off is kept, but not acknowledged, even if its end comes during the sync.
-      const isCutOff = chunks === undefined && this.#stop.signal.aborted && !socket.readableEnded;
+      const isCutOff = chunks === undefined && this.#cutOff.signal.aborted && !socket.readableEnded;
       await this.#journal.append(peer, frames); // durable first,
       if (!isCutOff) this.replied += replies.send(frames); // only then `ok`
     }
-    await replies.end(this.#stop.signal);
+    await replies.end(this.#cutOff.signal);
   }
 
-  /** Tells the sender, unless it expects a TLS handshake first. */
-  #refuse(socket: Socket, reason: string, isBeforeTls = false, kind = reason): void {
+  /** Closes the connection, its last lines unacknowledged. That they can't be made durable the journal says; all else is a bug. */
+  #giveUp(socket: Socket, error: unknown): void {
+    socket.destroy();
+    if (!(error instanceof NotDurable)) this.#sayOnce(`cannot serve ${peerOf(socket)}`, codeOf(error));
+  }
+
+  #refuse(socket: Socket, reason: string, kind = reason, isTold = true): void {
     this.refused++;
-    this.#sayOnce(socket, reason, kind);
-    if (isBeforeTls) return void socket.destroy();
+    this.#sayOnce(`refused ${peerOf(socket)}`, reason, kind);
+    if (!isTold) return void socket.destroy();
     setTimeout(() => socket.destroy(), SECOND).unref(); // whatever it still sends
     socket.resume().end(`error: ${reason}\n`);
   }
 
-  /** Once a kind of refusal, so that nobody can fill our log. */
-  #sayOnce(socket: Socket, reason: string, kind = reason): void {
+  /** Once a kind, so that nobody can fill our log. */
+  #sayOnce(what: string, reason: string, kind = reason): void {
     if (this.#said.has(kind) || this.#said.size >= SAID_MOST) return;
     this.#said.add(kind);
-    this.#log(`refused ${peerOf(socket)}: ${reason} (said once)`);
+    this.#log(`${what}: ${reason} (said once)`);
   }
 }
 
 /**
- * What a sender sends, as much at a time as is there, up to its end, a cut, a silence of `idle` ms or the stop; then an
- * `undefined`. While the taker is busy, about `allowance()` bytes are read ahead.
+ * What a sender sends, as much at a time as is there, up to its end, a silence of `idleMs` (0: none is too long) or a cut;
+ * then an `undefined`. While the taker is busy, about `allowance()` bytes are read ahead.
  */
 async function* chunksOf(
   socket: Socket,
-  idle: number,
+  idleMs: number,
   allowance: () => number,
-  stop: AbortSignal,
+  cutOff: AbortSignal,
 ): AsyncGenerator<Buffer[] | undefined> {
   const changed = new Signal();
-  const wake = () => changed.notify();
-  let chunks: Buffer[] = [];
-  let bytes = 0;
+  const arrived = { chunks: [] as Buffer[], bytes: 0, isAll: cutOff.aborted || socket.destroyed };
+  const end = () => {
+    arrived.isAll = true;
+    changed.notify();
+  };
   socket.on("data", (chunk: Buffer) => {
-    bytes += chunk.length;
-    if (bytes >= allowance()) socket.pause();
-    chunks.push(chunk);
-    wake();
+    arrived.chunks.push(chunk);
+    arrived.bytes += chunk.length;
+    if (arrived.bytes >= allowance()) socket.pause();
+    changed.notify();
   });
-  socket.on("end", wake).on("close", wake);
-  stop.addEventListener("abort", wake);
-  const silence = new AbortController();
-  silence.signal.addEventListener("abort", wake);
+  socket.on("end", end).on("close", end);
+  cutOff.addEventListener("abort", end);
   try {
-    while (chunks.length > 0 || !(silence.signal.aborted || socket.readableEnded || socket.destroyed || stop.aborted)) {
-      if (chunks.length === 0) {
-        const timer = idle > 0 ? setTimeout(() => silence.abort(), idle) : undefined;
+    while (arrived.chunks.length > 0 || !arrived.isAll) {
+      if (arrived.chunks.length === 0) {
+        const silence = idleMs > 0 ? setTimeout(end, idleMs) : undefined;
         await changed.wait();
-        clearTimeout(timer);
+        clearTimeout(silence);
         continue;
       }
-      const taken = chunks;
-      chunks = [];
-      bytes = 0;
+      const { chunks } = arrived;
+      Object.assign(arrived, { chunks: [], bytes: 0 });
       socket.resume();
-      yield taken;
+      yield chunks;
     }
     yield undefined;
   } finally {
-    stop.removeEventListener("abort", wake);
+    cutOff.removeEventListener("abort", end);
   }
 }
 
@@ -750,12 +747,9 @@ class Replies {
     if (lines > 0) this.#isSilent = replies.length === 0;
     let sum = 0;
     for (const reply of replies) {
-      const last = this.#owed.length - 1;
       const count = typeof reply === "number" ? reply : 1;
       sum += count;
-      const isFull = last >= OWED_MOST;
-      if (typeof this.#owed[last] === "number" && (count === reply || isFull)) this.#owed[last] += count;
-      else this.#owed.push(isFull ? count : reply);
+      addReply(this.#owed, this.#owed.length > OWED_MOST ? count : reply);
     }
     this.#write();
     return sum;
@@ -767,17 +761,18 @@ class Replies {
   }
 
   /** Ends our side when all is written. A sender that takes nothing for 30 s is cut off; at a stop, one that stays, too. */
-  async end(stop: AbortSignal): Promise<void> {
-    const cutOff = () => void setTimeout(() => this.#socket.destroy(), STOP_READING_AFTER);
-    if (stop.aborted || !this.#socket.readableEnded)
-      cutOff(); // what it still sends must not seem to be taken
-    else stop.addEventListener("abort", cutOff);
-    this.#socket.setTimeout(LINGER, () => this.#socket.destroy());
+  async end(cutOff: AbortSignal): Promise<void> {
+    const destroy = () => void this.#socket.destroy();
+    const destroySoon = () => void setTimeout(destroy, STOP_READING_MS);
+    if (cutOff.aborted || !this.#socket.readableEnded)
+      destroySoon(); // what it still sends must not seem to be taken
+    else cutOff.addEventListener("abort", destroySoon);
+    this.#socket.setTimeout(LINGER_MS, destroy);
     this.#socket.resume();
     while (this.#owed.length > 0 && !this.#socket.destroyed) await this.#changed.wait();
     this.#socket.end();
     if (!this.#socket.closed) await once(this.#socket, "close").catch(() => {}); // an error is followed by `close`
-    stop.removeEventListener("abort", cutOff);
+    cutOff.removeEventListener("abort", destroySoon);
   }
 
   #write(): void {
@@ -834,21 +829,26 @@ function isAmongNetworks(networks: BlockList, peer: string): boolean {
 }
 
 const TLS_FAILURES: Record<string, string> = {
-  ERR_TLS_HANDSHAKE_TIMEOUT: `its TLS handshake did not end in ${HANDSHAKE_MOST / SECOND} s`,
+  ERR_TLS_HANDSHAKE_TIMEOUT: `its TLS handshake did not end in ${HANDSHAKE_MS / SECOND} s`,
   ERR_SSL_WRONG_VERSION_NUMBER: "plain text on a port for TLS; turn TLS on in the sender",
   ERR_SSL_HTTP_REQUEST: "an HTTP request on a port for TLS",
 };
 
+const handshakeFailure = (error: unknown) =>
+  TLS_FAILURES[codeOf(error)] ?? `its TLS handshake failed: ${codeOf(error)}`;
+
 /** Lays TLS over accepted connections (`emit("connection", socket)`). Throws {@link UsageError} for files that are of no use. */
 function makeTlsServer(options: Options): TlsServer | undefined {
   const { listen, tlsCert, tlsKey, tlsCa } = options;
-  const isAsked = listenersOf(options).some(({ isTls }) => isTls);
-  if (isAsked && tlsCert === "") throw new UsageError(`Cannot use --listen "${listen}": tls:// needs --tls-cert FILE`);
-  if ((tlsKey !== "" || tlsCa !== "") && tlsCert === "")
-    throw new UsageError(`Cannot use ${tlsKey === "" ? "--tls-ca" : "--tls-key"} without --tls-cert FILE`);
-  if (tlsCert === "") return undefined;
+  if (tlsCert === "") {
+    const isAsked = listenersOf(options).some(({ isTls }) => isTls);
+    if (isAsked) throw new UsageError(`Cannot use --listen "${listen}": tls:// needs --tls-cert FILE`);
+    if (tlsKey !== "") throw new UsageError("Cannot use --tls-key without --tls-cert FILE");
+    if (tlsCa !== "") throw new UsageError("Cannot use --tls-ca without --tls-cert FILE");
+    return undefined;
+  }
   const certificates = readCertificates(options);
-  const asking = { requestCert: tlsCa !== "", rejectUnauthorized: false, handshakeTimeout: HANDSHAKE_MOST };
+  const asking = { requestCert: tlsCa !== "", rejectUnauthorized: false, handshakeTimeout: HANDSHAKE_MS };
   return useCertificates(createTlsServer({ ...certificates, ...asking }), certificates);
 }
 
@@ -980,7 +980,7 @@ export class Framer {
       } else if (length > 0) {
         section.lines++;
         frames.lines++;
-        if (this.#isReplied(chunk, at, false)) addOk(frames.replies);
+        if (this.#isReplied(chunk, at, false)) addReply(frames.replies, 1);
       }
     }
     endSection(at);
@@ -1034,7 +1034,7 @@ export class Framer {
     frames.lines++;
     if (!this.#isReplied(bytes, 0, isCounted)) return;
     if (isCut) frames.replies.push(`error: line of ${length} bytes cut to ${this.#maxLine}`);
-    else addOk(frames.replies);
+    else addReply(frames.replies, 1);
   }
 
   /** Whether a sender's first frame is none to store. A web page must not be able to post lines (RFC 9112, section 3). */
@@ -1042,7 +1042,7 @@ export class Framer {
     this.#isFirst = false;
     const isAck = /^#ack (?:on|off)$/.test(frame);
     if (isAck) this.#ack = frame.endsWith("on") ? "always" : "never";
-    if (isAck) addOk(frames.replies);
+    if (isAck) addReply(frames.replies, 1);
     if (HTTP.test(frame)) this.foreign = "an HTTP request on a port for log lines; send lines over plain TCP";
     return isAck || this.foreign !== undefined;
   }
@@ -1054,10 +1054,10 @@ export class Framer {
   }
 }
 
-function addOk(replies: Reply[]): void {
+function addReply(replies: Reply[], reply: Reply): void {
   const last = replies.length - 1;
-  if (typeof replies[last] === "number") replies[last]++;
-  else replies.push(1);
+  if (typeof replies[last] === "number" && typeof reply === "number") replies[last] += reply;
+  else replies.push(reply);
 }
 
 /** Up to 3 bytes before `most`, so that no UTF-8 sequence is torn (RFC 3629, section 3). */
@@ -1151,6 +1151,9 @@ interface Append {
   isDurable: Deferred<boolean>;
 }
 
+/** Lines can't be made durable any more: who sent them must not be told `ok`. */
+class NotDurable extends Error {}
+
 /** The journal of a data directory: what is received and not stored yet. */
 export class Journal {
   /** Rejects when an fdatasync failed: nothing more can be promised then. */
@@ -1213,7 +1216,7 @@ export class Journal {
     this.#appends.push({ peer, frames, isDurable });
     this.#changed.appends.notify();
     if (this.#phase === "failed" || !(await isDurable.promise))
-      throw new Error("Cannot write the journal, and the collector is stopping");
+      throw new NotDurable("Cannot write the journal, and the collector is stopping");
   }
 
   /** Follows the journal, never past what is synced, in blocks of about 1 MiB as they come; ends after `seal()`. */
