@@ -906,9 +906,9 @@ export class Framer {
   foreign: string | undefined;
   readonly #maxLine: number;
   #ack: Options["ack"];
-  #isFirst = true;
-  // The frame that has not ended: a little more than its first `maxLine` bytes, in a buffer that doubles; its length so far; its last
-  // byte; the bytes that its octet count promises, 0 for a line.
+  #isFirst = true; // no frame has ended yet, or only empty ones
+  // The frame that has not ended: a little more than its first `maxLine` bytes, in a buffer that doubles; its length so
+  // far; its last byte; the bytes that its octet count promises, 0 for a line.
   #partial = Buffer.alloc(0);
   #length = 0;
   #lastByte = 0;
@@ -930,13 +930,12 @@ export class Framer {
   #push(frames: Frames, more: Buffer): void {
     const isShort = this.#octets === 0 && this.#length > 0 && this.#length < OCTET_COUNT_BYTES;
     const chunk = isShort ? Buffer.concat([this.#takePartial(), more]) : more; // what it begins is seen only now
-    if (this.#isFirst && chunk[0] === 0x16 && chunk[1] === 3)
-      // RFC 8446, section 5.1
-      this.foreign = "a TLS handshake on a port for plain TCP; turn TLS off in the sender";
+    const isTls = chunk[0] === 0x16 && chunk[1] === 3; // RFC 8446, section 5.1
+    if (this.#isFirst && isTls) this.foreign = "a TLS handshake on a port for plain TCP; turn TLS off in the sender";
     for (let at = 0; at < chunk.length && this.foreign === undefined;) {
       if (this.#octets === 0 && this.#length === 0) at += this.#startOctets(chunk, at);
       if (this.#octets > 0) at = this.#takeOctets(frames, chunk, at);
-      else if (this.#length > 0) at = this.#continueLine(frames, chunk);
+      else if (this.#length > 0 || this.#isFirst) at = this.#takeLine(frames, chunk, at);
       else at = this.#takeLines(frames, chunk, at);
     }
   }
@@ -954,9 +953,10 @@ export class Framer {
     return end;
   }
 
-  #continueLine(frames: Frames, chunk: Buffer): number {
-    const end = endOfLine(chunk, 0);
-    this.#keep(end < 0 ? chunk : chunk.subarray(0, end));
+  /** Adds the line that ends in `chunk`, or keeps what is there of it; returns where it stopped. */
+  #takeLine(frames: Frames, chunk: Buffer, from: number): number {
+    const end = endOfLine(chunk, from);
+    this.#keep(chunk.subarray(from, end < 0 ? chunk.length : end));
     if (end >= 0) this.#endPartial(frames, chunk[end]);
     return end < 0 ? chunk.length : end + 1;
   }
@@ -972,9 +972,9 @@ export class Framer {
       Object.assign(section, { start: next, lines: 0 });
     };
     const isCounted = () => at > from && octetCountBytes(chunk, at) > 0;
-    for (let end; (end = find(chunk, at)) >= 0 && !isCounted() && this.foreign === undefined; at = end + 1) {
+    for (let end; (end = find(chunk, at)) >= 0 && !isCounted(); at = end + 1) {
       const length = lengthOf(chunk, at, end);
-      if (length > this.#maxLine || this.#isFirst) {
+      if (length > this.#maxLine) {
         endSection(end + 1);
         this.#addFrame(frames, chunk.subarray(at, end), length, false);
       } else if (length > 0) {
@@ -1015,17 +1015,14 @@ export class Framer {
     const partial = this.#partial.subarray(0, this.#length);
     this.#partial = Buffer.alloc(0);
     this.#length = 0;
+    this.#lastByte = 0;
     this.#octets = 0;
     return partial;
   }
 
   /** Adds a frame of `length` bytes: as a line where it can be one, else, or where it is cut, in a section of its own. */
   #addFrame(frames: Frames, bytes: Buffer, length: number, isCounted: boolean): void {
-    if (
-      length === 0 ||
-      (this.#isFirst && this.#isOpening(frames, bytes.toString("latin1", 0, Math.min(length, 8 * KIB))))
-    )
-      return;
+    if (length === 0 || (this.#isFirst && this.#isOpening(frames, bytes.subarray(0, length)))) return;
     const isCut = length > this.#maxLine;
     const kept = bytes.subarray(0, isCut ? cutOf(bytes, this.#maxLine) : length);
     const isAlone = isCut || kept.at(-1) === RETURN || (isCounted && endOfLine(kept, 0) >= 0);
@@ -1038,9 +1035,10 @@ export class Framer {
   }
 
   /** Whether a sender's first frame is none to store. A web page must not be able to post lines (RFC 9112, section 3). */
-  #isOpening(frames: Frames, frame: string): boolean {
-    this.#isFirst = false;
+  #isOpening(frames: Frames, bytes: Buffer): boolean {
+    const frame = bytes.toString("latin1", 0, 8 * KIB);
     const isAck = /^#ack (?:on|off)$/.test(frame);
+    this.#isFirst = false;
     if (isAck) this.#ack = frame.endsWith("on") ? "always" : "never";
     if (isAck) addReply(frames.replies, 1);
     if (HTTP.test(frame)) this.foreign = "an HTTP request on a port for log lines; send lines over plain TCP";
