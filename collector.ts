@@ -287,7 +287,7 @@ function levelAgeOf(text: string): { to: number; age: number } | undefined {
 // ---- Types -----------------------------------------------------------------
 // What a line is on its way: a frame in a section, in an entry, a record, in a batch.
 
-/** Whole lines with their endings or, where `frameBytes` is not 0, the first bytes of one frame of that many, which may hold newlines. */
+/** Whole lines with their endings; or, where `frameBytes` is not 0, the first bytes of one frame of that many. */
 interface Section {
   bytes: Buffer;
   frameBytes: number;
@@ -312,6 +312,8 @@ export interface Entry {
   /** When its first line was received, in µs since 1970; each further line is one later. */
   time: number;
   lines: number;
+  /** Of it all, its header included. */
+  bytes: number;
   /** Its sections; valid until the next block is read. */
   body: Buffer;
 }
@@ -383,7 +385,7 @@ interface Batch {
 // ---- Collector -------------------------------------------------------------
 // Wires the parts along a line's path; close() undoes it in the same order.
 
-/** received = stored + deadLettered + inJournal, in lines since the start; what the start found in the journal is received. */
+/** In lines since the start: received, and found in the journal by it, = stored + deadLettered + inJournal. */
 export interface Ledger {
   received: number;
   stored: number;
@@ -396,7 +398,7 @@ export interface Collector {
   port: number;
   /** One for each address of `listen`. */
   ports: number[];
-  /** Resolves after `close()`; rejects when durability can no longer be promised, or the database is not one to store into. */
+  /** Resolves after `close()`; rejects when durability can't be promised any more, or the database is not one for us. */
   done: Promise<void>;
   ledger(): Ledger;
   /** What /healthz says. */
@@ -405,7 +407,7 @@ export interface Collector {
   http: string | undefined;
   /** Runs a command such as `{ words: ["query", "select 1"], isJson: true }`; resolves to what it prints. */
   run(command: Command): Promise<string>;
-  /** Reads the TLS files again, for connections that come from now on; keeps the old ones, and says so, where it can't. */
+  /** Reads the TLS files again, for connections to come; keeps the old ones, and says so, where it can't. */
   reloadCertificates(): void;
   /** Takes nothing new, acknowledges what was on its way, and drains to the database for up to `drainTimeout`. */
   close(): Promise<void>;
@@ -419,8 +421,8 @@ const SETTLE_MS = 5 * SECOND;
 
 /**
  * Starts a collector. It accepts lines when the promise resolves, whether or not its database is there. Throws
- * {@link UsageError} for a missing file or package, or a data directory that another collector holds. A port of `http` that
- * is taken ends the start only if `http` is given.
+ * {@link UsageError} for a missing file or package, or a data directory that another collector holds. A port of `http`
+ * that is taken ends the start only if `http` is given.
  *
  * @example
  * const collector = await startCollector({ listen: "127.0.0.1:0", dataDir: "/var/lib/collector" });
@@ -445,7 +447,7 @@ export async function startCollector(given: Partial<Options> & { log?: Log } = {
     const listeners = await senders.listen();
     const ports = listeners.map(({ port }) => port);
     const collector = collect(parts, pages, lock, log);
-    announce(parts, listeners, http, isFirstStart, log);
+    for (const line of greeting(parts, listeners, http, isFirstStart)) log(line);
     return { port: ports[0]!, ports, http, ...collector };
   } catch (error) {
     pages?.close();
@@ -469,7 +471,7 @@ interface Parts {
   database: Database;
 }
 
-/** Starts the loops that move lines from the journal to the database; `close()` ends all, in the order of a line's path. */
+/** Starts the loops between the journal and the database; `close()` ends all, in the order of a line's path. */
 function collect({ options, journal, senders, database }: Parts, pages: HealthPages, lock: DirectoryLock, log: Log) {
   const done = deferred<void>();
   const stop = new AbortController(); // aborted when the drain has taken long enough
@@ -489,7 +491,7 @@ function collect({ options, journal, senders, database }: Parts, pages: HealthPa
     pages.close();
     await senders.close();
     await journal.seal();
-    await deadline(Promise.allSettled(tasks), options.drainTimeout).catch(() => {}); // what is left stays in the journal
+    await deadline(Promise.allSettled(tasks), options.drainTimeout).catch(() => {}); // what is left waits in the journal
     stop.abort();
     await database.close();
     await journal.close();
@@ -504,22 +506,23 @@ function collect({ options, journal, senders, database }: Parts, pages: HealthPa
   return { done: done.promise, ...views, run, close: () => (closing ??= close()) };
 }
 
-/** Says where it listens and who can reach that, where it stores and, the first time, a line to try. */
-function announce(
+/** Where it listens and who can reach that, where it stores and, the first time, a line to try. */
+function greeting(
   { options, database }: Parts,
   listeners: Listener[],
   http: string | undefined,
   isFirstStart: boolean,
-  log: Log,
-): void {
+) {
   const exposed = listeners.filter((listener) => isForAll(listener, options)).map(urlOf);
-  const limits = "--allow CIDR or, with TLS, --tls-ca FILE limits who may";
+  const warning = `warning: anyone who can reach ${exposed.join(" and ")} can send lines`;
   const plain = listeners.find(({ isTls }) => !isTls);
-  for (const listener of listeners) log(`listening on ${urlOf(listener)}`);
-  if (exposed.length > 0) log(`warning: anyone who can reach ${exposed.join(" and ")} can send lines; ${limits}`);
-  log(`storing into ${database.name}`);
-  if (http !== undefined) log(`health and metrics on ${http}`);
-  if (isFirstStart && plain) log(`try: echo hello | nc ${plain.host} ${plain.port}`);
+  return [
+    ...listeners.map((listener) => `listening on ${urlOf(listener)}`),
+    ...(exposed.length > 0 ? [`${warning}; --allow CIDR or, with TLS, --tls-ca FILE limits who may`] : []),
+    `storing into ${database.name}`,
+    ...(http === undefined ? [] : [`health and metrics on ${http}`]),
+    ...(isFirstStart && plain ? [`try: echo hello | nc ${plain.host} ${plain.port}`] : []),
+  ];
 }
 
 function ledgerOf({ received, released }: Journal, { deadLettered }: Database): Ledger {
@@ -552,13 +555,13 @@ class Senders {
   readonly #said = new Set(["ECONNRESET"]); // kinds of refusals; a probe of a port for TLS is never said
   readonly #servers: Server[] = [];
   readonly #tls: TlsServer | undefined;
-  readonly #allowed: BlockList | undefined;
+  readonly #isAllowed: (peer: string) => boolean;
 
   constructor(options: Options, tls: TlsServer | undefined, journal: Journal, log: Log) {
     this.#options = options;
     this.#journal = journal;
     this.#log = log;
-    this.#allowed = allowList(options.allow);
+    this.#isAllowed = allowList(options.allow);
     this.#tls = tls;
     tls?.on("secureConnection", (socket) => this.#acceptTls(socket));
     tls?.on("tlsClientError", (error, socket) => this.#refuse(socket, handshakeFailure(error), codeOf(error), false));
@@ -616,8 +619,8 @@ class Senders {
     const { maxConnections } = this.#options;
     const isTold = !isTls; // who begins with a TLS handshake can't read it
     const tooMany = `${maxConnections} connections are open, --max-connections allows no more`;
-    if (this.#allowed && !isAmongNetworks(this.#allowed, peerOf(socket)))
-      return this.#refuse(socket, "--allow does not name this address", peerOf(socket), isTold);
+    const peer = peerOf(socket);
+    if (!this.#isAllowed(peer)) return this.#refuse(socket, "--allow does not name this address", peer, isTold);
     if (Math.max(this.#open.size, this.#serving.size) >= maxConnections)
       return this.#refuse(socket, tooMany, tooMany, isTold);
     this.#open.add(socket.once("close", () => this.#open.delete(socket)));
@@ -625,7 +628,7 @@ class Senders {
     else this.#admit(socket);
   }
 
-  /** Our own look at the certificate, not Node's `rejectUnauthorized`, so that the sender is told, and we know who it was. */
+  /** Our own look at the certificate, not Node's `rejectUnauthorized`: the sender is told, and we know who it was. */
   #acceptTls(socket: TLSSocket): void {
     socket.on("error", () => {});
     if (!this.#servers[0]?.listening) return void socket.destroy(); // a handshake that the stop overtook
@@ -658,7 +661,7 @@ class Senders {
     await replies.end(this.#cutOff.signal);
   }
 
-  /** Closes the connection, its last lines unacknowledged. That they can't be made durable the journal says; all else is a bug. */
+  /** Closes the connection, its last lines unacknowledged. What stops the journal is said there; all else is a bug. */
   #giveUp(socket: Socket, error: unknown): void {
     socket.destroy();
     if (!(error instanceof NotDurable)) this.#sayOnce(`cannot serve ${peerOf(socket)}`, codeOf(error));
@@ -681,8 +684,8 @@ class Senders {
 }
 
 /**
- * What a sender sends, as much at a time as is there, up to its end, a silence of `idleMs` (0: none is too long) or a cut;
- * then an `undefined`. While the taker is busy, about `allowance()` bytes are read ahead.
+ * What a sender sends, as much at a time as is there, up to its end, a silence of `idleMs` (0: none is too long) or a
+ * cut; then an `undefined`. While the taker is busy, about `allowance()` bytes are read ahead.
  */
 async function* chunksOf(
   socket: Socket,
@@ -755,12 +758,12 @@ class Replies {
     return sum;
   }
 
-  /** Ends our side where no reply is expected: at a stop, such a sender learns of it now, and keeps what it has not sent. */
+  /** Ends our side where no reply is expected: such a sender learns of a stop now, and keeps what it has not sent. */
   endIfSilent(): void {
     if (this.#isSilent && this.#owed.length === 0) this.#socket.end();
   }
 
-  /** Ends our side when all is written. A sender that takes nothing for 30 s is cut off; at a stop, one that stays, too. */
+  /** Ends our side when all is written. A sender that takes nothing for 30 s is cut off; at a stop, one that stays. */
   async end(cutOff: AbortSignal): Promise<void> {
     const destroy = () => void this.#socket.destroy();
     const destroySoon = () => void setTimeout(destroy, STOP_READING_MS);
@@ -814,18 +817,16 @@ const isForAll = ({ isTls, host }: Listener, { allow, tlsCa }: Options) =>
 
 const peerOf = (socket: Socket) => withoutMapping(socket.remoteAddress ?? "");
 
-function allowList(allow: string): BlockList | undefined {
-  if (allow === "") return undefined;
+/** Whether --allow names a peer; one without an address has left already. */
+function allowList(allow: string): (peer: string) => boolean {
+  if (allow === "") return () => true;
   const networks = new BlockList();
   for (const { base, prefix, family } of allow.split(",").flatMap((text) => networkOf(text) ?? []))
     networks.addSubnet(base, prefix, family);
-  return networks;
-}
-
-/** A peer without an address has left already. */
-function isAmongNetworks(networks: BlockList, peer: string): boolean {
-  const ip = peer.replace(/%.*/, "");
-  return isIP(ip) > 0 && networks.check(ip, isIP(ip) === 4 ? "ipv4" : "ipv6");
+  return (peer) => {
+    const ip = networkOf(peer.replace(/%.*/, ""));
+    return ip !== undefined && networks.check(ip.base, ip.family);
+  };
 }
 
 const TLS_FAILURES: Record<string, string> = {
@@ -837,7 +838,7 @@ const TLS_FAILURES: Record<string, string> = {
 const handshakeFailure = (error: unknown) =>
   TLS_FAILURES[codeOf(error)] ?? `its TLS handshake failed: ${codeOf(error)}`;
 
-/** Lays TLS over accepted connections (`emit("connection", socket)`). Throws {@link UsageError} for files that are of no use. */
+/** Lays TLS over accepted connections (`emit("connection", socket)`). Throws {@link UsageError} for useless files. */
 function makeTlsServer(options: Options): TlsServer | undefined {
   const { listen, tlsCert, tlsKey, tlsCa } = options;
   if (tlsCert === "") {
@@ -961,7 +962,7 @@ export class Framer {
     return end < 0 ? chunk.length : end + 1;
   }
 
-  /** Adds the lines that end in `chunk`, up to an octet count, and keeps what has not ended; returns where it stopped. */
+  /** Adds the lines that end in `chunk`, up to an octet count, and keeps what has not ended; returns its end. */
   #takeLines(frames: Frames, chunk: Buffer, from: number): number {
     const find = chunk.includes(NUL) ? endOfLine : (bytes: Buffer, start: number) => bytes.indexOf(NEWLINE, start);
     const section = { start: from, lines: 0 }; // all lines share one, but for those that are cut
@@ -1020,7 +1021,7 @@ export class Framer {
     return partial;
   }
 
-  /** Adds a frame of `length` bytes: as a line where it can be one, else, or where it is cut, in a section of its own. */
+  /** Adds a frame of `length` bytes: as a line where it can be one; else, or where it is cut, as a section of its own. */
   #addFrame(frames: Frames, bytes: Buffer, length: number, isCounted: boolean): void {
     if (length === 0 || (this.#isFirst && this.#isOpening(frames, bytes.subarray(0, length)))) return;
     const isCut = length > this.#maxLine;
@@ -1034,7 +1035,7 @@ export class Framer {
     else addReply(frames.replies, 1);
   }
 
-  /** Whether a sender's first frame is none to store. A web page must not be able to post lines (RFC 9112, section 3). */
+  /** Whether a first frame is none to store. A web page must not be able to post lines (RFC 9112, section 3). */
   #isOpening(frames: Frames, bytes: Buffer): boolean {
     const frame = bytes.toString("latin1", 0, 8 * KIB);
     const isAck = /^#ack (?:on|off)$/.test(frame);
@@ -1080,7 +1081,7 @@ function trimmedLength(bytes: Buffer, from: number): number {
 const lengthOf = (bytes: Buffer, start: number, end: number) =>
   bytes[end] === NEWLINE && end > start && bytes[end - 1] === RETURN ? end - start - 1 : end - start;
 
-/** The bytes of an octet count and its space, 0 where there is none: a line that only begins with a number is a line. */
+/** The bytes of an octet count and its space; 0 where there is none: a line that begins with a number is a line. */
 function octetCountBytes(bytes: Buffer, at: number): number {
   const digits = countDigits(bytes, at);
   const isCount = digits > 0 && digits <= 7 && bytes[at] !== 0x30 && bytes[at + digits] === SPACE;
