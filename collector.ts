@@ -1109,11 +1109,11 @@ const SEGMENT_BYTES = 16 * MIB; // at most, unless one sync brings more
 const ENTRY_BYTES = 512 * KIB; // at most, unless one line is longer
 const BLOCK_BYTES = MIB; // of what is read, and stored, at a time
 const SYNC_BYTES = 4 * MIB; // written and synced at a time
-const PADDING = Buffer.alloc(64 * KIB); // zeros behind what is written, for what comes next to be written over
-const TRY_AGAIN_AFTER = SECOND;
+const PADDING = Buffer.alloc(48 * KIB); // zeros behind what is written, for what comes next to be written over
+const TRY_AGAIN_MS = SECOND;
 const SHORT_WRITE = "a short write, as on a full disk";
-const CLOCK_STEP = MINUTE; // a clock set back by more is followed
-const PRUNE_AFTER = 10 * MINUTE;
+const CLOCK_STEP_MS = MINUTE; // a clock set back by more is followed
+const PRUNE_AFTER_MS = 10 * MINUTE;
 
 const FORMAT_VERSION = 1;
 const SEGMENT_MAGIC = Buffer.from("COLLECTR");
@@ -1137,12 +1137,15 @@ interface Segment {
   allocated: number;
   /** All before this offset is stored. */
   storedTo: number;
-  /** Where the journal's positions stand behind its last entry; 0 where it has none. */
+  /** The position behind its last entry that was read. */
   endPosition: number;
   unreadLines: number;
-  isSealed: boolean;
   isDamaged: boolean;
 }
+
+const UNREAD = { allocated: 0, storedTo: SEGMENT_HEADER_BYTES, endPosition: 0, unreadLines: 0, isDamaged: false };
+
+const unstoredBytes = ({ size, storedTo }: Segment) => size - storedTo;
 
 interface Append {
   peer: string;
@@ -1175,7 +1178,6 @@ export class Journal {
   readonly #appends: Append[] = [];
   readonly #outstanding: Block[] = []; // read and not released, in order
   #clock = 0; // the last reading, µs
-  #trouble: string | undefined; // that has not ended
   #mayWait = true;
   #phase: "open" | "failed" | "sealing" | "sealed" = "open";
   // handles
@@ -1185,8 +1187,8 @@ export class Journal {
   readonly #condition: Condition;
   readonly #changed = { appends: new Signal(), synced: new Signal(), room: new Signal() };
   readonly #failure = deferred<never>();
-  #written = Buffer.allocUnsafe(MIB); // the writer's, reused
-  #read = Buffer.allocUnsafe(BLOCK_BYTES + ENTRY_BYTES); // the reader's, reused
+  #encoded = Buffer.allocUnsafe(MIB); // the writer's, reused
+  #loaded = Buffer.allocUnsafe(BLOCK_BYTES + ENTRY_BYTES); // the reader's, reused
   #writer = Promise.resolve();
 
   private constructor(directory: string, bytesMax: number, log: Log) {
@@ -1221,7 +1223,7 @@ export class Journal {
   /** Follows the journal, never past what is synced, in blocks of about 1 MiB as they come; ends after `seal()`. */
   async *read(): AsyncGenerator<Block> {
     for (let segment = await this.#after(0); segment; segment = await this.#after(segment.sequence)) {
-      for (let offset = SEGMENT_HEADER_BYTES; offset < segment.size || !segment.isSealed;) {
+      for (let offset = SEGMENT_HEADER_BYTES; offset < segment.size || !this.#isSealed(segment);) {
         if (offset >= segment.size) {
           await this.#changed.synced.wait();
           continue;
@@ -1253,7 +1255,7 @@ export class Journal {
 
   /** Whether nothing behind this block is synced yet. */
   isCaughtUp({ segment, end }: Block): boolean {
-    return !segment.isSealed && end >= segment.size;
+    return !this.#isSealed(segment) && end >= segment.size;
   }
 
   /** Resolves when that many lines are released. */
@@ -1263,7 +1265,7 @@ export class Journal {
 
   /** What is not stored yet, in bytes on disk. */
   backlogBytes(): number {
-    return this.#segments.reduce((sum, { size, storedTo }) => sum + size - storedTo, 0);
+    return this.#segments.reduce((sum, segment) => sum + unstoredBytes(segment), 0);
   }
 
   /** When the oldest line that is not stored was received, in µs since 1970; `undefined` where all are. */
@@ -1273,7 +1275,7 @@ export class Journal {
 
   /** Why no line can be made durable now; `undefined` while it can. */
   obstacle(): string | undefined {
-    return this.#trouble ?? (this.backlogBytes() < this.#bytesMax ? undefined : this.#fullText());
+    return this.#condition.trouble ?? this.#fullness();
   }
 
   /** From here on the bound no longer holds, and what can't be written is given up: nobody was told `ok` for it. */
@@ -1288,26 +1290,18 @@ export class Journal {
     this.#changed.appends.notify();
     await this.#writer;
     this.#phase = "sealed";
-    for (const segment of this.#segments) segment.isSealed = true;
     this.#changed.synced.notify();
   }
 
   async close(): Promise<void> {
     this.#condition.hush();
-    if (this.released === this.received) await this.#leaveNothing();
+    const hasEntries = this.#segments.some(({ size }) => size > SEGMENT_HEADER_BYTES);
+    const leaveOnly = () => this.#removeReleased();
+    // All is stored, so the next start finds only a new header, with the last time; on a full disk, what adds nothing.
+    if (hasEntries && this.released === this.received) await this.#addSegment().then(leaveOnly, () => {});
     const last = this.#segments.at(-1);
     if (last?.journal === this.#id) await last.handle.truncate(last.size); // the padding
     for (const { handle } of this.#segments) await handle.close();
-  }
-
-  /** The next start finds only a new segment's header, with the last time; on a full disk, what is stored, which adds nothing. */
-  async #leaveNothing(): Promise<void> {
-    if (this.#segments.every(({ size }) => size === SEGMENT_HEADER_BYTES)) return;
-    const isAdded = await this.#addSegment().then(
-      () => true,
-      () => false,
-    );
-    if (isAdded) await this.#removeReleased();
   }
 
   /** Has the keys pruned of what was released 10 minutes ago: no late statement can meet a forgotten key. */
@@ -1315,14 +1309,15 @@ export class Journal {
     for (const name of await readdir(this.#directory)) {
       const [, journal = "", endPosition] = RELEASED_NAME.exec(name) ?? [];
       const path = join(this.#directory, name);
-      if (endPosition === undefined || Date.now() - (await stat(path)).mtimeMs < PRUNE_AFTER) continue;
+      if (endPosition === undefined || Date.now() - (await stat(path)).mtimeMs < PRUNE_AFTER_MS) continue;
       await forget(journal, Number(endPosition));
       await rm(path);
     }
   }
 
-  #last(): Segment {
-    return this.#segments.at(-1) as Segment;
+  /** Whether nothing is written to it any more. */
+  #isSealed(segment: Segment): boolean {
+    return this.#phase === "sealed" || segment.journal !== this.#id || segment !== this.#segments.at(-1);
   }
 
   /** The next segment; waits for the first one of this start. `undefined` at the end. */
@@ -1345,33 +1340,24 @@ export class Journal {
       }
       await this.#whenRoom();
       const group = this.#nextGroup();
-      const lines = group.reduce((sum, { frames }) => sum + frames.lines, 0);
-      const isDurable = this.#phase !== "failed" && (await this.#writeDurably(this.#encode(group), lines));
+      const entries = this.#encode(group);
+      const isDurable = await this.#insist(() => this.#writeDurably(entries, group));
       for (const append of group) append.isDurable.resolve(isDurable);
-      if (isDurable) this.#count(group);
       this.#changed.synced.notify();
     }
   }
 
   async #whenRoom(): Promise<void> {
-    while (this.backlogBytes() >= this.#bytesMax && this.#mayWait) {
-      this.#say(this.#fullText());
+    for (let trouble; this.#mayWait && (trouble = this.#fullness());) {
+      this.#condition.say(trouble, trouble);
       await this.#changed.room.wait();
     }
     this.#sayOver();
   }
 
-  #fullText(): string {
+  #fullness(): string | undefined {
+    if (this.backlogBytes() < this.#bytesMax) return undefined;
     return `journal is full (--journal-max ${this.#bytesMax} bytes): senders wait until the database has taken some`;
-  }
-
-  #count(group: Append[]): void {
-    for (const { frames } of group) {
-      for (const { bytes, frameBytes } of frames.sections) {
-        this.bytesReceived += Math.max(bytes.length, frameBytes);
-        if (frameBytes > bytes.length) this.linesCut++;
-      }
-    }
   }
 
   #nextGroup(): Append[] {
@@ -1382,12 +1368,12 @@ export class Journal {
     return this.#appends.splice(0, over < 0 ? this.#appends.length : Math.max(1, over));
   }
 
-  /** Lays a group out as entries. Whole lines of one peer in a row share a section, so that they are decoded together. */
+  /** Lays a group out as entries. Whole lines of one peer in a row share a section: they are decoded together. */
   #encode(group: Append[]): Buffer {
     const entry = { start: 0, section: 0, peer: "", lines: 0 };
     let at = ENTRY_HEADER_BYTES;
-    const seal = () => {
-      this.#sealEntry(entry.start, at, entry.lines);
+    const endEntry = () => {
+      this.#writeHeader(entry.start, at, entry.lines);
       Object.assign(entry, { start: at, section: 0, lines: 0 });
       at += ENTRY_HEADER_BYTES;
     };
@@ -1398,25 +1384,26 @@ export class Journal {
           Object.assign(entry, { section: at, peer: frameBytes > 0 ? ALONE : peer });
           at = this.#startSection(at, peer, frameBytes);
         }
-        at += bytes.copy(this.#written, at);
-        this.#written.writeUInt32LE(this.#written.readUInt32LE(entry.section) + bytes.length, entry.section);
+        at += bytes.copy(this.#encoded, at);
+        this.#encoded.writeUInt32LE(this.#encoded.readUInt32LE(entry.section) + bytes.length, entry.section);
         entry.lines += lines;
-        if (at - entry.start >= ENTRY_BYTES) seal();
+        if (at - entry.start >= ENTRY_BYTES) endEntry();
       }
     }
-    if (entry.lines > 0) seal();
-    return this.#written.subarray(0, entry.start);
+    if (entry.lines > 0) endEntry();
+    return this.#encoded.subarray(0, entry.start);
   }
 
   #startSection(at: number, peer: string, frameBytes: number): number {
-    this.#written.writeUInt32LE(0, at);
-    this.#written.writeUInt32LE(frameBytes, at + 4);
-    this.#written.writeUInt8(peer.length, at + 8);
-    return at + SECTION_HEADER_BYTES + this.#written.write(peer, at + SECTION_HEADER_BYTES, "latin1");
+    this.#encoded.writeUInt32LE(0, at);
+    this.#encoded.writeUInt32LE(frameBytes, at + 4);
+    this.#encoded.writeUInt8(peer.length, at + 8);
+    return at + SECTION_HEADER_BYTES + this.#encoded.write(peer, at + SECTION_HEADER_BYTES, "latin1");
   }
 
-  #sealEntry(start: number, end: number, lines: number): void {
-    const bytes = this.#written.subarray(start, end);
+  /** Gives an entry its position and time, once and for good. */
+  #writeHeader(start: number, end: number, lines: number): void {
+    const bytes = this.#encoded.subarray(start, end);
     ENTRY_MAGIC.copy(bytes);
     bytes.writeUInt32LE(bytes.length - ENTRY_HEADER_BYTES, 8);
     bytes.writeUInt32LE(lines, 12);
@@ -1427,16 +1414,16 @@ export class Journal {
   }
 
   #makeRoom(used: number, more: number): void {
-    if (used + more <= this.#written.length) return;
+    if (used + more <= this.#encoded.length) return;
     const larger = Buffer.allocUnsafe(2 * (used + more));
-    this.#written.copy(larger, 0, 0, used);
-    this.#written = larger;
+    this.#encoded.copy(larger, 0, 0, used);
+    this.#encoded = larger;
   }
 
   /** The time of the first of `lines` lines: strictly increasing, unless the clock was set back by over a minute. */
   #nextTime(lines: number): number {
     const now = Date.now() * 1000;
-    const isSetBack = now < this.#clock - CLOCK_STEP * 1000;
+    const isSetBack = now < this.#clock - CLOCK_STEP_MS * 1000;
     if (isSetBack) this.#log(`clock was set back by ${Math.round((this.#clock - now) / 1e6)} s: created_at follows it`);
     const first = isSetBack ? now : Math.max(now, this.#lastTime + 1);
     this.#clock = now;
@@ -1444,106 +1431,86 @@ export class Journal {
     return first;
   }
 
-  /** Writes until it succeeds, and syncs once: after a failed fdatasync the kernel may have dropped what it could not write. */
-  async #writeDurably(bytes: Buffer, lines: number): Promise<boolean> {
-    if (!(await this.#insist(() => this.#tryToWrite(bytes)))) return false;
-    const segment = this.#last();
+  /** Tries until it succeeds; resolves to false where a sync failed, or it may not wait any more. */
+  async #insist(attempt: () => Promise<unknown>): Promise<boolean> {
+    while (this.#phase !== "failed") {
+      try {
+        await attempt();
+        this.#sayOver();
+        return true;
+      } catch (error) {
+        if (!this.#mayWait) return false;
+        const trouble = `cannot write the journal in ${this.#directory}: ${codeOf(error)}; senders wait, trying again`;
+        this.#condition.say(trouble, trouble);
+        await sleep(TRY_AGAIN_MS);
+      }
+    }
+    return false;
+  }
+
+  async #writeDurably(entries: Buffer, group: Append[]): Promise<void> {
+    const segment = await this.#segmentFor(entries.length);
+    await writeWhole(segment, entries);
     const started = performance.now();
-    if (await segment.handle.datasync().then(() => undefined, this.#failAt(segment.path))) return false;
+    await this.#sync(segment.path, segment.handle.datasync());
     this.syncs.observe((performance.now() - started) / SECOND);
-    segment.size += bytes.length;
-    segment.endPosition = this.#position;
-    segment.unreadLines += lines;
-    this.received += lines;
-    return true;
+    segment.size += entries.length;
+    this.#count(group, segment);
   }
 
-  /** Tries until it succeeds; resolves to false where it may not wait for that any more. */
-  async #insist(attempt: () => Promise<void>): Promise<boolean> {
-    for (let cause; (cause = await attempt().then(() => undefined, codeOf)) !== undefined;) {
-      if (!this.#mayWait) return false;
-      this.#say(`cannot write the journal in ${this.#directory}: ${cause}; senders wait, trying again`);
-      await sleep(TRY_AGAIN_AFTER);
-    }
-    this.#sayOver();
-    return true;
-  }
-
-  async #tryToWrite(bytes: Buffer): Promise<void> {
+  /** The last segment or, where that is full or an earlier start's, a new one: 8 to 1,024 of them hold all. */
+  async #segmentFor(bytes: number): Promise<Segment> {
     const most = Math.max(Math.min(SEGMENT_BYTES, this.#bytesMax / 8), this.#bytesMax / 1024);
-    const before = this.#segments.at(-1);
-    const isFull = before && before.size > SEGMENT_HEADER_BYTES && before.size + bytes.length > most;
-    if (isFull || before?.journal !== this.#id) await this.#addSegment();
-    const segment = this.#last();
-    const { handle, size, allocated } = segment;
-    const isSmall = bytes.length < PADDING.length; // large writes gain nothing from it
-    const past = (size + bytes.length) % PADDING.length;
-    const padding = isSmall && size + bytes.length > allocated ? PADDING.length - past : 0;
-    const { bytesWritten } = await handle.writev([bytes, PADDING.subarray(0, padding)], size);
-    if (bytesWritten === bytes.length + padding) {
-      segment.allocated = Math.max(allocated, size + bytesWritten);
-      return;
-    }
-    segment.allocated = size;
-    await handle.truncate(size); // a short write is no error in Node, so it is made one here
-    throw new Error(SHORT_WRITE);
+    const last = this.#segments.at(-1);
+    const hasRoom = last && (last.size === SEGMENT_HEADER_BYTES || last.size + bytes <= most);
+    return hasRoom && last.journal === this.#id ? last : this.#addSegment();
   }
 
-  /** What to do where a sync fails. The promise at stake is `ok` itself: nothing is acknowledged from here on. */
-  #failAt(path: string): (error: unknown) => Error {
-    return (error) => {
-      const failure = new Error(`Cannot sync ${path}: ${codeOf(error)}; no more lines can be promised, stopping`);
-      this.#failure.reject(failure);
+  /** The promise at stake is `ok` itself. A failed sync has no second try: the kernel may have dropped what it held. */
+  async #sync(path: string, syncing: Promise<void>): Promise<void> {
+    try {
+      await syncing;
+    } catch (error) {
+      this.#failure.reject(new Error(`Cannot sync ${path}: ${codeOf(error)}; no more lines can be promised, stopping`));
       this.#phase = "failed";
       this.waitNoMore();
-      return failure;
-    };
+      throw error;
+    }
   }
 
-  async #addSegment(): Promise<void> {
-    const previous = this.#segments.at(-1);
-    const sequence = (previous?.sequence ?? 0) + 1;
+  #count(group: Append[], segment: Segment): void {
+    for (const { frames } of group) {
+      this.received += frames.lines;
+      segment.unreadLines += frames.lines;
+      for (const { bytes, frameBytes } of frames.sections) {
+        this.bytesReceived += Math.max(bytes.length, frameBytes);
+        if (frameBytes > bytes.length) this.linesCut++;
+      }
+    }
+  }
+
+  async #addSegment(): Promise<Segment> {
+    const sequence = (this.#segments.at(-1)?.sequence ?? 0) + 1;
     const path = join(this.#directory, `${String(sequence).padStart(10, "0")}-${this.#id}.segment`);
     const header = segmentHeader(this.#id, this.#lastTime);
     const handle = await open(path, "w+", 0o600);
     try {
       const { bytesWritten } = await handle.write(header, 0, header.length, 0);
       if (bytesWritten < header.length) throw new Error(SHORT_WRITE);
-      const failure =
-        (await handle.datasync().then(() => undefined, this.#failAt(path))) ??
-        (await syncFolder(this.#directory).then(() => undefined, this.#failAt(this.#directory)));
-      if (failure) throw failure;
+      await this.#sync(path, handle.datasync());
+      await this.#sync(this.#directory, syncFolder(this.#directory));
     } catch (error) {
       await handle.close();
       throw error;
     }
-    if (previous) previous.isSealed = true;
-    this.#add({ path, sequence, journal: this.#id, handle, size: header.length });
+    const segment = { path, sequence, journal: this.#id, handle, size: header.length, ...UNREAD };
+    this.#segments.push(segment);
     this.#changed.synced.notify();
-  }
-
-  #add(segment: Pick<Segment, "path" | "sequence" | "journal" | "handle" | "size">): Segment {
-    const storedTo = Math.min(segment.size, SEGMENT_HEADER_BYTES);
-    const start = {
-      storedTo,
-      allocated: segment.size,
-      endPosition: 0,
-      unreadLines: 0,
-      isSealed: false,
-      isDamaged: false,
-    };
-    this.#segments.push({ ...segment, ...start });
-    return this.#last();
-  }
-
-  #say(trouble: string): void {
-    this.#condition.say(trouble, trouble);
-    this.#trouble = trouble;
+    return segment;
   }
 
   #sayOver(): void {
     if (this.#mayWait) this.#condition.say(undefined, "journal can be written again: senders go on");
-    this.#trouble = undefined;
   }
 
   // -- recovering: what was written but not synced is synced before it is read
@@ -1560,14 +1527,14 @@ export class Journal {
       const remedy = `this collector knows versions up to ${FORMAT_VERSION}; start the newer one that wrote it`;
       throw new UsageError(`Cannot read ${path}: its format is version ${version}, ${remedy}`);
     }
-    const segment = this.#add({ path, sequence: Number(sequence), journal, handle, size: bytes.length });
-    segment.isSealed = true;
+    const size = Math.max(bytes.length, SEGMENT_HEADER_BYTES);
+    const segment = { path, sequence: Number(sequence), journal, handle, size, ...UNREAD };
+    this.#segments.push(segment);
     this.#lastTime = lastTime || this.#lastTime; // the last one, not the latest: the clock may have been set back
     for (let at = SEGMENT_HEADER_BYTES, next; (next = readEntryHeader(bytes, at)); at += next.bytes) {
       segment.unreadLines += next.lines;
-      if (!readEntry(bytes, at, journal)) continue; // what it says of times and positions may be damaged
-      segment.endPosition = next.position + next.bytes;
-      this.#lastTime = next.time + next.lines - 1;
+      const isSound = readEntry(bytes, at, journal) !== undefined; // else what it says of times may be damaged
+      if (isSound) this.#lastTime = next.time + next.lines - 1;
     }
     this.#clock = this.#lastTime;
     this.received += segment.unreadLines;
@@ -1577,31 +1544,24 @@ export class Journal {
 
   async #readBlock(segment: Segment, offset: number): Promise<Block> {
     const block: Block = { segment, entries: [], end: offset, lines: 0, isReleased: false };
-    const bytes = await this.#readAt(segment, offset, this.#read.length);
-    for (
-      let at = 0, entry;
-      at < BLOCK_BYTES && (entry = readEntry(bytes, at, segment.journal));
-      at = block.end - offset
-    ) {
+    let bytes = await this.#readAt(segment, offset, BLOCK_BYTES + ENTRY_BYTES);
+    const needed = entryBytes(bytes);
+    const isLong = needed > bytes.length && needed <= segment.size - offset; // an entry of one long line
+    if (isLong) bytes = await this.#readAt(segment, offset, needed);
+    for (let at = 0, entry; at < BLOCK_BYTES && (entry = readEntry(bytes, at, segment.journal)); at += entry.bytes) {
       block.entries.push(entry);
-      segment.endPosition = Math.max(segment.endPosition, entry.position + ENTRY_HEADER_BYTES + entry.body.length);
       block.lines += entry.lines;
-      block.end += ENTRY_HEADER_BYTES + entry.body.length;
+      block.end += entry.bytes;
+      segment.endPosition = Math.max(segment.endPosition, entry.position + entry.bytes);
     }
-    if (block.lines > 0) return block;
-    const needed = bytes.length < ENTRY_HEADER_BYTES ? 0 : ENTRY_HEADER_BYTES + bytes.readUInt32LE(8);
-    if (needed > bytes.length && needed <= segment.size - offset) {
-      await this.#readAt(segment, offset, needed); // an entry of one long line; the buffer stays as large
-      return this.#readBlock(segment, offset);
-    }
-    return { ...block, end: await this.#skipDamage(segment, offset) };
+    return block.lines > 0 ? block : { ...block, end: await this.#skipDamage(segment, offset) };
   }
 
   async #readAt({ handle, path, size }: Segment, offset: number, most: number): Promise<Buffer> {
     const length = Math.min(size - offset, most);
-    if (length > this.#read.length) this.#read = Buffer.allocUnsafe(length);
-    const { bytesRead } = await handle.read(this.#read, 0, length, offset).catch(sayUnreadable(path));
-    return this.#read.subarray(0, bytesRead);
+    if (length > this.#loaded.length) this.#loaded = Buffer.allocUnsafe(length);
+    const { bytesRead } = await handle.read(this.#loaded, 0, length, offset).catch(sayUnreadable(path));
+    return this.#loaded.subarray(0, bytesRead);
   }
 
   /** The offset of the next entry that checks, or the segment's end. */
@@ -1610,27 +1570,19 @@ export class Journal {
     let at = bytes.indexOf(ENTRY_MAGIC, 1);
     while (at >= 0 && !readEntry(bytes, at, segment.journal)) at = bytes.indexOf(ENTRY_MAGIC, at + 1);
     const skipped = at < 0 ? bytes.length : at;
-    if (at >= 0 || !isTornTail(bytes)) {
-      segment.isDamaged = true;
-      this.#log(
-        `cannot read ${skipped} bytes at ${offset} of ${segment.path}: damaged; going on behind, keeping it as .bad`,
-      );
-    }
+    if (at < 0 && isTornTail(bytes)) return offset + skipped;
+    const place = `${skipped} bytes at ${offset} of ${segment.path}`;
+    this.#log(`cannot read ${place}: damaged; going on behind, keeping it as .bad`);
+    segment.isDamaged = true;
     return offset + skipped;
   }
 
   // -- releasing
 
+  /** The last segment stays: its header carries the last time over. */
   async #removeReleased(): Promise<void> {
-    for (
-      let oldest = this.#segments[0];
-      oldest?.isSealed && oldest.storedTo >= oldest.size;
-      oldest = this.#segments[0]
-    ) {
-      if (this.#segments.length === 1) return; // its header carries the last time over
-      this.#segments.shift();
-      await this.#remove(oldest);
-    }
+    while (this.#segments.length > 1 && unstoredBytes(this.#segments[0]!) === 0)
+      await this.#remove(this.#segments.shift()!);
   }
 
   /** A released segment becomes an empty file whose name remembers its keys; a damaged one is set aside, never deleted. */
@@ -1641,6 +1593,18 @@ export class Journal {
     await writeFile(released, "", { mode: 0o600 });
     await syncFolder(this.#directory);
   }
+}
+
+async function writeWhole(segment: Segment, entries: Buffer): Promise<void> {
+  const { handle, size, allocated } = segment;
+  const isPadded = entries.length < PADDING.length && size + entries.length > allocated; // large writes gain nothing
+  const padding = isPadded ? PADDING.length : 0;
+  const { bytesWritten } = await handle.writev([entries, PADDING.subarray(0, padding)], size);
+  const isWhole = bytesWritten === entries.length + padding;
+  segment.allocated = isWhole ? Math.max(allocated, size + bytesWritten) : size;
+  if (isWhole) return;
+  await handle.truncate(size); // a short write is no error in Node, so it is made one here
+  throw new Error(SHORT_WRITE);
 }
 
 /** A disk that can't be read ends the collector: what it holds is not given up for lost. */
@@ -1673,11 +1637,14 @@ function readSegmentHeader(header: Buffer, journal: string): { version: number; 
 
 const entryCrc = (entry: Buffer, journal: string) => crc32(entry.subarray(8), crc32(journal));
 
+/** The bytes of an entry by what its header at `at` says, if it is one; 0 where there are too few for a header. */
+const entryBytes = (bytes: Buffer, at = 0) =>
+  bytes.length - at < ENTRY_HEADER_BYTES ? 0 : ENTRY_HEADER_BYTES + bytes.readUInt32LE(at + 8);
+
 /** What the header at `at` says of its entry, where there is one and all of its bytes. */
 function readEntryHeader(bytes: Buffer, at: number) {
-  if (bytes.length - at < ENTRY_HEADER_BYTES || ENTRY_MAGIC.compare(bytes, at, at + 4) !== 0) return undefined;
-  const length = ENTRY_HEADER_BYTES + bytes.readUInt32LE(at + 8);
-  if (at + length > bytes.length) return undefined;
+  const length = entryBytes(bytes, at);
+  if (length === 0 || at + length > bytes.length || ENTRY_MAGIC.compare(bytes, at, at + 4) !== 0) return undefined;
   const [position, time] = [bytes.readBigUInt64LE(at + 16), bytes.readBigUInt64LE(at + 24)];
   return { bytes: length, lines: bytes.readUInt32LE(at + 12), position: Number(position), time: Number(time) };
 }
@@ -1693,8 +1660,8 @@ function readEntry(bytes: Buffer, at: number, journal: string): Entry | undefine
 /** Whether a segment's last bytes are what a crash leaves of an entry that was being written, so never acknowledged. */
 function isTornTail(tail: Buffer): boolean {
   const written = tail.findLastIndex((byte) => byte !== 0) + 1;
-  if (written === 0 || tail.length < ENTRY_HEADER_BYTES) return true;
-  const end = ENTRY_HEADER_BYTES + tail.readUInt32LE(8);
+  const end = entryBytes(tail);
+  if (written === 0 || end === 0) return true;
   return ENTRY_MAGIC.compare(tail, 0, 4) === 0 && (end > tail.length || written < end - 1); // NUL may end a line
 }
 
@@ -3758,7 +3725,9 @@ class Signal {
 class Condition {
   readonly #log: Log;
   readonly #saidAt = new Map<string | undefined, number>();
-  #said: string | undefined; // the trouble; undefined for none
+  /** As it stands, said or not; undefined for none. */
+  trouble: string | undefined;
+  #said: string | undefined;
   #later: NodeJS.Timeout | undefined;
 
   constructor(log: Log) {
@@ -3773,6 +3742,7 @@ class Condition {
     if (wait > 0) return void (this.#later = setTimeout(() => this.say(trouble, text), wait).unref());
     this.#log(text);
     this.#said = trouble;
+    this.trouble = trouble;
     this.#saidAt.set(trouble, performance.now());
   }
 
