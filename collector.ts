@@ -3308,115 +3308,9 @@ function cellJson(value: string | undefined, type: number): string {
 // Numbers are counted where they arise, a sync or a batch at a time, and only
 // read here: for a health check, for Prometheus, for a person at a terminal.
 
-const DURATIONS = [1e-4, 3e-4, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30]; // s
-
-/** Counts values by the least of its bounds that they do not exceed. */
-class Histogram {
-  readonly #bounds: number[];
-  readonly #counts: number[];
-  #sum = 0;
-
-  constructor(bounds: number[]) {
-    this.#bounds = [...bounds, Infinity];
-    this.#counts = this.#bounds.map(() => 0);
-  }
-
-  observe(value: number): void {
-    const at = this.#bounds.findIndex((bound) => value <= bound);
-    this.#counts[at] = (this.#counts[at] ?? 0) + 1;
-    this.#sum += value;
-  }
-
-  /** As a registry of prom-client asks for it, whose own histograms can only observe. */
-  metric(name: string, help: string): Metric {
-    let count = 0;
-    const sample = (what: string, value: number, labels = {}) => ({ metricName: `${name}_${what}`, value, labels });
-    const buckets = this.#bounds.map((bound, at) =>
-      sample("bucket", (count += this.#counts[at] ?? 0), { le: bound === Infinity ? "+Inf" : bound }),
-    );
-    const values = [...buckets, sample("sum", this.#sum), sample("count", count)];
-    return { name, get: () => Promise.resolve({ name, help, type: "histogram", values }) } as unknown as Metric;
-  }
-}
-
-/** The ledger for those who count on: what damage lost stays received. */
-function countLines({ journal, database }: Parts) {
-  const { received, stored, deadLettered, inJournal } = ledgerOf(journal, database);
-  return { received: received + journal.lost, stored, dead: deadLettered, lost: journal.lost, backlog: inJournal };
-}
-
-const ageOfBacklog = ({ journal }: Parts) => Math.max(0, Date.now() * 1000 - (journal.oldestTime() ?? Infinity)) / 1e6;
-
-/** What is amiss beside the journal, in words. */
-function troublesOf({ database: { status, maintained, deadLettered } }: Parts): string[] {
-  const troubles = status.isUp ? [] : [`database away since ${isoTime(status.since)}: ${status.cause}`];
-  for (const [what, at] of maintained) {
-    const since = Math.max(at, performance.timeOrigin);
-    if (Date.now() - since > DAY) troubles.push(`${what} not maintained since ${isoTime(since)}, the log says why`);
-  }
-  if (deadLettered > 0) troubles.push(`${deadLettered} lines refused by the database: collector.ts dead list`);
-  return troubles;
-}
-
-/** Of a folder's disk; no bound where it does not say. */
-function freeBytes(folder: string): number {
-  try {
-    const { bavail, bsize } = statfsSync(folder);
-    return bavail * bsize;
-  } catch {
-    return Infinity;
-  }
-}
-
-const isoTime = (ms: number) => new Date(ms).toISOString();
-
-/** Names after Prometheus's conventions: what ends in _total is a counter, what is no histogram is a gauge. */
-function metricsOf(parts: Parts): [name: string, value: number | Histogram, help: string][] {
-  const { options, journal, senders, database } = parts;
-  const lines = countLines(parts);
-  const maintained = Math.min(...database.maintained.values()) / SECOND;
-  const { user, system } = process.cpuUsage();
-  return [
-    ["collector_lines_received_total", lines.received, "Lines made durable, or found in the journal at the start"],
-    ["collector_lines_stored_total", lines.stored, "Lines stored in the table"],
-    ["collector_lines_dead_total", lines.dead, "Lines that the database refused for their content"],
-    ["collector_lines_lost_total", lines.lost, "Lines that damage to the journal's files made unreadable"],
-    ["collector_lines_cut_total", journal.linesCut, "Lines cut to --max-line"],
-    ["collector_lines_altered_total", database.altered, "Lines stored with something replaced, and the original"],
-    ["collector_backlog_lines", lines.backlog, "Lines in the journal that are not stored yet"],
-    ["collector_backlog_bytes", journal.backlogBytes(), "Bytes in the journal that are not stored yet"],
-    ["collector_backlog_limit_bytes", options.journalMax, "Backlog at which senders wait: --journal-max"],
-    ["collector_backlog_age_seconds", ageOfBacklog(parts), "Time since the oldest line not stored was received"],
-    ["collector_received_bytes_total", journal.bytesReceived, "Bytes of the lines received, endings included"],
-    ["collector_accepting", Number(journal.obstacle() === undefined), "Whether lines can be made durable now"],
-    ["collector_connections", senders.open, "Connections of senders open now"],
-    ["collector_connections_total", senders.accepted, "Connections of senders, the refused ones included"],
-    ["collector_connections_refused_total", senders.refused, "Connections refused with an error line"],
-    ["collector_replies_total", senders.replied, "Replies to senders"],
-    ["collector_database_up", Number(database.status.isUp), "Whether the database answered what it was last asked"],
-    ["collector_store_retries_total", database.retries, "Tries to store a batch that failed"],
-    ["collector_maintained_timestamp_seconds", maintained, "Unix time of the upkeep longest ago, 0 for none"],
-    ["collector_sync_duration_seconds", journal.syncs, "Time that an fdatasync of the journal took"],
-    ["collector_insert_duration_seconds", database.inserts, "Time that the statement that stored a batch took"],
-    ["collector_batch_lines", database.batchLines, "Lines of a batch"],
-    ["process_cpu_seconds_total", (user + system) / 1e6, "CPU time used"],
-    ["process_resident_memory_bytes", process.memoryUsage.rss(), "Resident memory"],
-    ["process_start_time_seconds", performance.timeOrigin / SECOND, "Unix time of the process's start"],
-  ];
-}
-
-/** In Prometheus's text format, all of one moment. Throws {@link UsageError} without the package. */
-async function formatMetrics(parts: Parts): Promise<string> {
-  const [path = ""] = locatePackages(METRICS);
-  const { Registry, Counter, Gauge } = ((await import(path)) as { default: typeof import("prom-client") }).default;
-  const registry = new Registry();
-  for (const [name, value, help] of metricsOf(parts)) {
-    if (value instanceof Histogram) registry.registerMetric(value.metric(name, help));
-    else if (name.endsWith("_total")) new Counter({ name, help, registers: [registry] }).inc(value);
-    else new Gauge({ name, help, registers: [registry] }).set(value);
-  }
-  return registry.metrics();
-}
+const REQUEST_MS = 5 * SECOND;
+const CONNECTION_MS = 10 * SECOND; // whatever it does
+const TIME_LIMITS = { headersTimeout: REQUEST_MS, requestTimeout: REQUEST_MS, connectionsCheckingInterval: SECOND };
 
 /** What /healthz says. */
 export type Health = ReturnType<HealthPages["health"]>;
@@ -3430,31 +3324,32 @@ interface Page {
 
 const unavailable = (error: Error): Page => ({ status: 503, text: `${error.message}\n` });
 
-const HTTP_SLOW = 5 * SECOND;
-const HTTP_LIMITS = { headersTimeout: HTTP_SLOW, requestTimeout: HTTP_SLOW, connectionsCheckingInterval: SECOND };
-
 /** /healthz and /metrics over HTTP (RFC 9110). */
 class HealthPages {
   readonly #parts: Parts;
-  readonly #server = createHttpServer(HTTP_LIMITS, (request, response) => void this.#answer(request, response));
+  readonly #server = createHttpServer(TIME_LIMITS, (request, response) => void this.#answer(request, response));
   readonly #sampler = setInterval(() => this.#sample(), SECOND).unref();
   #backlog = { bytes: 0, growth: 0 }; // a second ago; in bytes/s over the last ten or so
 
   constructor(parts: Parts) {
     this.#parts = parts;
-    this.#server.on("connection", (socket) => setTimeout(() => socket.destroy(), 2 * HTTP_SLOW).unref()); // whatever it does
+    this.#server.on("connection", (socket) => setTimeout(() => socket.destroy(), CONNECTION_MS).unref());
     Object.assign(this.#server, { maxConnections: 32, maxHeadersCount: 64 });
   }
 
-  /** Resolves to their URL; to none where they are off, or where a port that nobody asked for is taken: that is said. */
+  /** Resolves to their URL; to none where they are off, or a port that nobody asked for is taken: that is said. */
   async listen(isAsked: boolean, log: Log): Promise<string | undefined> {
     const { http } = this.#parts.options;
     if (http === "off") return undefined;
     this.#server.listen(hostAndPort(http));
-    const cause = await once(this.#server, "listening").then(() => "", codeOf);
-    const text = `Cannot listen on ${http} for health and metrics: ${cause}`;
-    if (cause && isAsked) throw new Error(`${text}; choose another --http HOST:PORT, or off`);
-    if (cause) return log(`${text}; going on without (--http HOST:PORT chooses another)`) as undefined;
+    try {
+      await once(this.#server, "listening");
+    } catch (error) {
+      const text = `Cannot listen on ${http} for health and metrics: ${codeOf(error)}`;
+      if (isAsked) throw new Error(`${text}; choose another --http HOST:PORT, or off`, { cause: error });
+      log(`${text}; going on without (--http HOST:PORT chooses another)`);
+      return undefined;
+    }
     this.#server.on("error", () => {}); // too many open files, say: that one client has to come again
     return `http://${http.replace(/\d+$/, String((this.#server.address() as AddressInfo).port))}`;
   }
@@ -3465,10 +3360,10 @@ class HealthPages {
     this.#server.closeAllConnections();
   }
 
-  /** `accepting`: whether lines can be made durable now. Times: RFC 3339, or seconds (`_s`); counts: since the start. */
+  /** `accepting`: lines can be made durable now. Times are in RFC 3339, or seconds (`_s`); counts are since the start. */
   health() {
     const { options, journal, senders, database } = this.#parts;
-    const { received, stored, dead, backlog } = countLines(this.#parts);
+    const { received, stored, deadLettered, inJournal } = ledgerOf(journal, database);
     const { isUp, since, cause } = database.status;
     const obstacle = journal.obstacle();
     const bytes = journal.backlogBytes();
@@ -3477,11 +3372,11 @@ class HealthPages {
     const dates = Array.from(database.maintained, ([what, at]) => [what, at > 0 ? isoTime(at) : null]);
     return {
       accepting: obstacle === undefined,
-      state: [obstacle ?? "accepting lines", ...troublesOf(this.#parts)].join("; "),
+      state: [obstacle ?? "accepting lines", ...troublesOf(database)].join("; "),
       database: { up: isUp, since: isoTime(since), ...(isUp ? {} : { cause }) },
-      backlog: { lines: backlog, bytes, oldest_age_s: ageOfBacklog(this.#parts) },
+      backlog: { lines: inJournal, bytes, oldest_age_s: secondsSince(journal.oldestTime()) },
       room: { bytes: room, lasts_s: growth > 1 ? Math.round(room / growth) : null }, // null while it does not grow
-      ...{ received, stored, dead_letters: dead, connections: senders.open },
+      ...{ received: received + journal.lost, stored, dead_letters: deadLettered, connections: senders.open },
       maintained: Object.fromEntries(dates) as Record<string, string | null>,
       version: VERSION,
     };
@@ -3513,12 +3408,122 @@ class HealthPages {
   /** A web page can have a name of its own point here (DNS rebinding), but that is then the name in its requests. */
   #isOurs(host: string | undefined, { localAddress = "" }: Socket): boolean {
     if (host === undefined) return true; // HTTP/1.0, which no browser speaks
-    const name = host
-      .replace(/:\d*$/, "")
-      .replace(/^\[(.*)\]$/, "$1")
-      .toLowerCase();
-    const own = [hostAndPort(this.#parts.options.http).host.toLowerCase(), localAddress.replace(/^::ffff:/, "")];
+    const [, name = ""] = /^\[?(.*?)\]?(?::\d*)?$/.exec(host.toLowerCase()) ?? [];
+    const own = [hostAndPort(this.#parts.options.http).host.toLowerCase(), withoutMapping(localAddress)];
     return LOOPBACK.test(name) || own.includes(name);
+  }
+}
+
+/** What is amiss beside the journal, in words. */
+function troublesOf({ status, maintained, deadLettered }: Database): string[] {
+  const troubles = status.isUp ? [] : [`database away since ${isoTime(status.since)}: ${status.cause}`];
+  for (const [what, at] of maintained) {
+    const since = Math.max(at, performance.timeOrigin);
+    if (Date.now() - since > DAY) troubles.push(`${what} not maintained since ${isoTime(since)}, the log says why`);
+  }
+  if (deadLettered > 0) troubles.push(`${deadLettered} lines refused by the database: collector.ts dead list`);
+  return troubles;
+}
+
+const isoTime = (ms: number) => new Date(ms).toISOString();
+
+/** Since a time in µs since 1970; 0 for none. */
+const secondsSince = (time = Infinity) => Math.max(0, Date.now() * 1000 - time) / 1e6;
+
+/** Of a folder's disk; no bound where it does not say. */
+function freeBytes(folder: string): number {
+  try {
+    const { bavail, bsize } = statfsSync(folder);
+    return bavail * bsize;
+  } catch {
+    return Infinity;
+  }
+}
+
+/** In Prometheus's text format, all of one moment. Throws {@link UsageError} without the package. */
+async function formatMetrics(parts: Parts): Promise<string> {
+  const [path = ""] = locatePackages(METRICS);
+  const { Registry, Counter, Gauge } = ((await import(path)) as { default: typeof import("prom-client") }).default;
+  const registry = new Registry();
+  for (const [name, value, help] of metricsOf(parts)) {
+    if (value instanceof Histogram) registry.registerMetric(value.metric(name, help));
+    else if (name.endsWith("_total")) new Counter({ name, help, registers: [registry] }).inc(value);
+    else new Gauge({ name, help, registers: [registry] }).set(value);
+  }
+  return registry.metrics();
+}
+
+/** Names after Prometheus's conventions: what ends in _total is a counter, what is no histogram is a gauge. */
+function metricsOf({
+  options,
+  journal,
+  senders,
+  database,
+}: Parts): [name: string, value: number | Histogram, help: string][] {
+  const { received, stored, deadLettered, inJournal } = ledgerOf(journal, database);
+  const maintained = Math.min(...database.maintained.values()) / SECOND;
+  const { user, system } = process.cpuUsage();
+  return [
+    [
+      "collector_lines_received_total",
+      received + journal.lost,
+      "Lines made durable, or found in the journal at the start",
+    ],
+    ["collector_lines_stored_total", stored, "Lines stored in the table"],
+    ["collector_lines_dead_total", deadLettered, "Lines that the database refused for their content"],
+    ["collector_lines_lost_total", journal.lost, "Lines that damage to the journal's files made unreadable"],
+    ["collector_lines_cut_total", journal.linesCut, "Lines cut to --max-line"],
+    ["collector_lines_altered_total", database.altered, "Lines stored with something replaced, and the original"],
+    ["collector_backlog_lines", inJournal, "Lines in the journal that are not stored yet"],
+    ["collector_backlog_bytes", journal.backlogBytes(), "Bytes in the journal that are not stored yet"],
+    ["collector_backlog_limit_bytes", options.journalMax, "Backlog at which senders wait: --journal-max"],
+    [
+      "collector_backlog_age_seconds",
+      secondsSince(journal.oldestTime()),
+      "Time since the oldest line not stored was received",
+    ],
+    ["collector_received_bytes_total", journal.bytesReceived, "Bytes of the lines received, endings included"],
+    ["collector_accepting", Number(journal.obstacle() === undefined), "Whether lines can be made durable now"],
+    ["collector_connections", senders.open, "Connections of senders open now"],
+    ["collector_connections_total", senders.accepted, "Connections of senders, the refused ones included"],
+    ["collector_connections_refused_total", senders.refused, "Connections refused with an error line"],
+    ["collector_replies_total", senders.replied, "Replies to senders"],
+    ["collector_database_up", Number(database.status.isUp), "Whether the database answered what it was last asked"],
+    ["collector_store_retries_total", database.retries, "Tries to store a batch that failed"],
+    ["collector_maintained_timestamp_seconds", maintained, "Unix time of the upkeep longest ago, 0 for none"],
+    ["collector_sync_duration_seconds", journal.syncs, "Time that an fdatasync of the journal took"],
+    ["collector_insert_duration_seconds", database.inserts, "Time that the statement that stored a batch took"],
+    ["collector_batch_lines", database.batchLines, "Lines of a batch"],
+    ["process_cpu_seconds_total", (user + system) / 1e6, "CPU time used"],
+    ["process_resident_memory_bytes", process.memoryUsage.rss(), "Resident memory"],
+    ["process_start_time_seconds", performance.timeOrigin / SECOND, "Unix time of the process's start"],
+  ];
+}
+
+const DURATIONS = [1e-4, 3e-4, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30]; // s
+
+/** Counts values by the bounds that they do not exceed. */
+class Histogram {
+  readonly #buckets: { bound: number; count: number }[];
+  #sum = 0;
+
+  constructor(bounds: number[]) {
+    this.#buckets = [...bounds, Infinity].map((bound) => ({ bound, count: 0 }));
+  }
+
+  observe(value: number): void {
+    this.#sum += value;
+    for (const bucket of this.#buckets) if (value <= bucket.bound) bucket.count++;
+  }
+
+  /** As a registry of prom-client asks for it, whose own histograms can only observe. */
+  metric(name: string, help: string): Metric {
+    const sample = (what: string, value: number, labels = {}) => ({ metricName: `${name}_${what}`, value, labels });
+    const buckets = this.#buckets.map(({ bound, count }) =>
+      sample("bucket", count, { le: bound === Infinity ? "+Inf" : bound }),
+    );
+    const values = [...buckets, sample("sum", this.#sum), sample("count", buckets.at(-1)!.value)];
+    return { name, get: () => Promise.resolve({ name, help, type: "histogram", values }) } as unknown as Metric;
   }
 }
 
@@ -3737,12 +3742,12 @@ class Condition {
   /** `text` is for the operator; without trouble it is said only after some. */
   say(trouble: string | undefined, text: string): void {
     this.hush();
+    this.trouble = trouble;
     if (trouble === this.#said) return;
     const wait = MINUTE - (performance.now() - (this.#saidAt.get(trouble) ?? -MINUTE));
     if (wait > 0) return void (this.#later = setTimeout(() => this.say(trouble, text), wait).unref());
     this.#log(text);
     this.#said = trouble;
-    this.trouble = trouble;
     this.#saidAt.set(trouble, performance.now());
   }
 
