@@ -616,10 +616,10 @@ class Senders {
   #accept(socket: Socket, isTls: boolean): void {
     this.accepted++;
     socket.on("error", () => {}); // followed by `close`, after which what was received is still read
+    const peer = peerOf(socket);
     const { maxConnections } = this.#options;
     const isTold = !isTls; // who begins with a TLS handshake can't read it
     const tooMany = `${maxConnections} connections are open, --max-connections allows no more`;
-    const peer = peerOf(socket);
     if (!this.#isAllowed(peer)) return this.#refuse(socket, "--allow does not name this address", peer, isTold);
     if (Math.max(this.#open.size, this.#serving.size) >= maxConnections)
       return this.#refuse(socket, tooMany, tooMany, isTold);
@@ -3376,7 +3376,10 @@ class HealthPages {
       database: { up: isUp, since: isoTime(since), ...(isUp ? {} : { cause }) },
       backlog: { lines: inJournal, bytes, oldest_age_s: secondsSince(journal.oldestTime()) },
       room: { bytes: room, lasts_s: growth > 1 ? Math.round(room / growth) : null }, // null while it does not grow
-      ...{ received: received + journal.lost, stored, dead_letters: deadLettered, connections: senders.open },
+      received: received + journal.lost,
+      stored,
+      dead_letters: deadLettered,
+      connections: senders.open,
       maintained: Object.fromEntries(dates) as Record<string, string | null>,
       version: VERSION,
     };
