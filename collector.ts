@@ -287,7 +287,7 @@ function levelAgeOf(text: string): { to: number; age: number } | undefined {
 // ---- Types -----------------------------------------------------------------
 // What a line is on its way: a frame in a section, in an entry, a record, in a batch.
 
-/** Whole lines with their endings or, where `frameBytes` is not 0, the first bytes of one frame of that many, which may hold newlines. */
+/** Whole lines with their endings; or, where `frameBytes` is not 0, the first bytes of one frame of that many. */
 interface Section {
   bytes: Buffer;
   frameBytes: number;
@@ -312,6 +312,8 @@ export interface Entry {
   /** When its first line was received, in µs since 1970; each further line is one later. */
   time: number;
   lines: number;
+  /** Of it all, its header included. */
+  bytes: number;
   /** Its sections; valid until the next block is read. */
   body: Buffer;
 }
@@ -385,7 +387,7 @@ interface Batch {
 // ---- Collector -------------------------------------------------------------
 // Wires the parts along a line's path; close() undoes it in the same order.
 
-/** received = stored + deadLettered + inJournal, in lines since the start; what the start found in the journal is received. */
+/** In lines since the start: received, and found in the journal by it, = stored + deadLettered + inJournal. */
 export interface Ledger {
   received: number;
   stored: number;
@@ -398,7 +400,7 @@ export interface Collector {
   port: number;
   /** One for each address of `listen`. */
   ports: number[];
-  /** Resolves after `close()`; rejects when durability can no longer be promised, or the database is not one to store into. */
+  /** Resolves after `close()`; rejects when durability can't be promised any more, or the database is not one for us. */
   done: Promise<void>;
   ledger(): Ledger;
   /** What /healthz says. */
@@ -407,7 +409,7 @@ export interface Collector {
   http: string | undefined;
   /** Runs a command such as `{ words: ["query", "select 1"], isJson: true }`; resolves to what it prints. */
   run(command: Command): Promise<string>;
-  /** Reads the TLS files again, for connections that come from now on; keeps the old ones, and says so, where it can't. */
+  /** Reads the TLS files again, for connections to come; keeps the old ones, and says so, where it can't. */
   reloadCertificates(): void;
   /** Takes nothing new, acknowledges what was on its way, and drains to the database for up to `drainTimeout`. */
   close(): Promise<void>;
@@ -417,12 +419,12 @@ type Log = (line: string) => void;
 
 const writeLog: Log = (line) => void process.stderr.write(`${line}\n`);
 
-const SETTLE_MOST = 5 * SECOND;
+const SETTLE_MS = 5 * SECOND;
 
 /**
  * Starts a collector. It accepts lines when the promise resolves, whether or not its database is there. Throws
- * {@link UsageError} for a missing file or package, or a data directory that another collector holds. A port of `http` that
- * is taken ends the start only if `http` is given.
+ * {@link UsageError} for a missing file or package, or a data directory that another collector holds. A port of `http`
+ * that is taken ends the start only if `http` is given.
  *
  * @example
  * const collector = await startCollector({ listen: "127.0.0.1:0", dataDir: "/var/lib/collector" });
@@ -430,47 +432,68 @@ const SETTLE_MOST = 5 * SECOND;
  * await collector.close();
  */
 export async function startCollector(given: Partial<Options> & { log?: Log } = {}): Promise<Collector> {
-  const texts = Object.entries(given).filter(([name, value]) => name in OPTIONS && typeof value === "string");
-  const options: Options = { ...readOptions(Object.fromEntries(texts), {}), ...numbersOf(given) };
-  const log = given.log ?? writeLog;
+  const { log = writeLog } = given;
+  const options = optionsOf(given);
   const database = new Database(options, readSchema(), log);
   locatePackages(...(options.databaseUrl === "" ? [DRIVER, ...EMBEDDED] : [DRIVER]));
   const tls = makeTlsServer(options);
   const isFirstStart = await makeFolder(options.dataDir);
   const lock = await DirectoryLock.acquire(options.dataDir);
-  const giveUp = (error: unknown) => {
+  let pages: HealthPages | undefined;
+  try {
+    const journal = await Journal.open(join(options.dataDir, "journal"), options.journalMax, log);
+    const senders = new Senders(options, tls, journal, log);
+    const parts = { options, journal, senders, database };
+    pages = new HealthPages(parts);
+    const http = await pages.listen(given.http !== undefined, log);
+    const listeners = await senders.listen();
+    const ports = listeners.map(({ port }) => port);
+    const collector = collect(parts, pages, lock, log);
+    for (const line of greeting(parts, listeners, http, isFirstStart)) log(line);
+    return { port: ports[0]!, ports, http, ...collector };
+  } catch (error) {
+    pages?.close();
     lock.release();
     throw error;
-  };
-  const journal = await Journal.open(join(options.dataDir, "journal"), options.journalMax, log).catch(giveUp);
-  const queue = new AsyncQueue<Batch>(1);
-  const stop = new AbortController(); // aborted when the drain has taken long enough
-  const senders = new Senders(options, tls, journal, log);
-  const pages = new HealthPages({ options, journal, senders, database });
-  const listen = async () => [await pages.listen(given.http !== undefined, log), await senders.listen()] as const;
-  const [http, listeners] = await listen().catch((error: unknown) => {
-    pages.close();
-    return giveUp(error);
-  });
+  }
+}
+
+/** Texts are read as flags are; numbers are taken as they are, in bytes and ms. */
+function optionsOf(given: object): Options {
+  const of = (type: string) =>
+    Object.entries(given).filter(([name, value]) => name in OPTIONS && typeof value === type);
+  return { ...readOptions(Object.fromEntries(of("string")), {}), ...Object.fromEntries(of("number")) };
+}
+
+/** What a collector is made of. */
+interface Parts {
+  options: Options;
+  journal: Journal;
+  senders: Senders;
+  database: Database;
+}
+
+/** Starts the loops between the journal and the database; `close()` ends all, in the order of a line's path. */
+function collect({ options, journal, senders, database }: Parts, pages: HealthPages, lock: DirectoryLock, log: Log) {
   const done = deferred<void>();
+  const stop = new AbortController(); // aborted when the drain has taken long enough
+  const queue = new AsyncQueue<Batch>(1);
   const tasks = [follow(journal, queue), ...database.workers(() => work(queue, journal, database, stop.signal))];
   const housekeeping = keepHouse(choresOf(options, journal, database, log), database, stop.signal);
+  stop.signal.addEventListener("abort", () => queue.close());
   for (const task of [journal.failed, housekeeping, ...tasks])
     task.catch((error) => stop.signal.aborted || done.reject(error));
-  stop.signal.addEventListener("abort", () => queue.close());
   const run = async (command: Command) => {
-    await deadline(journal.whenReleased(journal.received), SETTLE_MOST).catch(() => {}); // what was answered `ok` is seen
+    await deadline(journal.whenReleased(journal.received), SETTLE_MS).catch(() => {}); // what was answered `ok` is seen
     return database.run(command);
   };
   lock.answer(run);
-  announce(options, listeners, database, http, isFirstStart, log);
 
-  const ledger = () => ledgerOf(journal, database);
   const close = async () => {
     pages.close();
     await senders.close();
     await journal.seal();
-    await deadline(Promise.allSettled(tasks), options.drainTimeout).catch(() => {}); // what is left stays in the journal
+    await deadline(Promise.allSettled(tasks), options.drainTimeout).catch(() => {}); // what is left waits in the journal
     stop.abort();
     await database.close();
     await journal.close();
@@ -479,29 +502,29 @@ export async function startCollector(given: Partial<Options> & { log?: Log } = {
     log(inJournal === 0 ? "stopped: all lines are stored" : `stopped: ${inJournal} lines wait in the journal`);
     done.resolve();
   };
-  const ports = listeners.map(({ port }) => port);
+  let closing: Promise<void> | undefined;
+  const ledger = () => ledgerOf(journal, database);
   const views = { ledger, health: () => pages.health(), reloadCertificates: () => senders.reloadCertificates() };
-  return { port: ports[0]!, ports, http, done: done.promise, ...views, run, close: onceOnly(close) };
+  return { done: done.promise, ...views, run, close: () => (closing ??= close()) };
 }
 
-/** They are taken as they are, in bytes and ms. */
-const numbersOf = (given: Partial<Options>) =>
-  Object.fromEntries(Object.entries(given).filter(([, value]) => typeof value === "number")) as Partial<Options>;
-
-function announce(
-  options: Options,
+/** Where it listens and who can reach that, where it stores and, the first time, a line to try. */
+function greeting(
+  { options, database }: Parts,
   listeners: Listener[],
-  database: Database,
   http: string | undefined,
   isFirstStart: boolean,
-  log: Log,
-): void {
-  for (const listener of listeners) log(`listening on ${urlOf(listener)}`);
-  warnOfStrangers(options, listeners, log);
-  log(`storing into ${database.name}`);
-  if (http !== undefined) log(`health and metrics on ${http}`);
+) {
+  const exposed = listeners.filter((listener) => isForAll(listener, options)).map(urlOf);
+  const warning = `warning: anyone who can reach ${exposed.join(" and ")} can send lines`;
   const plain = listeners.find(({ isTls }) => !isTls);
-  if (isFirstStart && plain) log(`try: echo hello | nc ${plain.host} ${plain.port}`);
+  return [
+    ...listeners.map((listener) => `listening on ${urlOf(listener)}`),
+    ...(exposed.length > 0 ? [`${warning}; --allow CIDR or, with TLS, --tls-ca FILE limits who may`] : []),
+    `storing into ${database.name}`,
+    ...(http === undefined ? [] : [`health and metrics on ${http}`]),
+    ...(isFirstStart && plain ? [`try: echo hello | nc ${plain.host} ${plain.port}`] : []),
+  ];
 }
 
 function ledgerOf({ received, released }: Journal, { deadLettered }: Database): Ledger {
@@ -513,11 +536,11 @@ function ledgerOf({ received, released }: Journal, { deadLettered }: Database): 
 // from a sender while its last lines are not on disk: that is the backpressure.
 
 const READ_AHEAD_BYTES = 2 * MIB; // of all senders together, while their last lines are being synced
-const READ_AHEAD_LEAST = 64 * KIB; // of one sender
-const STOP_READING_AFTER = 500;
-const LINGER = 30 * SECOND;
-const HANDSHAKE_MOST = 10 * SECOND;
-const SAID_MOST = 1000; // refusals, each once
+const READ_AHEAD_LEAST_BYTES = 64 * KIB; // of one sender
+const STOP_READING_MS = 500;
+const LINGER_MS = 30 * SECOND;
+const HANDSHAKE_MS = 10 * SECOND;
+const SAID_MOST = 1000; // refusals and the like, each once
 
 /** The listening sockets and their connections. TLS is laid over connections that were accepted as plain TCP. */
 class Senders {
@@ -528,23 +551,23 @@ class Senders {
   readonly #options: Options;
   readonly #journal: Journal;
   readonly #log: Log;
-  readonly #stop = new AbortController();
+  readonly #cutOff = new AbortController(); // aborted when a stop has read long enough
   readonly #open = new Set<Socket>(); // as accepted, with those whose TLS handshake has not ended
   readonly #serving = new Map<Replies, Promise<void>>();
-  readonly #said = new Set<string>();
+  readonly #said = new Set(["ECONNRESET"]); // kinds of refusals; a probe of a port for TLS is never said
   readonly #servers: Server[] = [];
   readonly #tls: TlsServer | undefined;
-  readonly #allowed: BlockList | undefined;
+  readonly #isAllowed: (peer: string) => boolean;
 
   constructor(options: Options, tls: TlsServer | undefined, journal: Journal, log: Log) {
     this.#options = options;
     this.#journal = journal;
     this.#log = log;
-    this.#allowed = allowList(options.allow);
-    this.#tls = tls
-      ?.on("secureConnection", (s) => this.#acceptTls(s))
-      .on("tlsClientError", (e, s) => this.#failTls(e, s));
-    setMaxListeners(0, this.#stop.signal);
+    this.#isAllowed = allowList(options.allow);
+    this.#tls = tls;
+    tls?.on("secureConnection", (socket) => this.#acceptTls(socket));
+    tls?.on("tlsClientError", (error, socket) => this.#refuse(socket, handshakeFailure(error), codeOf(error), false));
+    setMaxListeners(0, this.#cutOff.signal);
   }
 
   /** Resolves to the addresses that it listens on: all of --listen, or none. */
@@ -567,12 +590,13 @@ class Senders {
   async close(): Promise<void> {
     for (const server of this.#servers) server.close();
     for (const replies of this.#serving.keys()) replies.endIfSilent();
-    const readingEnds = setTimeout(() => {
-      this.#stop.abort();
+    const cutOff = () => {
+      this.#cutOff.abort();
       this.#journal.waitNoMore();
-    }, STOP_READING_AFTER);
+    };
+    const timer = setTimeout(cutOff, STOP_READING_MS);
     await Promise.all(this.#serving.values());
-    clearTimeout(readingEnds);
+    clearTimeout(timer);
   }
 
   get open(): number {
@@ -594,19 +618,19 @@ class Senders {
   #accept(socket: Socket, isTls: boolean): void {
     this.accepted++;
     socket.on("error", () => {}); // followed by `close`, after which what was received is still read
+    const peer = peerOf(socket);
     const { maxConnections } = this.#options;
-    if (this.#allowed && !isAmongNetworks(this.#allowed, peerOf(socket)))
-      return this.#refuse(socket, "--allow does not name this address", isTls, peerOf(socket));
-    if (Math.max(this.#open.size, this.#serving.size) >= maxConnections) {
-      const reason = `${maxConnections} connections are open, --max-connections allows no more`;
-      return this.#refuse(socket, reason, isTls);
-    }
+    const isTold = !isTls; // who begins with a TLS handshake can't read it
+    const tooMany = `${maxConnections} connections are open, --max-connections allows no more`;
+    if (!this.#isAllowed(peer)) return this.#refuse(socket, "--allow does not name this address", peer, isTold);
+    if (Math.max(this.#open.size, this.#serving.size) >= maxConnections)
+      return this.#refuse(socket, tooMany, tooMany, isTold);
     this.#open.add(socket.once("close", () => this.#open.delete(socket)));
     if (isTls) this.#tls?.emit("connection", socket);
     else this.#admit(socket);
   }
 
-  /** Our own look at the certificate, not Node's `rejectUnauthorized`, so that the sender is told, and we know who it was. */
+  /** Our own look at the certificate, not Node's `rejectUnauthorized`: the sender is told, and we know who it was. */
   #acceptTls(socket: TLSSocket): void {
     socket.on("error", () => {});
     if (!this.#servers[0]?.listening) return void socket.destroy(); // a handshake that the stop overtook
@@ -616,95 +640,91 @@ class Senders {
     this.#refuse(socket, isMissing ? "it has no certificate, and --tls-ca requires one" : reason);
   }
 
-  #failTls(error: Error, socket: TLSSocket): void {
-    const code = codeOf(error);
-    this.refused++;
-    if (code !== "ECONNRESET") this.#sayOnce(socket, TLS_FAILURES[code] ?? `its TLS handshake failed: ${code}`); // a probe of the port
-    socket.destroy();
-  }
-
   #admit(socket: Socket): void {
     const replies = new Replies(socket);
-    const served = this.#serve(socket, replies).catch(() => void socket.destroy());
-    this.#serving.set(
-      replies,
-      served.finally(() => this.#serving.delete(replies)),
-    );
+    const served = this.#serve(socket, replies)
+      .catch((error: unknown) => this.#giveUp(socket, error))
+      .finally(() => this.#serving.delete(replies));
+    this.#serving.set(replies, served);
   }
 
   async #serve(socket: Socket, replies: Replies): Promise<void> {
     const peer = peerOf(socket);
     const framer = new Framer(this.#options.maxLine, this.#options.ack);
-    const allowance = () => Math.max(READ_AHEAD_LEAST, READ_AHEAD_BYTES / this.#serving.size);
-    for await (const chunks of chunksOf(socket, this.#options.idleTimeout, allowance, this.#stop.signal)) {
+    const allowance = () => Math.max(READ_AHEAD_LEAST_BYTES, READ_AHEAD_BYTES / this.#serving.size);
+    for await (const chunks of chunksOf(socket, this.#options.idleTimeout, allowance, this.#cutOff.signal)) {
       const frames = framer.push(chunks);
       if (framer.foreign !== undefined) return this.#refuse(socket, framer.foreign);
       // A line that our own stop cut off is kept, but not acknowledged, even if its end comes during the sync.
-      const isCutOff = chunks === undefined && this.#stop.signal.aborted && !socket.readableEnded;
+      const isCutOff = chunks === undefined && this.#cutOff.signal.aborted && !socket.readableEnded;
       await this.#journal.append(peer, frames); // durable first,
       if (!isCutOff) this.replied += replies.send(frames); // only then `ok`
     }
-    await replies.end(this.#stop.signal);
+    await replies.end(this.#cutOff.signal);
   }
 
-  /** Tells the sender, unless it expects a TLS handshake first. */
-  #refuse(socket: Socket, reason: string, isBeforeTls = false, kind = reason): void {
+  /** Closes the connection, its last lines unacknowledged. What stops the journal is said there; all else is a bug. */
+  #giveUp(socket: Socket, error: unknown): void {
+    socket.destroy();
+    if (!(error instanceof NotDurable)) this.#sayOnce(`cannot serve ${peerOf(socket)}`, codeOf(error));
+  }
+
+  #refuse(socket: Socket, reason: string, kind = reason, isTold = true): void {
     this.refused++;
-    this.#sayOnce(socket, reason, kind);
-    if (isBeforeTls) return void socket.destroy();
+    this.#sayOnce(`refused ${peerOf(socket)}`, reason, kind);
+    if (!isTold) return void socket.destroy();
     setTimeout(() => socket.destroy(), SECOND).unref(); // whatever it still sends
     socket.resume().end(`error: ${reason}\n`);
   }
 
-  /** Once a kind of refusal, so that nobody can fill our log. */
-  #sayOnce(socket: Socket, reason: string, kind = reason): void {
+  /** Once a kind, so that nobody can fill our log. */
+  #sayOnce(what: string, reason: string, kind = reason): void {
     if (this.#said.has(kind) || this.#said.size >= SAID_MOST) return;
     this.#said.add(kind);
-    this.#log(`refused ${peerOf(socket)}: ${reason} (said once)`);
+    this.#log(`${what}: ${reason} (said once)`);
   }
 }
 
 /**
- * What a sender sends, as much at a time as is there, up to its end, a cut, a silence of `idle` ms or the stop; then an
- * `undefined`. While the taker is busy, about `allowance()` bytes are read ahead.
+ * What a sender sends, as much at a time as is there, up to its end, a silence of `idleMs` (0: none is too long) or a
+ * cut; then an `undefined`. While the taker is busy, about `allowance()` bytes are read ahead.
  */
 async function* chunksOf(
   socket: Socket,
-  idle: number,
+  idleMs: number,
   allowance: () => number,
-  stop: AbortSignal,
+  cutOff: AbortSignal,
 ): AsyncGenerator<Buffer[] | undefined> {
   const changed = new Signal();
-  const wake = () => changed.notify();
-  let chunks: Buffer[] = [];
-  let bytes = 0;
+  const arrived = { chunks: [] as Buffer[], bytes: 0, isAll: cutOff.aborted || socket.destroyed };
+  const end = () => {
+    arrived.isAll = true;
+    changed.notify();
+  };
   socket.on("data", (chunk: Buffer) => {
-    bytes += chunk.length;
-    if (bytes >= allowance()) socket.pause();
-    chunks.push(chunk);
-    wake();
+    arrived.chunks.push(chunk);
+    arrived.bytes += chunk.length;
+    if (arrived.bytes >= allowance()) socket.pause();
+    changed.notify();
   });
-  socket.on("end", wake).on("close", wake);
-  stop.addEventListener("abort", wake);
-  const silence = new AbortController();
-  silence.signal.addEventListener("abort", wake);
+  socket.on("end", end).on("close", end);
+  cutOff.addEventListener("abort", end);
   try {
-    while (chunks.length > 0 || !(silence.signal.aborted || socket.readableEnded || socket.destroyed || stop.aborted)) {
-      if (chunks.length === 0) {
-        const timer = idle > 0 ? setTimeout(() => silence.abort(), idle) : undefined;
+    while (arrived.chunks.length > 0 || !arrived.isAll) {
+      if (arrived.chunks.length === 0) {
+        const silence = idleMs > 0 ? setTimeout(end, idleMs) : undefined;
         await changed.wait();
-        clearTimeout(timer);
+        clearTimeout(silence);
         continue;
       }
-      const taken = chunks;
-      chunks = [];
-      bytes = 0;
+      const { chunks } = arrived;
+      Object.assign(arrived, { chunks: [], bytes: 0 });
       socket.resume();
-      yield taken;
+      yield chunks;
     }
     yield undefined;
   } finally {
-    stop.removeEventListener("abort", wake);
+    cutOff.removeEventListener("abort", end);
   }
 }
 
@@ -732,34 +752,32 @@ class Replies {
     if (lines > 0) this.#isSilent = replies.length === 0;
     let sum = 0;
     for (const reply of replies) {
-      const last = this.#owed.length - 1;
       const count = typeof reply === "number" ? reply : 1;
       sum += count;
-      const isFull = last >= OWED_MOST;
-      if (typeof this.#owed[last] === "number" && (count === reply || isFull)) this.#owed[last] += count;
-      else this.#owed.push(isFull ? count : reply);
+      addReply(this.#owed, this.#owed.length > OWED_MOST ? count : reply);
     }
     this.#write();
     return sum;
   }
 
-  /** Ends our side where no reply is expected: at a stop, such a sender learns of it now, and keeps what it has not sent. */
+  /** Ends our side where no reply is expected: such a sender learns of a stop now, and keeps what it has not sent. */
   endIfSilent(): void {
     if (this.#isSilent && this.#owed.length === 0) this.#socket.end();
   }
 
-  /** Ends our side when all is written. A sender that takes nothing for 30 s is cut off; at a stop, one that stays, too. */
-  async end(stop: AbortSignal): Promise<void> {
-    const cutOff = () => void setTimeout(() => this.#socket.destroy(), STOP_READING_AFTER);
-    if (stop.aborted || !this.#socket.readableEnded)
-      cutOff(); // what it still sends must not seem to be taken
-    else stop.addEventListener("abort", cutOff);
-    this.#socket.setTimeout(LINGER, () => this.#socket.destroy());
+  /** Ends our side when all is written. A sender that takes nothing for 30 s is cut off; at a stop, one that stays. */
+  async end(cutOff: AbortSignal): Promise<void> {
+    const destroy = () => void this.#socket.destroy();
+    const destroySoon = () => void setTimeout(destroy, STOP_READING_MS);
+    if (cutOff.aborted || !this.#socket.readableEnded)
+      destroySoon(); // what it still sends must not seem to be taken
+    else cutOff.addEventListener("abort", destroySoon);
+    this.#socket.setTimeout(LINGER_MS, destroy);
     this.#socket.resume();
     while (this.#owed.length > 0 && !this.#socket.destroyed) await this.#changed.wait();
     this.#socket.end();
     if (!this.#socket.closed) await once(this.#socket, "close").catch(() => {}); // an error is followed by `close`
-    stop.removeEventListener("abort", cutOff);
+    cutOff.removeEventListener("abort", destroySoon);
   }
 
   #write(): void {
@@ -794,52 +812,46 @@ function listenersOf({ listen, tlsCert }: Options): Listener[] {
 const urlOf = ({ isTls, host, port }: Listener) =>
   `${isTls ? "tls" : "tcp"}://${host.includes(":") ? `[${host}]` : host}:${port}`;
 
-/** Says once at the start what is open to whom. */
-function warnOfStrangers({ allow, tlsCa }: Options, listeners: Listener[], log: Log): void {
-  const isOpen = ({ isTls, host }: Listener) =>
-    !/^(?:127\.|::1$|localhost$)/i.test(withoutMapping(host)) && !(isTls && tlsCa !== "");
-  const exposed = listeners.filter(isOpen).map(urlOf).join(" and ");
-  if (allow === "" && exposed !== "")
-    log(
-      `warning: anyone who can reach ${exposed} can send lines; --allow CIDR or, with TLS, --tls-ca FILE limits who may`,
-    );
-}
+const LOOPBACK = /^(?:localhost|127\.[\d.]+|::1)$/i; // no other name: who serves it could have it point anywhere
+
+const isForAll = ({ isTls, host }: Listener, { allow, tlsCa }: Options) =>
+  allow === "" && !(isTls && tlsCa !== "") && !LOOPBACK.test(withoutMapping(host));
 
 const peerOf = (socket: Socket) => withoutMapping(socket.remoteAddress ?? "");
 
-function allowList(allow: string): BlockList | undefined {
-  const networks = allow
-    .split(",")
-    .map(networkOf)
-    .filter((one) => one !== undefined);
-  if (networks.length === 0) return undefined;
-  const allowed = new BlockList();
-  for (const { base, prefix, family } of networks) allowed.addSubnet(base, prefix, family);
-  return allowed;
-}
-
-/** A peer without an address has left already. */
-function isAmongNetworks(networks: BlockList, peer: string): boolean {
-  const ip = peer.replace(/%.*/, "");
-  return isIP(ip) > 0 && networks.check(ip, isIP(ip) === 4 ? "ipv4" : "ipv6");
+/** Whether --allow names a peer; one without an address has left already. */
+function allowList(allow: string): (peer: string) => boolean {
+  if (allow === "") return () => true;
+  const networks = new BlockList();
+  for (const { base, prefix, family } of allow.split(",").flatMap((text) => networkOf(text) ?? []))
+    networks.addSubnet(base, prefix, family);
+  return (peer) => {
+    const ip = networkOf(peer.replace(/%.*/, ""));
+    return ip !== undefined && networks.check(ip.base, ip.family);
+  };
 }
 
 const TLS_FAILURES: Record<string, string> = {
-  ERR_TLS_HANDSHAKE_TIMEOUT: `its TLS handshake did not end in ${HANDSHAKE_MOST / SECOND} s`,
+  ERR_TLS_HANDSHAKE_TIMEOUT: `its TLS handshake did not end in ${HANDSHAKE_MS / SECOND} s`,
   ERR_SSL_WRONG_VERSION_NUMBER: "plain text on a port for TLS; turn TLS on in the sender",
   ERR_SSL_HTTP_REQUEST: "an HTTP request on a port for TLS",
 };
 
-/** Lays TLS over accepted connections (`emit("connection", socket)`). Throws {@link UsageError} for files that are of no use. */
+const handshakeFailure = (error: unknown) =>
+  TLS_FAILURES[codeOf(error)] ?? `its TLS handshake failed: ${codeOf(error)}`;
+
+/** Lays TLS over accepted connections (`emit("connection", socket)`). Throws {@link UsageError} for useless files. */
 function makeTlsServer(options: Options): TlsServer | undefined {
   const { listen, tlsCert, tlsKey, tlsCa } = options;
-  const isAsked = listenersOf(options).some(({ isTls }) => isTls);
-  if (isAsked && tlsCert === "") throw new UsageError(`Cannot use --listen "${listen}": tls:// needs --tls-cert FILE`);
-  if ((tlsKey !== "" || tlsCa !== "") && tlsCert === "")
-    throw new UsageError(`Cannot use ${tlsKey === "" ? "--tls-ca" : "--tls-key"} without --tls-cert FILE`);
-  if (tlsCert === "") return undefined;
+  if (tlsCert === "") {
+    const isAsked = listenersOf(options).some(({ isTls }) => isTls);
+    if (isAsked) throw new UsageError(`Cannot use --listen "${listen}": tls:// needs --tls-cert FILE`);
+    if (tlsKey !== "") throw new UsageError("Cannot use --tls-key without --tls-cert FILE");
+    if (tlsCa !== "") throw new UsageError("Cannot use --tls-ca without --tls-cert FILE");
+    return undefined;
+  }
   const certificates = readCertificates(options);
-  const asking = { requestCert: tlsCa !== "", rejectUnauthorized: false, handshakeTimeout: HANDSHAKE_MOST };
+  const asking = { requestCert: tlsCa !== "", rejectUnauthorized: false, handshakeTimeout: HANDSHAKE_MS };
   return useCertificates(createTlsServer({ ...certificates, ...asking }), certificates);
 }
 
@@ -897,9 +909,9 @@ export class Framer {
   foreign: string | undefined;
   readonly #maxLine: number;
   #ack: Options["ack"];
-  #isFirst = true;
-  // The frame that has not ended: a little more than its first `maxLine` bytes, in a buffer that doubles; its length so far; its last
-  // byte; the bytes that its octet count promises, 0 for a line.
+  #isFirst = true; // no frame has ended yet, or only empty ones
+  // The frame that has not ended: a little more than its first `maxLine` bytes, in a buffer that doubles; its length so
+  // far; its last byte; the bytes that its octet count promises, 0 for a line.
   #partial = Buffer.alloc(0);
   #length = 0;
   #lastByte = 0;
@@ -921,13 +933,12 @@ export class Framer {
   #push(frames: Frames, more: Buffer): void {
     const isShort = this.#octets === 0 && this.#length > 0 && this.#length < OCTET_COUNT_BYTES;
     const chunk = isShort ? Buffer.concat([this.#takePartial(), more]) : more; // what it begins is seen only now
-    if (this.#isFirst && chunk[0] === 0x16 && chunk[1] === 3)
-      // RFC 8446, section 5.1
-      this.foreign = "a TLS handshake on a port for plain TCP; turn TLS off in the sender";
+    const isTls = chunk[0] === 0x16 && chunk[1] === 3; // RFC 8446, section 5.1
+    if (this.#isFirst && isTls) this.foreign = "a TLS handshake on a port for plain TCP; turn TLS off in the sender";
     for (let at = 0; at < chunk.length && this.foreign === undefined;) {
       if (this.#octets === 0 && this.#length === 0) at += this.#startOctets(chunk, at);
       if (this.#octets > 0) at = this.#takeOctets(frames, chunk, at);
-      else if (this.#length > 0) at = this.#continueLine(frames, chunk);
+      else if (this.#length > 0 || this.#isFirst) at = this.#takeLine(frames, chunk, at);
       else at = this.#takeLines(frames, chunk, at);
     }
   }
@@ -945,14 +956,15 @@ export class Framer {
     return end;
   }
 
-  #continueLine(frames: Frames, chunk: Buffer): number {
-    const end = endOfLine(chunk, 0);
-    this.#keep(end < 0 ? chunk : chunk.subarray(0, end));
+  /** Adds the line that ends in `chunk`, or keeps what is there of it; returns where it stopped. */
+  #takeLine(frames: Frames, chunk: Buffer, from: number): number {
+    const end = endOfLine(chunk, from);
+    this.#keep(chunk.subarray(from, end < 0 ? chunk.length : end));
     if (end >= 0) this.#endPartial(frames, chunk[end]);
     return end < 0 ? chunk.length : end + 1;
   }
 
-  /** Adds the lines that end in `chunk`, up to an octet count, and keeps what has not ended; returns where it stopped. */
+  /** Adds the lines that end in `chunk`, up to an octet count, and keeps what has not ended; returns its end. */
   #takeLines(frames: Frames, chunk: Buffer, from: number): number {
     const find = chunk.includes(NUL) ? endOfLine : (bytes: Buffer, start: number) => bytes.indexOf(NEWLINE, start);
     const section = { start: from, lines: 0 }; // all lines share one, but for those that are cut
@@ -963,15 +975,15 @@ export class Framer {
       Object.assign(section, { start: next, lines: 0 });
     };
     const isCounted = () => at > from && octetCountBytes(chunk, at) > 0;
-    for (let end; (end = find(chunk, at)) >= 0 && !isCounted() && this.foreign === undefined; at = end + 1) {
+    for (let end; (end = find(chunk, at)) >= 0 && !isCounted(); at = end + 1) {
       const length = lengthOf(chunk, at, end);
-      if (length > this.#maxLine || this.#isFirst) {
+      if (length > this.#maxLine) {
         endSection(end + 1);
         this.#addFrame(frames, chunk.subarray(at, end), length, false);
       } else if (length > 0) {
         section.lines++;
         frames.lines++;
-        if (this.#isReplied(chunk, at, false)) addOk(frames.replies);
+        if (this.#isReplied(chunk, at, false)) addReply(frames.replies, 1);
       }
     }
     endSection(at);
@@ -1006,17 +1018,14 @@ export class Framer {
     const partial = this.#partial.subarray(0, this.#length);
     this.#partial = Buffer.alloc(0);
     this.#length = 0;
+    this.#lastByte = 0;
     this.#octets = 0;
     return partial;
   }
 
-  /** Adds a frame of `length` bytes: as a line where it can be one, else, or where it is cut, in a section of its own. */
+  /** Adds a frame of `length` bytes: as a line where it can be one; else, or where it is cut, as a section of its own. */
   #addFrame(frames: Frames, bytes: Buffer, length: number, isCounted: boolean): void {
-    if (
-      length === 0 ||
-      (this.#isFirst && this.#isOpening(frames, bytes.toString("latin1", 0, Math.min(length, 8 * KIB))))
-    )
-      return;
+    if (length === 0 || (this.#isFirst && this.#isOpening(frames, bytes.subarray(0, length)))) return;
     const isCut = length > this.#maxLine;
     const kept = bytes.subarray(0, isCut ? cutOf(bytes, this.#maxLine) : length);
     const isAlone = isCut || kept.at(-1) === RETURN || (isCounted && endOfLine(kept, 0) >= 0);
@@ -1025,15 +1034,16 @@ export class Framer {
     frames.lines++;
     if (!this.#isReplied(bytes, 0, isCounted)) return;
     if (isCut) frames.replies.push(`error: line of ${length} bytes cut to ${this.#maxLine}`);
-    else addOk(frames.replies);
+    else addReply(frames.replies, 1);
   }
 
-  /** Whether a sender's first frame is none to store. A web page must not be able to post lines (RFC 9112, section 3). */
-  #isOpening(frames: Frames, frame: string): boolean {
-    this.#isFirst = false;
+  /** Whether a first frame is none to store. A web page must not be able to post lines (RFC 9112, section 3). */
+  #isOpening(frames: Frames, bytes: Buffer): boolean {
+    const frame = bytes.toString("latin1", 0, 8 * KIB);
     const isAck = /^#ack (?:on|off)$/.test(frame);
+    this.#isFirst = false;
     if (isAck) this.#ack = frame.endsWith("on") ? "always" : "never";
-    if (isAck) addOk(frames.replies);
+    if (isAck) addReply(frames.replies, 1);
     if (HTTP.test(frame)) this.foreign = "an HTTP request on a port for log lines; send lines over plain TCP";
     return isAck || this.foreign !== undefined;
   }
@@ -1045,10 +1055,10 @@ export class Framer {
   }
 }
 
-function addOk(replies: Reply[]): void {
+function addReply(replies: Reply[], reply: Reply): void {
   const last = replies.length - 1;
-  if (typeof replies[last] === "number") replies[last]++;
-  else replies.push(1);
+  if (typeof replies[last] === "number" && typeof reply === "number") replies[last] += reply;
+  else replies.push(reply);
 }
 
 /** Up to 3 bytes before `most`, so that no UTF-8 sequence is torn (RFC 3629, section 3). */
@@ -1073,7 +1083,7 @@ function trimmedLength(bytes: Buffer, from: number): number {
 const lengthOf = (bytes: Buffer, start: number, end: number) =>
   bytes[end] === NEWLINE && end > start && bytes[end - 1] === RETURN ? end - start - 1 : end - start;
 
-/** The bytes of an octet count and its space, 0 where there is none: a line that only begins with a number is a line. */
+/** The bytes of an octet count and its space; 0 where there is none: a line that begins with a number is a line. */
 function octetCountBytes(bytes: Buffer, at: number): number {
   const digits = countDigits(bytes, at);
   const isCount = digits > 0 && digits <= 7 && bytes[at] !== 0x30 && bytes[at + digits] === SPACE;
@@ -1101,11 +1111,11 @@ const SEGMENT_BYTES = 16 * MIB; // at most, unless one sync brings more
 const ENTRY_BYTES = 512 * KIB; // at most, unless one line is longer
 const BLOCK_BYTES = MIB; // of what is read, and stored, at a time
 const SYNC_BYTES = 4 * MIB; // written and synced at a time
-const PADDING = Buffer.alloc(64 * KIB); // zeros behind what is written, for what comes next to be written over
-const TRY_AGAIN_AFTER = SECOND;
+const PADDING = Buffer.alloc(48 * KIB); // zeros behind what is written, for what comes next to be written over
+const TRY_AGAIN_MS = SECOND;
 const SHORT_WRITE = "a short write, as on a full disk";
-const CLOCK_STEP = MINUTE; // a clock set back by more is followed
-const PRUNE_AFTER = 10 * MINUTE;
+const CLOCK_STEP_MS = MINUTE; // a clock set back by more is followed
+const PRUNE_AFTER_MS = 10 * MINUTE;
 
 const FORMAT_VERSION = 1;
 const SEGMENT_MAGIC = Buffer.from("COLLECTR");
@@ -1129,18 +1139,24 @@ interface Segment {
   allocated: number;
   /** All before this offset is stored. */
   storedTo: number;
-  /** Where the journal's positions stand behind its last entry; 0 where it has none. */
+  /** The position behind its last entry that was read. */
   endPosition: number;
   unreadLines: number;
-  isSealed: boolean;
   isDamaged: boolean;
 }
+
+const UNREAD = { allocated: 0, storedTo: SEGMENT_HEADER_BYTES, endPosition: 0, unreadLines: 0, isDamaged: false };
+
+const unstoredBytes = ({ size, storedTo }: Segment) => size - storedTo;
 
 interface Append {
   peer: string;
   frames: Frames;
   isDurable: Deferred<boolean>;
 }
+
+/** Lines can't be made durable any more: who sent them must not be told `ok`. */
+class NotDurable extends Error {}
 
 /** The journal of a data directory: what is received and not stored yet. */
 export class Journal {
@@ -1164,7 +1180,6 @@ export class Journal {
   readonly #appends: Append[] = [];
   readonly #outstanding: Block[] = []; // read and not released, in order
   #clock = 0; // the last reading, µs
-  #trouble: string | undefined; // that has not ended
   #mayWait = true;
   #phase: "open" | "failed" | "sealing" | "sealed" = "open";
   // handles
@@ -1174,8 +1189,8 @@ export class Journal {
   readonly #condition: Condition;
   readonly #changed = { appends: new Signal(), synced: new Signal(), room: new Signal() };
   readonly #failure = deferred<never>();
-  #written = Buffer.allocUnsafe(MIB); // the writer's, reused
-  #read = Buffer.allocUnsafe(BLOCK_BYTES + ENTRY_BYTES); // the reader's, reused
+  #encoded = Buffer.allocUnsafe(MIB); // the writer's, reused
+  #loaded = Buffer.allocUnsafe(BLOCK_BYTES + ENTRY_BYTES); // the reader's, reused
   #writer = Promise.resolve();
 
   private constructor(directory: string, bytesMax: number, log: Log) {
@@ -1204,13 +1219,13 @@ export class Journal {
     this.#appends.push({ peer, frames, isDurable });
     this.#changed.appends.notify();
     if (this.#phase === "failed" || !(await isDurable.promise))
-      throw new Error("Cannot write the journal, and the collector is stopping");
+      throw new NotDurable("Cannot write the journal, and the collector is stopping");
   }
 
   /** Follows the journal, never past what is synced, in blocks of about 1 MiB as they come; ends after `seal()`. */
   async *read(): AsyncGenerator<Block> {
     for (let segment = await this.#after(0); segment; segment = await this.#after(segment.sequence)) {
-      for (let offset = SEGMENT_HEADER_BYTES; offset < segment.size || !segment.isSealed;) {
+      for (let offset = SEGMENT_HEADER_BYTES; offset < segment.size || !this.#isSealed(segment);) {
         if (offset >= segment.size) {
           await this.#changed.synced.wait();
           continue;
@@ -1242,7 +1257,7 @@ export class Journal {
 
   /** Whether nothing behind this block is synced yet. */
   isCaughtUp({ segment, end }: Block): boolean {
-    return !segment.isSealed && end >= segment.size;
+    return !this.#isSealed(segment) && end >= segment.size;
   }
 
   /** Resolves when that many lines are released. */
@@ -1252,7 +1267,7 @@ export class Journal {
 
   /** What is not stored yet, in bytes on disk. */
   backlogBytes(): number {
-    return this.#segments.reduce((sum, { size, storedTo }) => sum + size - storedTo, 0);
+    return this.#segments.reduce((sum, segment) => sum + unstoredBytes(segment), 0);
   }
 
   /** When the oldest line that is not stored was received, in µs since 1970; `undefined` where all are. */
@@ -1262,7 +1277,7 @@ export class Journal {
 
   /** Why no line can be made durable now; `undefined` while it can. */
   obstacle(): string | undefined {
-    return this.#trouble ?? (this.backlogBytes() < this.#bytesMax ? undefined : this.#fullText());
+    return this.#condition.trouble ?? this.#fullness();
   }
 
   /** From here on the bound no longer holds, and what can't be written is given up: nobody was told `ok` for it. */
@@ -1277,26 +1292,18 @@ export class Journal {
     this.#changed.appends.notify();
     await this.#writer;
     this.#phase = "sealed";
-    for (const segment of this.#segments) segment.isSealed = true;
     this.#changed.synced.notify();
   }
 
   async close(): Promise<void> {
     this.#condition.hush();
-    if (this.released === this.received) await this.#leaveNothing();
+    const hasEntries = this.#segments.some(({ size }) => size > SEGMENT_HEADER_BYTES);
+    const leaveOnly = () => this.#removeReleased();
+    // All is stored, so the next start finds only a new header, with the last time; on a full disk, what adds nothing.
+    if (hasEntries && this.released === this.received) await this.#addSegment().then(leaveOnly, () => {});
     const last = this.#segments.at(-1);
     if (last?.journal === this.#id) await last.handle.truncate(last.size); // the padding
     for (const { handle } of this.#segments) await handle.close();
-  }
-
-  /** The next start finds only a new segment's header, with the last time; on a full disk, what is stored, which adds nothing. */
-  async #leaveNothing(): Promise<void> {
-    if (this.#segments.every(({ size }) => size === SEGMENT_HEADER_BYTES)) return;
-    const isAdded = await this.#addSegment().then(
-      () => true,
-      () => false,
-    );
-    if (isAdded) await this.#removeReleased();
   }
 
   /** Has the keys pruned of what was released 10 minutes ago: no late statement can meet a forgotten key. */
@@ -1304,14 +1311,15 @@ export class Journal {
     for (const name of await readdir(this.#directory)) {
       const [, journal = "", endPosition] = RELEASED_NAME.exec(name) ?? [];
       const path = join(this.#directory, name);
-      if (endPosition === undefined || Date.now() - (await stat(path)).mtimeMs < PRUNE_AFTER) continue;
+      if (endPosition === undefined || Date.now() - (await stat(path)).mtimeMs < PRUNE_AFTER_MS) continue;
       await forget(journal, Number(endPosition));
       await rm(path);
     }
   }
 
-  #last(): Segment {
-    return this.#segments.at(-1) as Segment;
+  /** Whether nothing is written to it any more. */
+  #isSealed(segment: Segment): boolean {
+    return this.#phase === "sealed" || segment.journal !== this.#id || segment !== this.#segments.at(-1);
   }
 
   /** The next segment; waits for the first one of this start. `undefined` at the end. */
@@ -1334,33 +1342,24 @@ export class Journal {
       }
       await this.#whenRoom();
       const group = this.#nextGroup();
-      const lines = group.reduce((sum, { frames }) => sum + frames.lines, 0);
-      const isDurable = this.#phase !== "failed" && (await this.#writeDurably(this.#encode(group), lines));
+      const entries = this.#encode(group);
+      const isDurable = await this.#insist(() => this.#writeDurably(entries, group));
       for (const append of group) append.isDurable.resolve(isDurable);
-      if (isDurable) this.#count(group);
       this.#changed.synced.notify();
     }
   }
 
   async #whenRoom(): Promise<void> {
-    while (this.backlogBytes() >= this.#bytesMax && this.#mayWait) {
-      this.#say(this.#fullText());
+    for (let trouble; this.#mayWait && (trouble = this.#fullness());) {
+      this.#condition.say(trouble, trouble);
       await this.#changed.room.wait();
     }
     this.#sayOver();
   }
 
-  #fullText(): string {
+  #fullness(): string | undefined {
+    if (this.backlogBytes() < this.#bytesMax) return undefined;
     return `journal is full (--journal-max ${this.#bytesMax} bytes): senders wait until the database has taken some`;
-  }
-
-  #count(group: Append[]): void {
-    for (const { frames } of group) {
-      for (const { bytes, frameBytes } of frames.sections) {
-        this.bytesReceived += Math.max(bytes.length, frameBytes);
-        if (frameBytes > bytes.length) this.linesCut++;
-      }
-    }
   }
 
   #nextGroup(): Append[] {
@@ -1371,12 +1370,12 @@ export class Journal {
     return this.#appends.splice(0, over < 0 ? this.#appends.length : Math.max(1, over));
   }
 
-  /** Lays a group out as entries. Whole lines of one peer in a row share a section, so that they are decoded together. */
+  /** Lays a group out as entries. Whole lines of one peer in a row share a section: they are decoded together. */
   #encode(group: Append[]): Buffer {
     const entry = { start: 0, section: 0, peer: "", lines: 0 };
     let at = ENTRY_HEADER_BYTES;
-    const seal = () => {
-      this.#sealEntry(entry.start, at, entry.lines);
+    const endEntry = () => {
+      this.#writeHeader(entry.start, at, entry.lines);
       Object.assign(entry, { start: at, section: 0, lines: 0 });
       at += ENTRY_HEADER_BYTES;
     };
@@ -1387,25 +1386,26 @@ export class Journal {
           Object.assign(entry, { section: at, peer: frameBytes > 0 ? ALONE : peer });
           at = this.#startSection(at, peer, frameBytes);
         }
-        at += bytes.copy(this.#written, at);
-        this.#written.writeUInt32LE(this.#written.readUInt32LE(entry.section) + bytes.length, entry.section);
+        at += bytes.copy(this.#encoded, at);
+        this.#encoded.writeUInt32LE(this.#encoded.readUInt32LE(entry.section) + bytes.length, entry.section);
         entry.lines += lines;
-        if (at - entry.start >= ENTRY_BYTES) seal();
+        if (at - entry.start >= ENTRY_BYTES) endEntry();
       }
     }
-    if (entry.lines > 0) seal();
-    return this.#written.subarray(0, entry.start);
+    if (entry.lines > 0) endEntry();
+    return this.#encoded.subarray(0, entry.start);
   }
 
   #startSection(at: number, peer: string, frameBytes: number): number {
-    this.#written.writeUInt32LE(0, at);
-    this.#written.writeUInt32LE(frameBytes, at + 4);
-    this.#written.writeUInt8(peer.length, at + 8);
-    return at + SECTION_HEADER_BYTES + this.#written.write(peer, at + SECTION_HEADER_BYTES, "latin1");
+    this.#encoded.writeUInt32LE(0, at);
+    this.#encoded.writeUInt32LE(frameBytes, at + 4);
+    this.#encoded.writeUInt8(peer.length, at + 8);
+    return at + SECTION_HEADER_BYTES + this.#encoded.write(peer, at + SECTION_HEADER_BYTES, "latin1");
   }
 
-  #sealEntry(start: number, end: number, lines: number): void {
-    const bytes = this.#written.subarray(start, end);
+  /** Gives an entry its position and time, once and for good. */
+  #writeHeader(start: number, end: number, lines: number): void {
+    const bytes = this.#encoded.subarray(start, end);
     ENTRY_MAGIC.copy(bytes);
     bytes.writeUInt32LE(bytes.length - ENTRY_HEADER_BYTES, 8);
     bytes.writeUInt32LE(lines, 12);
@@ -1416,16 +1416,16 @@ export class Journal {
   }
 
   #makeRoom(used: number, more: number): void {
-    if (used + more <= this.#written.length) return;
+    if (used + more <= this.#encoded.length) return;
     const larger = Buffer.allocUnsafe(2 * (used + more));
-    this.#written.copy(larger, 0, 0, used);
-    this.#written = larger;
+    this.#encoded.copy(larger, 0, 0, used);
+    this.#encoded = larger;
   }
 
   /** The time of the first of `lines` lines: strictly increasing, unless the clock was set back by over a minute. */
   #nextTime(lines: number): number {
     const now = Date.now() * 1000;
-    const isSetBack = now < this.#clock - CLOCK_STEP * 1000;
+    const isSetBack = now < this.#clock - CLOCK_STEP_MS * 1000;
     if (isSetBack) this.#log(`clock was set back by ${Math.round((this.#clock - now) / 1e6)} s: created_at follows it`);
     const first = isSetBack ? now : Math.max(now, this.#lastTime + 1);
     this.#clock = now;
@@ -1433,106 +1433,86 @@ export class Journal {
     return first;
   }
 
-  /** Writes until it succeeds, and syncs once: after a failed fdatasync the kernel may have dropped what it could not write. */
-  async #writeDurably(bytes: Buffer, lines: number): Promise<boolean> {
-    if (!(await this.#insist(() => this.#tryToWrite(bytes)))) return false;
-    const segment = this.#last();
+  /** Tries until it succeeds; resolves to false where a sync failed, or it may not wait any more. */
+  async #insist(attempt: () => Promise<unknown>): Promise<boolean> {
+    while (this.#phase !== "failed") {
+      try {
+        await attempt();
+        this.#sayOver();
+        return true;
+      } catch (error) {
+        if (!this.#mayWait) return false;
+        const trouble = `cannot write the journal in ${this.#directory}: ${codeOf(error)}; senders wait, trying again`;
+        this.#condition.say(trouble, trouble);
+        await sleep(TRY_AGAIN_MS);
+      }
+    }
+    return false;
+  }
+
+  async #writeDurably(entries: Buffer, group: Append[]): Promise<void> {
+    const segment = await this.#segmentFor(entries.length);
+    await writeWhole(segment, entries);
     const started = performance.now();
-    if (await segment.handle.datasync().then(() => undefined, this.#failAt(segment.path))) return false;
+    await this.#sync(segment.path, segment.handle.datasync());
     this.syncs.observe((performance.now() - started) / SECOND);
-    segment.size += bytes.length;
-    segment.endPosition = this.#position;
-    segment.unreadLines += lines;
-    this.received += lines;
-    return true;
+    segment.size += entries.length;
+    this.#count(group, segment);
   }
 
-  /** Tries until it succeeds; resolves to false where it may not wait for that any more. */
-  async #insist(attempt: () => Promise<void>): Promise<boolean> {
-    for (let cause; (cause = await attempt().then(() => undefined, codeOf)) !== undefined;) {
-      if (!this.#mayWait) return false;
-      this.#say(`cannot write the journal in ${this.#directory}: ${cause}; senders wait, trying again`);
-      await sleep(TRY_AGAIN_AFTER);
-    }
-    this.#sayOver();
-    return true;
-  }
-
-  async #tryToWrite(bytes: Buffer): Promise<void> {
+  /** The last segment or, where that is full or an earlier start's, a new one: 8 to 1,024 of them hold all. */
+  async #segmentFor(bytes: number): Promise<Segment> {
     const most = Math.max(Math.min(SEGMENT_BYTES, this.#bytesMax / 8), this.#bytesMax / 1024);
-    const before = this.#segments.at(-1);
-    const isFull = before && before.size > SEGMENT_HEADER_BYTES && before.size + bytes.length > most;
-    if (isFull || before?.journal !== this.#id) await this.#addSegment();
-    const segment = this.#last();
-    const { handle, size, allocated } = segment;
-    const isSmall = bytes.length < PADDING.length; // large writes gain nothing from it
-    const past = (size + bytes.length) % PADDING.length;
-    const padding = isSmall && size + bytes.length > allocated ? PADDING.length - past : 0;
-    const { bytesWritten } = await handle.writev([bytes, PADDING.subarray(0, padding)], size);
-    if (bytesWritten === bytes.length + padding) {
-      segment.allocated = Math.max(allocated, size + bytesWritten);
-      return;
-    }
-    segment.allocated = size;
-    await handle.truncate(size); // a short write is no error in Node, so it is made one here
-    throw new Error(SHORT_WRITE);
+    const last = this.#segments.at(-1);
+    const hasRoom = last && (last.size === SEGMENT_HEADER_BYTES || last.size + bytes <= most);
+    return hasRoom && last.journal === this.#id ? last : this.#addSegment();
   }
 
-  /** What to do where a sync fails. The promise at stake is `ok` itself: nothing is acknowledged from here on. */
-  #failAt(path: string): (error: unknown) => Error {
-    return (error) => {
-      const failure = new Error(`Cannot sync ${path}: ${codeOf(error)}; no more lines can be promised, stopping`);
-      this.#failure.reject(failure);
+  /** The promise at stake is `ok` itself. A failed sync has no second try: the kernel may have dropped what it held. */
+  async #sync(path: string, syncing: Promise<void>): Promise<void> {
+    try {
+      await syncing;
+    } catch (error) {
+      this.#failure.reject(new Error(`Cannot sync ${path}: ${codeOf(error)}; no more lines can be promised, stopping`));
       this.#phase = "failed";
       this.waitNoMore();
-      return failure;
-    };
+      throw error;
+    }
   }
 
-  async #addSegment(): Promise<void> {
-    const previous = this.#segments.at(-1);
-    const sequence = (previous?.sequence ?? 0) + 1;
+  #count(group: Append[], segment: Segment): void {
+    for (const { frames } of group) {
+      this.received += frames.lines;
+      segment.unreadLines += frames.lines;
+      for (const { bytes, frameBytes } of frames.sections) {
+        this.bytesReceived += Math.max(bytes.length, frameBytes);
+        if (frameBytes > bytes.length) this.linesCut++;
+      }
+    }
+  }
+
+  async #addSegment(): Promise<Segment> {
+    const sequence = (this.#segments.at(-1)?.sequence ?? 0) + 1;
     const path = join(this.#directory, `${String(sequence).padStart(10, "0")}-${this.#id}.segment`);
     const header = segmentHeader(this.#id, this.#lastTime);
     const handle = await open(path, "w+", 0o600);
     try {
       const { bytesWritten } = await handle.write(header, 0, header.length, 0);
       if (bytesWritten < header.length) throw new Error(SHORT_WRITE);
-      const failure =
-        (await handle.datasync().then(() => undefined, this.#failAt(path))) ??
-        (await syncFolder(this.#directory).then(() => undefined, this.#failAt(this.#directory)));
-      if (failure) throw failure;
+      await this.#sync(path, handle.datasync());
+      await this.#sync(this.#directory, syncFolder(this.#directory));
     } catch (error) {
       await handle.close();
       throw error;
     }
-    if (previous) previous.isSealed = true;
-    this.#add({ path, sequence, journal: this.#id, handle, size: header.length });
+    const segment = { path, sequence, journal: this.#id, handle, size: header.length, ...UNREAD };
+    this.#segments.push(segment);
     this.#changed.synced.notify();
-  }
-
-  #add(segment: Pick<Segment, "path" | "sequence" | "journal" | "handle" | "size">): Segment {
-    const storedTo = Math.min(segment.size, SEGMENT_HEADER_BYTES);
-    const start = {
-      storedTo,
-      allocated: segment.size,
-      endPosition: 0,
-      unreadLines: 0,
-      isSealed: false,
-      isDamaged: false,
-    };
-    this.#segments.push({ ...segment, ...start });
-    return this.#last();
-  }
-
-  #say(trouble: string): void {
-    this.#condition.say(trouble, trouble);
-    this.#trouble = trouble;
+    return segment;
   }
 
   #sayOver(): void {
     if (this.#mayWait) this.#condition.say(undefined, "journal can be written again: senders go on");
-    this.#trouble = undefined;
   }
 
   // -- recovering: what was written but not synced is synced before it is read
@@ -1549,14 +1529,14 @@ export class Journal {
       const remedy = `this collector knows versions up to ${FORMAT_VERSION}; start the newer one that wrote it`;
       throw new UsageError(`Cannot read ${path}: its format is version ${version}, ${remedy}`);
     }
-    const segment = this.#add({ path, sequence: Number(sequence), journal, handle, size: bytes.length });
-    segment.isSealed = true;
+    const size = Math.max(bytes.length, SEGMENT_HEADER_BYTES);
+    const segment = { path, sequence: Number(sequence), journal, handle, size, ...UNREAD };
+    this.#segments.push(segment);
     this.#lastTime = lastTime || this.#lastTime; // the last one, not the latest: the clock may have been set back
     for (let at = SEGMENT_HEADER_BYTES, next; (next = readEntryHeader(bytes, at)); at += next.bytes) {
       segment.unreadLines += next.lines;
-      if (!readEntry(bytes, at, journal)) continue; // what it says of times and positions may be damaged
-      segment.endPosition = next.position + next.bytes;
-      this.#lastTime = next.time + next.lines - 1;
+      const isSound = readEntry(bytes, at, journal) !== undefined; // else what it says of times may be damaged
+      if (isSound) this.#lastTime = next.time + next.lines - 1;
     }
     this.#clock = this.#lastTime;
     this.received += segment.unreadLines;
@@ -1566,31 +1546,24 @@ export class Journal {
 
   async #readBlock(segment: Segment, offset: number): Promise<Block> {
     const block: Block = { segment, entries: [], end: offset, lines: 0, isReleased: false };
-    const bytes = await this.#readAt(segment, offset, this.#read.length);
-    for (
-      let at = 0, entry;
-      at < BLOCK_BYTES && (entry = readEntry(bytes, at, segment.journal));
-      at = block.end - offset
-    ) {
+    let bytes = await this.#readAt(segment, offset, BLOCK_BYTES + ENTRY_BYTES);
+    const needed = entryBytes(bytes);
+    const isLong = needed > bytes.length && needed <= segment.size - offset; // an entry of one long line
+    if (isLong) bytes = await this.#readAt(segment, offset, needed);
+    for (let at = 0, entry; at < BLOCK_BYTES && (entry = readEntry(bytes, at, segment.journal)); at += entry.bytes) {
       block.entries.push(entry);
-      segment.endPosition = Math.max(segment.endPosition, entry.position + ENTRY_HEADER_BYTES + entry.body.length);
       block.lines += entry.lines;
-      block.end += ENTRY_HEADER_BYTES + entry.body.length;
+      block.end += entry.bytes;
+      segment.endPosition = Math.max(segment.endPosition, entry.position + entry.bytes);
     }
-    if (block.lines > 0) return block;
-    const needed = bytes.length < ENTRY_HEADER_BYTES ? 0 : ENTRY_HEADER_BYTES + bytes.readUInt32LE(8);
-    if (needed > bytes.length && needed <= segment.size - offset) {
-      await this.#readAt(segment, offset, needed); // an entry of one long line; the buffer stays as large
-      return this.#readBlock(segment, offset);
-    }
-    return { ...block, end: await this.#skipDamage(segment, offset) };
+    return block.lines > 0 ? block : { ...block, end: await this.#skipDamage(segment, offset) };
   }
 
   async #readAt({ handle, path, size }: Segment, offset: number, most: number): Promise<Buffer> {
     const length = Math.min(size - offset, most);
-    if (length > this.#read.length) this.#read = Buffer.allocUnsafe(length);
-    const { bytesRead } = await handle.read(this.#read, 0, length, offset).catch(sayUnreadable(path));
-    return this.#read.subarray(0, bytesRead);
+    if (length > this.#loaded.length) this.#loaded = Buffer.allocUnsafe(length);
+    const { bytesRead } = await handle.read(this.#loaded, 0, length, offset).catch(sayUnreadable(path));
+    return this.#loaded.subarray(0, bytesRead);
   }
 
   /** The offset of the next entry that checks, or the segment's end. */
@@ -1599,27 +1572,19 @@ export class Journal {
     let at = bytes.indexOf(ENTRY_MAGIC, 1);
     while (at >= 0 && !readEntry(bytes, at, segment.journal)) at = bytes.indexOf(ENTRY_MAGIC, at + 1);
     const skipped = at < 0 ? bytes.length : at;
-    if (at >= 0 || !isTornTail(bytes)) {
-      segment.isDamaged = true;
-      this.#log(
-        `cannot read ${skipped} bytes at ${offset} of ${segment.path}: damaged; going on behind, keeping it as .bad`,
-      );
-    }
+    if (at < 0 && isTornTail(bytes)) return offset + skipped;
+    const place = `${skipped} bytes at ${offset} of ${segment.path}`;
+    this.#log(`cannot read ${place}: damaged; going on behind, keeping it as .bad`);
+    segment.isDamaged = true;
     return offset + skipped;
   }
 
   // -- releasing
 
+  /** The last segment stays: its header carries the last time over. */
   async #removeReleased(): Promise<void> {
-    for (
-      let oldest = this.#segments[0];
-      oldest?.isSealed && oldest.storedTo >= oldest.size;
-      oldest = this.#segments[0]
-    ) {
-      if (this.#segments.length === 1) return; // its header carries the last time over
-      this.#segments.shift();
-      await this.#remove(oldest);
-    }
+    while (this.#segments.length > 1 && unstoredBytes(this.#segments[0]!) === 0)
+      await this.#remove(this.#segments.shift()!);
   }
 
   /** A released segment becomes an empty file whose name remembers its keys; a damaged one is set aside, never deleted. */
@@ -1630,6 +1595,18 @@ export class Journal {
     await writeFile(released, "", { mode: 0o600 });
     await syncFolder(this.#directory);
   }
+}
+
+async function writeWhole(segment: Segment, entries: Buffer): Promise<void> {
+  const { handle, size, allocated } = segment;
+  const isPadded = entries.length < PADDING.length && size + entries.length > allocated; // large writes gain nothing
+  const padding = isPadded ? PADDING.length : 0;
+  const { bytesWritten } = await handle.writev([entries, PADDING.subarray(0, padding)], size);
+  const isWhole = bytesWritten === entries.length + padding;
+  segment.allocated = isWhole ? Math.max(allocated, size + bytesWritten) : size;
+  if (isWhole) return;
+  await handle.truncate(size); // a short write is no error in Node, so it is made one here
+  throw new Error(SHORT_WRITE);
 }
 
 /** A disk that can't be read ends the collector: what it holds is not given up for lost. */
@@ -1662,11 +1639,14 @@ function readSegmentHeader(header: Buffer, journal: string): { version: number; 
 
 const entryCrc = (entry: Buffer, journal: string) => crc32(entry.subarray(8), crc32(journal));
 
+/** The bytes of an entry by what its header at `at` says, if it is one; 0 where there are too few for a header. */
+const entryBytes = (bytes: Buffer, at = 0) =>
+  bytes.length - at < ENTRY_HEADER_BYTES ? 0 : ENTRY_HEADER_BYTES + bytes.readUInt32LE(at + 8);
+
 /** What the header at `at` says of its entry, where there is one and all of its bytes. */
 function readEntryHeader(bytes: Buffer, at: number) {
-  if (bytes.length - at < ENTRY_HEADER_BYTES || ENTRY_MAGIC.compare(bytes, at, at + 4) !== 0) return undefined;
-  const length = ENTRY_HEADER_BYTES + bytes.readUInt32LE(at + 8);
-  if (at + length > bytes.length) return undefined;
+  const length = entryBytes(bytes, at);
+  if (length === 0 || at + length > bytes.length || ENTRY_MAGIC.compare(bytes, at, at + 4) !== 0) return undefined;
   const [position, time] = [bytes.readBigUInt64LE(at + 16), bytes.readBigUInt64LE(at + 24)];
   return { bytes: length, lines: bytes.readUInt32LE(at + 12), position: Number(position), time: Number(time) };
 }
@@ -1682,8 +1662,8 @@ function readEntry(bytes: Buffer, at: number, journal: string): Entry | undefine
 /** Whether a segment's last bytes are what a crash leaves of an entry that was being written, so never acknowledged. */
 function isTornTail(tail: Buffer): boolean {
   const written = tail.findLastIndex((byte) => byte !== 0) + 1;
-  if (written === 0 || tail.length < ENTRY_HEADER_BYTES) return true;
-  const end = ENTRY_HEADER_BYTES + tail.readUInt32LE(8);
+  const end = entryBytes(tail);
+  if (written === 0 || end === 0) return true;
   return ENTRY_MAGIC.compare(tail, 0, 4) === 0 && (end > tail.length || written < end - 1); // NUL may end a line
 }
 
@@ -3350,122 +3330,9 @@ function cellJson(value: string | undefined, type: number): string {
 // Numbers are counted where they arise, a sync or a batch at a time, and only
 // read here: for a health check, for Prometheus, for a person at a terminal.
 
-const DURATIONS = [1e-4, 3e-4, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30]; // s
-
-/** Counts values by the least of its bounds that they do not exceed. */
-class Histogram {
-  readonly #bounds: number[];
-  readonly #counts: number[];
-  #sum = 0;
-
-  constructor(bounds: number[]) {
-    this.#bounds = [...bounds, Infinity];
-    this.#counts = this.#bounds.map(() => 0);
-  }
-
-  observe(value: number): void {
-    const at = this.#bounds.findIndex((bound) => value <= bound);
-    this.#counts[at] = (this.#counts[at] ?? 0) + 1;
-    this.#sum += value;
-  }
-
-  /** As a registry of prom-client asks for it, whose own histograms can only observe. */
-  metric(name: string, help: string): Metric {
-    let count = 0;
-    const sample = (what: string, value: number, labels = {}) => ({ metricName: `${name}_${what}`, value, labels });
-    const buckets = this.#bounds.map((bound, at) =>
-      sample("bucket", (count += this.#counts[at] ?? 0), { le: bound === Infinity ? "+Inf" : bound }),
-    );
-    const values = [...buckets, sample("sum", this.#sum), sample("count", count)];
-    return { name, get: () => Promise.resolve({ name, help, type: "histogram", values }) } as unknown as Metric;
-  }
-}
-
-interface Parts {
-  options: Options;
-  journal: Journal;
-  senders: Senders;
-  database: Database;
-}
-
-/** The ledger for those who count on: what damage lost stays received. */
-function countLines({ journal, database }: Parts) {
-  const { received, stored, deadLettered, inJournal } = ledgerOf(journal, database);
-  return { received: received + journal.lost, stored, dead: deadLettered, lost: journal.lost, backlog: inJournal };
-}
-
-const ageOfBacklog = ({ journal }: Parts) => Math.max(0, Date.now() * 1000 - (journal.oldestTime() ?? Infinity)) / 1e6;
-
-/** What is amiss beside the journal, in words. */
-function troublesOf({ database: { status, maintained, deadLettered } }: Parts): string[] {
-  const troubles = status.isUp ? [] : [`database away since ${isoTime(status.since)}: ${status.cause}`];
-  for (const [what, at] of maintained) {
-    const since = Math.max(at, performance.timeOrigin);
-    if (Date.now() - since > DAY) troubles.push(`${what} not maintained since ${isoTime(since)}, the log says why`);
-  }
-  if (deadLettered > 0) troubles.push(`${deadLettered} lines refused by the database: collector.ts dead list`);
-  return troubles;
-}
-
-/** Of a folder's disk; no bound where it does not say. */
-function freeBytes(folder: string): number {
-  try {
-    const { bavail, bsize } = statfsSync(folder);
-    return bavail * bsize;
-  } catch {
-    return Infinity;
-  }
-}
-
-const isoTime = (ms: number) => new Date(ms).toISOString();
-
-/** Names after Prometheus's conventions: what ends in _total is a counter, what is no histogram is a gauge. */
-function metricsOf(parts: Parts): [name: string, value: number | Histogram, help: string][] {
-  const { options, journal, senders, database } = parts;
-  const lines = countLines(parts);
-  const maintained = Math.min(...database.maintained.values()) / SECOND;
-  const { user, system } = process.cpuUsage();
-  return [
-    ["collector_lines_received_total", lines.received, "Lines made durable, or found in the journal at the start"],
-    ["collector_lines_stored_total", lines.stored, "Lines stored in the table"],
-    ["collector_lines_dead_total", lines.dead, "Lines that the database refused for their content"],
-    ["collector_lines_lost_total", lines.lost, "Lines that damage to the journal's files made unreadable"],
-    ["collector_lines_cut_total", journal.linesCut, "Lines cut to --max-line"],
-    ["collector_lines_altered_total", database.altered, "Lines stored with something replaced, and the original"],
-    ["collector_backlog_lines", lines.backlog, "Lines in the journal that are not stored yet"],
-    ["collector_backlog_bytes", journal.backlogBytes(), "Bytes in the journal that are not stored yet"],
-    ["collector_backlog_limit_bytes", options.journalMax, "Backlog at which senders wait: --journal-max"],
-    ["collector_backlog_age_seconds", ageOfBacklog(parts), "Time since the oldest line not stored was received"],
-    ["collector_received_bytes_total", journal.bytesReceived, "Bytes of the lines received, endings included"],
-    ["collector_accepting", Number(journal.obstacle() === undefined), "Whether lines can be made durable now"],
-    ["collector_connections", senders.open, "Connections of senders open now"],
-    ["collector_connections_total", senders.accepted, "Connections of senders, the refused ones included"],
-    ["collector_connections_refused_total", senders.refused, "Connections refused with an error line"],
-    ["collector_replies_total", senders.replied, "Replies to senders"],
-    ["collector_database_up", Number(database.status.isUp), "Whether the database answered what it was last asked"],
-    ["collector_store_retries_total", database.retries, "Tries to store a batch that failed"],
-    ["collector_maintained_timestamp_seconds", maintained, "Unix time of the upkeep longest ago, 0 for none"],
-    ["collector_sync_duration_seconds", journal.syncs, "Time that an fdatasync of the journal took"],
-    ["collector_insert_duration_seconds", database.inserts, "Time that the statement that stored a batch took"],
-    ["collector_batch_lines", database.batchLines, "Lines of a batch"],
-    ["process_cpu_seconds_total", (user + system) / 1e6, "CPU time used"],
-    ["process_resident_memory_bytes", process.memoryUsage.rss(), "Resident memory"],
-    ["process_start_time_seconds", performance.timeOrigin / SECOND, "Unix time of the process's start"],
-  ];
-}
-
-/** In Prometheus's text format, all of one moment. Throws {@link UsageError} without the package. */
-async function formatMetrics(parts: Parts): Promise<string> {
-  const [path = ""] = locatePackages(METRICS);
-  const { Registry, Counter, Gauge } = ((await import(path)) as { default: typeof import("prom-client") }).default;
-  const registry = new Registry();
-  for (const [name, value, help] of metricsOf(parts)) {
-    if (value instanceof Histogram) registry.registerMetric(value.metric(name, help));
-    else if (name.endsWith("_total")) new Counter({ name, help, registers: [registry] }).inc(value);
-    else new Gauge({ name, help, registers: [registry] }).set(value);
-  }
-  return registry.metrics();
-}
+const REQUEST_MS = 5 * SECOND;
+const CONNECTION_MS = 10 * SECOND; // whatever it does
+const TIME_LIMITS = { headersTimeout: REQUEST_MS, requestTimeout: REQUEST_MS, connectionsCheckingInterval: SECOND };
 
 /** What /healthz says. */
 export type Health = ReturnType<HealthPages["health"]>;
@@ -3479,32 +3346,32 @@ interface Page {
 
 const unavailable = (error: Error): Page => ({ status: 503, text: `${error.message}\n` });
 
-const HTTP_SLOW = 5 * SECOND;
-const HTTP_LIMITS = { headersTimeout: HTTP_SLOW, requestTimeout: HTTP_SLOW, connectionsCheckingInterval: SECOND };
-const LOOPBACK = /^(?:localhost|127(?:\.\d{1,3}){3}|::1)$/;
-
 /** /healthz and /metrics over HTTP (RFC 9110). */
 class HealthPages {
   readonly #parts: Parts;
-  readonly #server = createHttpServer(HTTP_LIMITS, (request, response) => void this.#answer(request, response));
+  readonly #server = createHttpServer(TIME_LIMITS, (request, response) => void this.#answer(request, response));
   readonly #sampler = setInterval(() => this.#sample(), SECOND).unref();
   #backlog = { bytes: 0, growth: 0 }; // a second ago; in bytes/s over the last ten or so
 
   constructor(parts: Parts) {
     this.#parts = parts;
-    this.#server.on("connection", (socket) => setTimeout(() => socket.destroy(), 2 * HTTP_SLOW).unref()); // whatever it does
+    this.#server.on("connection", (socket) => setTimeout(() => socket.destroy(), CONNECTION_MS).unref());
     Object.assign(this.#server, { maxConnections: 32, maxHeadersCount: 64 });
   }
 
-  /** Resolves to their URL; to none where they are off, or where a port that nobody asked for is taken: that is said. */
+  /** Resolves to their URL; to none where they are off, or a port that nobody asked for is taken: that is said. */
   async listen(isAsked: boolean, log: Log): Promise<string | undefined> {
     const { http } = this.#parts.options;
     if (http === "off") return undefined;
     this.#server.listen(hostAndPort(http));
-    const cause = await once(this.#server, "listening").then(() => "", codeOf);
-    const text = `Cannot listen on ${http} for health and metrics: ${cause}`;
-    if (cause && isAsked) throw new Error(`${text}; choose another --http HOST:PORT, or off`);
-    if (cause) return log(`${text}; going on without (--http HOST:PORT chooses another)`) as undefined;
+    try {
+      await once(this.#server, "listening");
+    } catch (error) {
+      const text = `Cannot listen on ${http} for health and metrics: ${codeOf(error)}`;
+      if (isAsked) throw new Error(`${text}; choose another --http HOST:PORT, or off`, { cause: error });
+      log(`${text}; going on without (--http HOST:PORT chooses another)`);
+      return undefined;
+    }
     this.#server.on("error", () => {}); // too many open files, say: that one client has to come again
     return `http://${http.replace(/\d+$/, String((this.#server.address() as AddressInfo).port))}`;
   }
@@ -3515,10 +3382,10 @@ class HealthPages {
     this.#server.closeAllConnections();
   }
 
-  /** `accepting`: whether lines can be made durable now. Times: RFC 3339, or seconds (`_s`); counts: since the start. */
+  /** `accepting`: lines can be made durable now. Times are in RFC 3339, or seconds (`_s`); counts are since the start. */
   health() {
     const { options, journal, senders, database } = this.#parts;
-    const { received, stored, dead, backlog } = countLines(this.#parts);
+    const { received, stored, deadLettered, inJournal } = ledgerOf(journal, database);
     const { isUp, since, cause } = database.status;
     const obstacle = journal.obstacle();
     const bytes = journal.backlogBytes();
@@ -3527,11 +3394,14 @@ class HealthPages {
     const dates = Array.from(database.maintained, ([what, at]) => [what, at > 0 ? isoTime(at) : null]);
     return {
       accepting: obstacle === undefined,
-      state: [obstacle ?? "accepting lines", ...troublesOf(this.#parts)].join("; "),
+      state: [obstacle ?? "accepting lines", ...troublesOf(database)].join("; "),
       database: { up: isUp, since: isoTime(since), ...(isUp ? {} : { cause }) },
-      backlog: { lines: backlog, bytes, oldest_age_s: ageOfBacklog(this.#parts) },
+      backlog: { lines: inJournal, bytes, oldest_age_s: secondsSince(journal.oldestTime()) },
       room: { bytes: room, lasts_s: growth > 1 ? Math.round(room / growth) : null }, // null while it does not grow
-      ...{ received, stored, dead_letters: dead, connections: senders.open },
+      received: received + journal.lost,
+      stored,
+      dead_letters: deadLettered,
+      connections: senders.open,
       maintained: Object.fromEntries(dates) as Record<string, string | null>,
       version: VERSION,
     };
@@ -3563,12 +3433,122 @@ class HealthPages {
   /** A web page can have a name of its own point here (DNS rebinding), but that is then the name in its requests. */
   #isOurs(host: string | undefined, { localAddress = "" }: Socket): boolean {
     if (host === undefined) return true; // HTTP/1.0, which no browser speaks
-    const name = host
-      .replace(/:\d*$/, "")
-      .replace(/^\[(.*)\]$/, "$1")
-      .toLowerCase();
-    const own = [hostAndPort(this.#parts.options.http).host.toLowerCase(), localAddress.replace(/^::ffff:/, "")];
+    const [, name = ""] = /^\[?(.*?)\]?(?::\d*)?$/.exec(host.toLowerCase()) ?? [];
+    const own = [hostAndPort(this.#parts.options.http).host.toLowerCase(), withoutMapping(localAddress)];
     return LOOPBACK.test(name) || own.includes(name);
+  }
+}
+
+/** What is amiss beside the journal, in words. */
+function troublesOf({ status, maintained, deadLettered }: Database): string[] {
+  const troubles = status.isUp ? [] : [`database away since ${isoTime(status.since)}: ${status.cause}`];
+  for (const [what, at] of maintained) {
+    const since = Math.max(at, performance.timeOrigin);
+    if (Date.now() - since > DAY) troubles.push(`${what} not maintained since ${isoTime(since)}, the log says why`);
+  }
+  if (deadLettered > 0) troubles.push(`${deadLettered} lines refused by the database: collector.ts dead list`);
+  return troubles;
+}
+
+const isoTime = (ms: number) => new Date(ms).toISOString();
+
+/** Since a time in µs since 1970; 0 for none. */
+const secondsSince = (time = Infinity) => Math.max(0, Date.now() * 1000 - time) / 1e6;
+
+/** Of a folder's disk; no bound where it does not say. */
+function freeBytes(folder: string): number {
+  try {
+    const { bavail, bsize } = statfsSync(folder);
+    return bavail * bsize;
+  } catch {
+    return Infinity;
+  }
+}
+
+/** In Prometheus's text format, all of one moment. Throws {@link UsageError} without the package. */
+async function formatMetrics(parts: Parts): Promise<string> {
+  const [path = ""] = locatePackages(METRICS);
+  const { Registry, Counter, Gauge } = ((await import(path)) as { default: typeof import("prom-client") }).default;
+  const registry = new Registry();
+  for (const [name, value, help] of metricsOf(parts)) {
+    if (value instanceof Histogram) registry.registerMetric(value.metric(name, help));
+    else if (name.endsWith("_total")) new Counter({ name, help, registers: [registry] }).inc(value);
+    else new Gauge({ name, help, registers: [registry] }).set(value);
+  }
+  return registry.metrics();
+}
+
+/** Names after Prometheus's conventions: what ends in _total is a counter, what is no histogram is a gauge. */
+function metricsOf({
+  options,
+  journal,
+  senders,
+  database,
+}: Parts): [name: string, value: number | Histogram, help: string][] {
+  const { received, stored, deadLettered, inJournal } = ledgerOf(journal, database);
+  const maintained = Math.min(...database.maintained.values()) / SECOND;
+  const { user, system } = process.cpuUsage();
+  return [
+    [
+      "collector_lines_received_total",
+      received + journal.lost,
+      "Lines made durable, or found in the journal at the start",
+    ],
+    ["collector_lines_stored_total", stored, "Lines stored in the table"],
+    ["collector_lines_dead_total", deadLettered, "Lines that the database refused for their content"],
+    ["collector_lines_lost_total", journal.lost, "Lines that damage to the journal's files made unreadable"],
+    ["collector_lines_cut_total", journal.linesCut, "Lines cut to --max-line"],
+    ["collector_lines_altered_total", database.altered, "Lines stored with something replaced, and the original"],
+    ["collector_backlog_lines", inJournal, "Lines in the journal that are not stored yet"],
+    ["collector_backlog_bytes", journal.backlogBytes(), "Bytes in the journal that are not stored yet"],
+    ["collector_backlog_limit_bytes", options.journalMax, "Backlog at which senders wait: --journal-max"],
+    [
+      "collector_backlog_age_seconds",
+      secondsSince(journal.oldestTime()),
+      "Time since the oldest line not stored was received",
+    ],
+    ["collector_received_bytes_total", journal.bytesReceived, "Bytes of the lines received, endings included"],
+    ["collector_accepting", Number(journal.obstacle() === undefined), "Whether lines can be made durable now"],
+    ["collector_connections", senders.open, "Connections of senders open now"],
+    ["collector_connections_total", senders.accepted, "Connections of senders, the refused ones included"],
+    ["collector_connections_refused_total", senders.refused, "Connections refused with an error line"],
+    ["collector_replies_total", senders.replied, "Replies to senders"],
+    ["collector_database_up", Number(database.status.isUp), "Whether the database answered what it was last asked"],
+    ["collector_store_retries_total", database.retries, "Tries to store a batch that failed"],
+    ["collector_maintained_timestamp_seconds", maintained, "Unix time of the upkeep longest ago, 0 for none"],
+    ["collector_sync_duration_seconds", journal.syncs, "Time that an fdatasync of the journal took"],
+    ["collector_insert_duration_seconds", database.inserts, "Time that the statement that stored a batch took"],
+    ["collector_batch_lines", database.batchLines, "Lines of a batch"],
+    ["process_cpu_seconds_total", (user + system) / 1e6, "CPU time used"],
+    ["process_resident_memory_bytes", process.memoryUsage.rss(), "Resident memory"],
+    ["process_start_time_seconds", performance.timeOrigin / SECOND, "Unix time of the process's start"],
+  ];
+}
+
+const DURATIONS = [1e-4, 3e-4, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30]; // s
+
+/** Counts values by the bounds that they do not exceed. */
+class Histogram {
+  readonly #buckets: { bound: number; count: number }[];
+  #sum = 0;
+
+  constructor(bounds: number[]) {
+    this.#buckets = [...bounds, Infinity].map((bound) => ({ bound, count: 0 }));
+  }
+
+  observe(value: number): void {
+    this.#sum += value;
+    for (const bucket of this.#buckets) if (value <= bucket.bound) bucket.count++;
+  }
+
+  /** As a registry of prom-client asks for it, whose own histograms can only observe. */
+  metric(name: string, help: string): Metric {
+    const sample = (what: string, value: number, labels = {}) => ({ metricName: `${name}_${what}`, value, labels });
+    const buckets = this.#buckets.map(({ bound, count }) =>
+      sample("bucket", count, { le: bound === Infinity ? "+Inf" : bound }),
+    );
+    const values = [...buckets, sample("sum", this.#sum), sample("count", buckets.at(-1)!.value)];
+    return { name, get: () => Promise.resolve({ name, help, type: "histogram", values }) } as unknown as Metric;
   }
 }
 
@@ -3775,7 +3755,9 @@ class Signal {
 class Condition {
   readonly #log: Log;
   readonly #saidAt = new Map<string | undefined, number>();
-  #said: string | undefined; // the trouble; undefined for none
+  /** As it stands, said or not; undefined for none. */
+  trouble: string | undefined;
+  #said: string | undefined;
   #later: NodeJS.Timeout | undefined;
 
   constructor(log: Log) {
@@ -3785,6 +3767,7 @@ class Condition {
   /** `text` is for the operator; without trouble it is said only after some. */
   say(trouble: string | undefined, text: string): void {
     this.hush();
+    this.trouble = trouble;
     if (trouble === this.#said) return;
     const wait = MINUTE - (performance.now() - (this.#saidAt.get(trouble) ?? -MINUTE));
     if (wait > 0) return void (this.#later = setTimeout(() => this.say(trouble, text), wait).unref());
@@ -3804,11 +3787,6 @@ async function deadline<T>(promise: PromiseLike<T>, ms: number): Promise<T> {
   const late = deferred<never>();
   const timer = setTimeout(() => late.reject(new Error(`no answer in ${ms / SECOND} s`)), ms);
   return Promise.race([promise, late.promise]).finally(() => clearTimeout(timer));
-}
-
-function onceOnly<T>(start: () => Promise<T>): () => Promise<T> {
-  const started: Promise<T>[] = [];
-  return () => (started[0] ??= start());
 }
 
 const range = (count: number) => Array.from({ length: count }, (_, index) => index);
