@@ -23,10 +23,10 @@ import {
   readdir,
   readFile,
 } from "node:fs/promises";
-import { rm, symlink, truncate, writeFile } from "node:fs/promises";
+import filePromises, { rm, symlink, truncate, utimes, writeFile } from "node:fs/promises";
 import { request } from "node:http";
 import type { IncomingMessage } from "node:http";
-import { createRequire } from "node:module";
+import { createRequire, syncBuiltinESMExports } from "node:module";
 import { connect, createServer } from "node:net";
 import type { Socket } from "node:net";
 import { hostname, tmpdir } from "node:os";
@@ -2736,6 +2736,84 @@ describe("faults: reads, refused at the file calls", () => {
   });
 });
 
+describe("faults: the journal's folder, refused at the file calls", () => {
+  for (const call of ["rename", "writeFile", "sync"] as const) {
+    test(`a stored segment that can't be removed (${call}) is said once, ends nothing, and is removed with the next`, async (t) => {
+      const files = await faultyFiles(t);
+      const directory = join(files.dataDir, "journal");
+      for (const word of ["first", "second"]) await writeJournal(directory, [word]);
+      const said: string[] = [];
+      const journal = await Journal.open(directory, KIB ** 2, (line) => said.push(line));
+      await journal.append("192.0.2.1", frames(["third"]));
+      const reader = journal.read();
+
+      files.call = call;
+      await journal.release((await reader.next()).value);
+      files.call = "";
+      await journal.release((await reader.next()).value);
+
+      const names = (await readdir(directory)).toSorted();
+      assert.deepEqual(
+        names.map((name) => name.replace(/-.*\./, ".")),
+        ["0000000001.released", "0000000002.released", "0000000003.segment"],
+      );
+      assert.match(
+        said[0] ?? "",
+        /^cannot remove \S+0000000001-\S+: EIO; its lines are stored, trying again when more/,
+      );
+      assert.deepEqual(said.slice(1), ["journal's stored segments can be removed again"]);
+      await journal.seal();
+      await journal.close();
+    });
+  }
+
+  test("one that can't be removed until the end is taken up by the next start, which stores it no second time", async (t) => {
+    const { url, sql } = await freshDatabase(t);
+    const files = await faultyFiles(t);
+    await writeJournal(join(files.dataDir, "journal"), ["once"]);
+    files.call = "rename";
+    const first = await start(t, { dataDir: files.dataDir, databaseUrl: url });
+    await converse(first.port, "and once\n");
+    await stored(first);
+    await first.close();
+    files.call = "";
+
+    const second = await start(t, { dataDir: files.dataDir, databaseUrl: url });
+    await stored(second);
+
+    assert.equal(second.ledger().received, 2);
+    assert.deepEqual(messages(await rowsOf(sql)), ["once", "and once"]);
+    assert.deepEqual(countsOf(first.said, /cannot remove/), [1]);
+  });
+
+  test("keys whose file can't be removed are the upkeep's trouble, said with the file, and not the database's", async (t) => {
+    const { url } = await freshDatabase(t);
+    const files = await faultyFiles(t);
+    const released = join(files.dataDir, "journal", `0000000001-${randomUUID()}-99.released`);
+    await mkdir(dirname(released));
+    await writeFile(released, "");
+    await utimes(released, 1, 1);
+
+    files.call = "rm";
+    const { said } = await start(t, { dataDir: files.dataDir, databaseUrl: url });
+    await eventually(() => assert.ok(said.includes(`cannot prune keys: EIO at ${released}; trying again`)));
+    files.call = "";
+
+    await eventually(() => assert.ok(said.includes("can prune keys again")));
+    assert.equal(existsSync(released), false);
+    assert.deepEqual(countsOf(said, /cannot store/), [0]);
+  });
+
+  test("a folder that can't be listed ends the start in words that name it and the cause", async (t) => {
+    const files = await faultyFiles(t);
+    files.call = "readdir";
+
+    const opening = start(t, { dataDir: files.dataDir });
+
+    await assert.rejects(opening, /^Error: Cannot read \S+\/journal: EIO; stopping, as it may hold lines/);
+  });
+});
+
 describe("faults: a disk that is full", () => {
   test("the journal's: nothing is acknowledged until there is room; a start on the full disk listens, and drains it", async (t) => {
     const disk = await smallDisk(t, "4m");
@@ -3192,17 +3270,28 @@ interface FaultyFiles {
   goOn?: () => void;
   reads: string;
   readFiles: string;
+  /** What fails (EIO) in the journal's folder. */
+  call: "" | "sync" | (typeof FOLDER_CALLS)[number];
 }
 
-const failWith = (code: string) => Promise.reject(Object.assign(new Error("injected"), { code }));
+const FOLDER_CALLS = ["readdir", "rename", "rm", "writeFile"] as const;
+
+const failWith = (code: string, path?: string) => Promise.reject(Object.assign(new Error("injected"), { code, path }));
 
 /** A data directory, and what this process's writes and syncs come to until the test's end, whatever the file. */
 async function faultyFiles(t: TestContext): Promise<FaultyFiles> {
-  const files: FaultyFiles = { dataDir: await folder(t), writes: "", syncs: "", reads: "", readFiles: "" };
+  const files: FaultyFiles = { dataDir: await folder(t), writes: "", syncs: "", reads: "", readFiles: "", call: "" };
+  failInFolder(t, files);
   const handle = await openFile(process.execPath);
-  const prototype = Object.getPrototypeOf(handle) as Pick<typeof handle, "datasync" | "read" | "readFile" | "writev">;
+  const prototype = Object.getPrototypeOf(handle) as Pick<
+    typeof handle,
+    "datasync" | "read" | "readFile" | "sync" | "writev"
+  >;
   await handle.close();
-  const { datasync, read, readFile: readWhole, writev } = prototype;
+  const { datasync, read, readFile: readWhole, sync, writev } = prototype;
+  prototype.sync = function (this: typeof handle) {
+    return files.call === "sync" ? failWith("EIO") : sync.call(this);
+  };
   prototype.datasync = function (this: typeof handle) {
     if (files.syncs === "held")
       return new Promise<void>((resolve) => (files.goOn = resolve)).then(() => datasync.call(this));
@@ -3223,8 +3312,25 @@ async function faultyFiles(t: TestContext): Promise<FaultyFiles> {
   prototype.readFile = function (this: typeof handle) {
     return files.readFiles ? failWith(files.readFiles) : readWhole.call(this);
   } as typeof readWhole;
-  undoAfter(t, () => Object.assign(prototype, { datasync, read, readFile: readWhole, writev }));
+  undoAfter(t, () => Object.assign(prototype, { datasync, read, readFile: readWhole, sync, writev }));
   return files;
+}
+
+/** The calls by path: a module's imports of them change with `syncBuiltinESMExports()`. */
+function failInFolder(t: TestContext, files: FaultyFiles): void {
+  const calls: Record<string, unknown> = filePromises;
+  for (const name of FOLDER_CALLS) {
+    const call = calls[name] as (...words: unknown[]) => unknown;
+    calls[name] = (path: string, ...words: unknown[]) =>
+      files.call === name && String(path).startsWith(join(files.dataDir, "journal"))
+        ? failWith("EIO", path)
+        : call(path, ...words);
+    undoAfter(t, () => {
+      calls[name] = call;
+      syncBuiltinESMExports();
+    });
+  }
+  syncBuiltinESMExports();
 }
 
 const NO_MOUNT = "a small file system can't be mounted here: that takes root, on Linux";

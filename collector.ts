@@ -1170,17 +1170,20 @@ export class Journal {
   readonly #bytesMax: number;
   readonly #log: Log;
   readonly #condition: Condition;
+  readonly #removal: Condition;
   readonly #changed = { appends: new Signal(), synced: new Signal(), room: new Signal() };
   readonly #failure = deferred<never>();
   #written = Buffer.allocUnsafe(MIB); // the writer's, reused
   #read = Buffer.allocUnsafe(BLOCK_BYTES + ENTRY_BYTES); // the reader's, reused
   #writer = Promise.resolve();
+  #remover = Promise.resolve();
 
   private constructor(directory: string, bytesMax: number, log: Log) {
     this.#directory = directory;
     this.#bytesMax = bytesMax;
     this.#log = log;
     this.#condition = new Condition(log);
+    this.#removal = new Condition(log);
     this.failed = this.#failure.promise;
     this.failed.catch(() => {});
   }
@@ -1189,8 +1192,9 @@ export class Journal {
   static async open(directory: string, bytesMax: number, log: Log): Promise<Journal> {
     const journal = new Journal(directory, bytesMax, log);
     await makeFolder(directory);
-    const names = (await readdir(directory)).filter((name) => SEGMENT_NAME.test(name));
-    for (const name of names.toSorted()) await journal.#takeUp(name).catch(sayUnreadable(join(directory, name)));
+    const names = await readdir(directory).catch(sayUnreadable(directory));
+    for (const name of names.filter((each) => SEGMENT_NAME.test(each)).toSorted())
+      await journal.#takeUp(name).catch(sayUnreadable(join(directory, name)));
     journal.#writer = journal.#write();
     return journal;
   }
@@ -1282,8 +1286,9 @@ export class Journal {
   async close(): Promise<void> {
     this.#condition.hush();
     if (this.released === this.received) await this.#leaveNothing();
+    this.#removal.hush();
     const last = this.#segments.at(-1);
-    if (last?.journal === this.#id) await last.handle.truncate(last.size); // the padding
+    if (last?.journal === this.#id) await last.handle.truncate(last.size).catch(() => {}); // the padding, which may stay
     for (const { handle } of this.#segments) await handle.close();
   }
 
@@ -1608,25 +1613,34 @@ export class Journal {
 
   // -- releasing
 
-  async #removeReleased(): Promise<void> {
+  /** One after the other, the oldest first. */
+  #removeReleased(): Promise<void> {
+    return (this.#remover = this.#remover.then(() => this.#removeOldest()));
+  }
+
+  /** What can't be removed costs its room only: its lines are stored, and sent again they add nothing, as their keys stay. */
+  async #removeOldest(): Promise<void> {
     for (
       let oldest = this.#segments[0];
       oldest?.isSealed && oldest.storedTo >= oldest.size;
       oldest = this.#segments[0]
     ) {
       if (this.#segments.length === 1) return; // its header carries the last time over
+      const cause = await this.#remove(oldest).then(() => undefined, codeOf);
+      const trouble = `cannot remove ${oldest.path}: ${cause}; its lines are stored, trying again when more are`;
+      this.#removal.say(cause, cause === undefined ? "journal's stored segments can be removed again" : trouble);
+      if (cause !== undefined) return;
       this.#segments.shift();
-      await this.#remove(oldest);
     }
   }
 
   /** A released segment becomes an empty file whose name remembers its keys; a damaged one is set aside, never deleted. */
   async #remove({ path, endPosition, isDamaged, handle }: Segment): Promise<void> {
     const released = path.replace(/\.segment$/, `-${endPosition}.released`);
-    await handle.close();
-    await rename(path, isDamaged ? path.replace(/segment$/, "bad") : released);
+    if (existsSync(path)) await rename(path, isDamaged ? path.replace(/segment$/, "bad") : released); // else it was tried before
     await writeFile(released, "", { mode: 0o600 });
     await syncFolder(this.#directory);
+    await handle.close();
   }
 }
 
@@ -2700,7 +2714,7 @@ class Chore {
       this.#database.maintained.set(this.#name, Date.now());
       this.dueAt = Date.now() + this.#every;
     } catch (error) {
-      if (!isFromServer(error) || IS_AWAY.test(codeOf(error))) throw error;
+      if (!isOfFile(error) && (!isFromServer(error) || IS_AWAY.test(codeOf(error)))) throw error;
       this.#condition.say(codeOf(error), `cannot ${this.#task}: ${describe(error)}; trying again`);
       this.dueAt = Date.now() + Math.min(SECOND * 2 ** ++this.#failures, MINUTE);
     }
@@ -3797,6 +3811,8 @@ function codeOf(error: unknown): string {
   return code ?? message ?? String(error);
 }
 
+const isOfFile = (error: unknown) => (error as NodeJS.ErrnoException).path !== undefined;
+
 const isFromServer = (error: unknown) => error instanceof Error && error.name === "PostgresError";
 
 const SQLSTATES: Record<string, string> = {
@@ -3816,6 +3832,7 @@ const SQLSTATES: Record<string, string> = {
 
 /** What an error says, without the server's message: that may quote lines. */
 function describe(error: unknown): string {
+  if (isOfFile(error)) return `${codeOf(error)} at ${(error as NodeJS.ErrnoException).path}`;
   if (!isFromServer(error)) return codeOf(error);
   const { code, table_name: table, constraint_name: constraint } = error as postgres.PostgresError;
   const parts = [
