@@ -3101,7 +3101,7 @@ describe("faults: at random", () => {
 });
 
 describe("faults: senders", () => {
-  test("a peer that vanishes without a word is looked for by the kernel (keepalive), where --idle-timeout is off", async (t) => {
+  test("a peer that vanishes without a word is looked for by the kernel (keepalive) after a minute, not after hours", async (t) => {
     if (!(await isThere("ss"))) return t.skip("ss (iproute2), which shows a connection's timers, is not installed");
     const collector = await start(t);
     const sender = await Sender.connect(t, collector.port);
@@ -3109,7 +3109,24 @@ describe("faults: senders", () => {
 
     const { stdout } = await promisify(execFile)("ss", ["-Hton", `sport = :${collector.port}`]);
 
-    assert.match(stdout, /timer:\(keepalive,/);
+    assert.match(stdout, /timer:\(keepalive,(?:[1-5]?\d(?:\.\d+)?sec|1min),/);
+  });
+
+  test("--idle-timeout frees the places of frozen peers, stopped or reading nothing, at once, and keeps their lines", async (t) => {
+    const collector = await start(t, { idleTimeout: 300, maxConnections: 2 });
+    const deaf = await Sender.connect(t, collector.port, { reads: false });
+    await deaf.send("x\n".repeat(500_000));
+    const code = `const socket = net.connect(${collector.port}, "127.0.0.1", () => socket.write("whole\\nbegun"))`;
+    const stopped = Program.spawn(t, ["-e", code], { program: [process.execPath] });
+    await eventually(() => assert.equal(collector.ledger().received, 500_001));
+    stopped.signal("SIGSTOP");
+    const frozenAt = performance.now();
+
+    await eventually(async () => assert.equal(await converse(collector.port, "next\n"), "ok\n"));
+    await eventually(() => assert.equal(collector.ledger().received, 500_003));
+
+    assert.ok(performance.now() - frozenAt < 15_000); // and not the 30 s of one that half-closed
+    assert.equal(stopped.isRunning, true);
   });
 
   test("a stop does not acknowledge the beginning of a line whose end it did not wait for", async (t) => {

@@ -513,6 +513,7 @@ function ledgerOf({ received, released }: Journal, { deadLettered }: Database): 
 const READ_AHEAD_BYTES = 2 * MIB; // of all senders together, while their last lines are being synced
 const READ_AHEAD_LEAST = 64 * KIB; // of one sender
 const STOP_READING_AFTER = 500;
+const KEEP_ALIVE_AFTER = MINUTE; // of silence, the kernel asks whether the sender's machine is still there
 const LINGER = 30 * SECOND;
 const HANDSHAKE_MOST = 10 * SECOND;
 const SAID_MOST = 1000; // refusals, each once
@@ -578,7 +579,7 @@ class Senders {
   }
 
   async #listenOn({ isTls, host, port }: Listener): Promise<Listener> {
-    const options = { allowHalfOpen: true, noDelay: true, keepAlive: true };
+    const options = { allowHalfOpen: true, noDelay: true, keepAlive: true, keepAliveInitialDelay: KEEP_ALIVE_AFTER };
     const server = createServer(options, (socket) => this.#accept(socket, isTls));
     this.#servers.push(server.listen({ host, port, backlog: 1024 }));
     await once(server, "listening").catch((error: unknown) => {
