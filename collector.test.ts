@@ -3196,17 +3196,29 @@ describe("faults: senders", () => {
     assert.ok(performance.now() - startedAt < 15_000);
   });
 
-  test("900 senders that stay in the middle of a line hold up nobody", async (t) => {
-    const collector = await start(t);
-    const slow = await Promise.all(range(900).map(() => Sender.connect(t, collector.port)));
-    for (const byte of ["h", "e", "l"]) await Promise.all(slow.map((sender) => sender.send(byte)));
+  test("900 senders of a byte a second hold up nobody and take no memory; their lines are stored when they end", async (t) => {
+    const { url, sql } = await freshDatabase(t);
+    const program = await Program.start(t, ["--data-dir", await folder(t)], { DATABASE_URL: url });
+    const slow = await Promise.all(range(900).map(() => Sender.connect(t, program.port)));
+    const quick = await Sender.connect(t, program.port);
+    const took: number[] = [];
 
-    const replies = await converse(collector.port, "quick\n".repeat(1000));
-    await Promise.all(slow.map((sender) => sender.send("lo\n")));
-
-    assert.equal(replies, "ok\n".repeat(1000));
+    for (const byte of "slow\n") {
+      const nextAt = performance.now() + 1000; // the pace
+      await Promise.all(slow.map((sender) => sender.send(byte)));
+      while (performance.now() < nextAt) {
+        const startedAt = performance.now();
+        await quick.asks("quick\n", "ok\n".repeat(took.length + 1));
+        took.push(performance.now() - startedAt);
+      }
+    }
     await Promise.all(slow.map((sender) => sender.hears("ok\n")));
-    assert.equal(collector.ledger().received, 1900);
+
+    const slowest = Math.max(...took);
+    assert.ok(took.length > 25 && slowest < 5000, `${took.length} replies, the slowest after ${slowest} ms`);
+    assert.ok((await peakRss(program.pid)) < 256 * KIB ** 2);
+    assert.equal(await program.stop(), 0);
+    assert.deepEqual(countsOf(messages(await rowsOf(sql)), /^slow$/, /^quick$/), [900, took.length]);
   });
 
   test("10,000 connects and disconnects, orderly and not, leave no file descriptor behind", async (t) => {
@@ -3400,6 +3412,12 @@ async function settableClock(t: TestContext) {
 const range = (length: number) => Array.from({ length }, (_, index) => index);
 
 const wordsOf = (entries: { words: string[] }[]) => entries.flatMap(({ words }) => words);
+
+/** In bytes, since the process's start. */
+async function peakRss(pid: number): Promise<number> {
+  const status = await readFile(`/proc/${pid}/status`, "utf8");
+  return Number(/^VmHWM:\s+(\d+) kB$/m.exec(status)?.[1]) * KIB;
+}
 
 /** Connects, sends a few bytes of a line, and leaves. */
 async function touch(port: number, how: "end" | "destroy" | "reset"): Promise<void> {
