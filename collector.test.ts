@@ -3351,7 +3351,7 @@ function failInFolder(t: TestContext, files: FaultyFiles): void {
   for (const name of FOLDER_CALLS) {
     const call = calls[name] as (...words: unknown[]) => unknown;
     calls[name] = (path: string, ...words: unknown[]) =>
-      files.call === name && String(path).startsWith(join(files.dataDir, "journal"))
+      files.call === name && path.startsWith(join(files.dataDir, "journal"))
         ? failWith("EIO", path)
         : call(path, ...words);
     undoAfter(t, () => {
