@@ -228,15 +228,14 @@ describe("connections", () => {
     assert.equal(rows[3]?.attributes, null);
   });
 
-  test("a line far beyond max-line is answered once, and the connection goes on", async (t) => {
-    const collector = await start(t);
+  test("64 MiB without a newline are a line that is cut, answered once and takes no memory; the connection goes on", async (t) => {
+    const program = await Program.start(t, ["--data-dir", await folder(t)], { DATABASE_URL: NOWHERE });
+    const long = Buffer.alloc(64 * KIB ** 2, "x");
 
-    const replies = await converse(
-      collector.port,
-      Buffer.concat([Buffer.alloc(30_000_000, "x"), Buffer.from("\nnext\n")]),
-    );
+    const replies = await converse(program.port, Buffer.concat([long, Buffer.from("\nnext\n")]));
 
-    assert.equal(replies, "error: line of 30000000 bytes cut to 65536\nok\n");
+    assert.equal(replies, `error: line of ${long.length} bytes cut to 65536\nok\n`);
+    assert.ok((await peakRss(program.pid)) < 192 * KIB ** 2);
   });
 
   test("--ack auto is silent to JSON, syslog and octet counts, but answers a line that begins with a digit", async (t) => {
@@ -2797,6 +2796,7 @@ describe("faults: the journal's folder, refused at the file calls", () => {
     files.call = "rm";
     const { said } = await start(t, { dataDir: files.dataDir, databaseUrl: url });
     await eventually(() => assert.ok(said.includes(`cannot prune keys: EIO at ${released}; trying again`)));
+    t.mock.timers.enable({ apis: ["Date"], now: Date.now() - DAY }); // which is no reason to wait for a day
     files.call = "";
 
     await eventually(() => assert.ok(said.includes("can prune keys again")));
@@ -2948,6 +2948,22 @@ describe("faults: the clock and the past", () => {
     assert.ok(Math.abs(hour - 3_600_000) < 60_000, `${hour} ms`);
     assert.match(program.stderr, /^clock was set back by 3[56]\d\d s: created_at follows it$/m);
     assert.equal(countsOf([program.stderr, next.stderr], /clock/).join(), "1");
+  });
+
+  test("an outage is told in the seconds that it took, though the clock was set back meanwhile", async (t) => {
+    const { url } = await freshDatabase(t);
+    const relay = await Relay.before(t, url);
+    const collector = await start(t, { databaseUrl: relay.url });
+    await converse(collector.port, "before\n");
+    await stored(collector);
+
+    relay.cut();
+    await converse(collector.port, "during\n");
+    await eventually(() => assert.match(collector.said.join("\n"), /cannot store/));
+    t.mock.timers.enable({ apis: ["Date"], now: Date.now() - DAY });
+    await relay.mend();
+
+    await eventually(() => assert.match(collector.said.join("\n"), / is back after \d+ s$/m));
   });
 
   test("a data directory put back to an older copy loses nothing, and doubles only what was pruned since", async (t) => {

@@ -2654,7 +2654,7 @@ async function keepHouse(chores: Chore[], database: Database, stop: AbortSignal)
       await database.ping(); // an outage shows, even if nothing is to be stored
       database.noteUp();
       for (const chore of chores) await chore.runIfDue();
-      const soonest = Math.min(MINUTE, ...chores.map(({ dueAt }) => Math.max(0, dueAt - Date.now())));
+      const soonest = Math.min(MINUTE, ...chores.map(({ dueAt }) => Math.max(0, dueAt - performance.now())));
       await sleep(soonest, undefined, { signal: stop }).catch(() => {});
     } catch (error) {
       if (error instanceof DatabaseRefused) throw error;
@@ -2686,7 +2686,7 @@ const IS_AWAY = /^(08|25006|53|57P|42(P01|703|883))/; // no chore's own trouble:
 
 /** Something to see to now and then; its trouble is its own, said once a cause, while lines are stored. */
 class Chore {
-  dueAt = 0;
+  dueAt = 0; // ms, since the process's start
   readonly #name: string;
   readonly #task: string;
   readonly #every: number;
@@ -2707,17 +2707,17 @@ class Chore {
 
   /** Rejects where the database is away. */
   async runIfDue(): Promise<void> {
-    if (Date.now() < this.dueAt) return;
+    if (performance.now() < this.dueAt) return; // whatever the clock was set to
     try {
       await this.#run();
       this.#condition.say(undefined, `can ${this.#task} again`);
       this.#failures = 0;
       this.#database.maintained.set(this.#name, Date.now());
-      this.dueAt = Date.now() + this.#every;
+      this.dueAt = performance.now() + this.#every;
     } catch (error) {
       if (!isOfFile(error) && (!isFromServer(error) || IS_AWAY.test(codeOf(error)))) throw error;
       this.#condition.say(codeOf(error), `cannot ${this.#task}: ${describe(error)}; trying again`);
-      this.dueAt = Date.now() + Math.min(SECOND * 2 ** ++this.#failures, MINUTE);
+      this.dueAt = performance.now() + Math.min(SECOND * 2 ** ++this.#failures, MINUTE);
     }
   }
 }
@@ -2811,6 +2811,7 @@ class Database {
   readonly maintained = new Map<string, number>();
   readonly #failing = new Set<Batch>(); // that the server does not take now
   status: DatabaseStatus = { isUp: false, since: Date.now(), cause: NOT_YET };
+  #awayAt = performance.now(); // as the clock may be set back
   readonly #options: Options;
   readonly #schema: string;
   readonly #condition: Condition;
@@ -2909,9 +2910,11 @@ class Database {
   /** A batch is stored, or the server answers: said when no other batch is in trouble. */
   noteUp(batch?: Batch): void {
     if (batch) this.#failing.delete(batch);
-    const { isUp, since } = this.status;
-    if (isUp || this.#failing.size > 0) return;
-    this.#condition.say(undefined, `${this.name} is back after ${Math.round((Date.now() - since) / SECOND)} s`);
+    if (this.status.isUp || this.#failing.size > 0) return;
+    this.#condition.say(
+      undefined,
+      `${this.name} is back after ${Math.round((performance.now() - this.#awayAt) / SECOND)} s`,
+    );
     this.status = { isUp: true, since: Date.now(), cause: "" };
   }
 
@@ -2920,6 +2923,7 @@ class Database {
     const cause = describe(error);
     if (batch) this.#failing.add(batch);
     this.#condition.say(cause, `cannot store into ${this.name}: ${cause}; lines wait in the journal, trying again`);
+    if (this.status.isUp) this.#awayAt = performance.now();
     this.status = { isUp: false, since: this.status.isUp ? Date.now() : this.status.since, cause };
     if (/^(42(P01|703|883)|25006)$/.test(codeOf(error))) await this.#discard(); // something of ours is gone: set up anew
     await sleep(pause, undefined, { signal: stop }).catch(() => {});
