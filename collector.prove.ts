@@ -14,7 +14,7 @@
  * - nothing is there twice; what a connection brought is there in its order, from its first line on, byte for byte;
  * - a stop takes no longer than --drain-timeout, a second collector is refused, none ends by itself;
  * - created_at is the collector's clock, which is set back as well: by more than a minute, it follows, else it goes on;
- * - a sync that fails ends it, in words; while the database is away it waits, and in a soak neither its memory nor its
+ * - a sync that fails ends it, in words; without database and disk it waits, and in a soak neither its memory nor its
  *   file descriptors grow;
  * - its log has no line twice within a minute, but what a start says, and no stack trace.
  * A seed repeats the faults, their order and the lines; what the kernel makes of them differs from run to run.
@@ -545,7 +545,7 @@ interface Look {
 /** Looks at the running collector once a second. */
 class Meter {
   readonly series: Look[] = [];
-  /** While nothing is broken, and then while there is no database: of one process. */
+  /** While nothing is broken, and then without database and disk: of one process. */
   readonly calms: Look[] = [];
   peakRss = 0;
   waitingShare = 0;
@@ -577,20 +577,27 @@ class Meter {
     });
   }
 
-  /** The collector's share of a core over 5 s in which it has lines, no database, and nothing that it may read. */
-  async lookWhileWaiting({ proxy, collector, senders, complaints }: Run): Promise<number> {
+  /** The collector's share of a core over 5 s in which it has lines to store and to write, and neither database nor disk. */
+  async lookWhileWaiting({ proxy, injected, collector, senders, complaints }: Run): Promise<number> {
+    for (const sender of senders) sender.pause(true);
     proxy.refuse(true);
-    const connection = senders[0]?.connect();
-    await connection?.send(100);
-    const replied = connection?.end("half-close");
+    const sendAndEnd = (lines: number) => {
+      const connection = senders[0]?.connect();
+      return Promise.resolve(connection?.send(lines)).then(() => connection?.end("half-close"));
+    };
+    const replied = sendAndEnd(100);
     await Promise.race([replied, sleep(5 * SECOND)]); // the journal may be full
+    injected.set({ writes: "ENOSPC" });
+    const repliedLater = sendAndEnd(1);
     await sleep(SECOND);
     const before = collector.cpuMs();
     await sleep(5 * SECOND);
     const share = (collector.cpuMs() - before) / (5 * SECOND);
+    injected.set({ writes: "" });
     proxy.refuse(false);
-    await orComplain(Promise.resolve(replied), "a sender waits for its replies", complaints);
-    if (share > 0.05) complaints.push(`takes ${percent(share)} of a core while it waits for the database`);
+    for (const sender of senders) sender.pause(false);
+    await orComplain(Promise.all([replied, repliedLater]), "a sender waits for its replies", complaints);
+    if (share > 0.05) complaints.push(`takes ${percent(share)} of a core while it waits for the database and the disk`);
     this.waitingShare = Math.max(this.waitingShare, share);
     return share;
   }
@@ -744,6 +751,8 @@ class Sender {
   readonly #place: Place;
   readonly #random: Random;
   #isStopped = false;
+  #paused = Promise.resolve();
+  #goOn = () => {};
 
   constructor(style: Style, index: number, seed: number, place: Place) {
     this.style = style;
@@ -755,6 +764,7 @@ class Sender {
   /** Resolves after `stop()`, when its last connection is closed. */
   async run(): Promise<void> {
     while (!this.#isStopped) {
+      await this.#paused;
       await this.#converse(this.connect());
       await sleep(20 + this.#random() * 100);
     }
@@ -762,6 +772,11 @@ class Sender {
 
   stop(): void {
     this.#isStopped = true;
+  }
+
+  pause(isPausing: boolean): void {
+    this.#goOn();
+    if (isPausing) this.#paused = new Promise((resolve) => (this.#goOn = resolve));
   }
 
   connect(): Connection {
@@ -780,6 +795,7 @@ class Sender {
       if (room <= 0) await connection.changed();
       else await connection.send(Math.ceil(this.#random() * room), isByteWise);
       if (pauseMs > 0) await sleep(this.#random() * pauseMs);
+      await this.#paused;
     }
     await connection.end(ends);
   }
@@ -906,7 +922,7 @@ ${listed(collector.said)}
 
 time, RSS, file descriptors, share of a core
 ${series.map(lookText).join("\n")}
-${meter.calms.length > 0 ? `\nthe same while nothing is broken, the last while it waits for the database\n${meter.calms.map(lookText).join("\n")}\ngrew          ${grew}\n` : ""}
+${meter.calms.length > 0 ? `\nthe same while nothing is broken, the last while it waits for database and disk\n${meter.calms.map(lookText).join("\n")}\ngrew          ${grew}\n` : ""}
 collector     ${collector.starts} starts in up to ${collector.slowestStartMs} ms, stops in up to ${collector.longestStopMs} ms
 took          RSS up to ${mib(meter.peakRss)}, while it waited up to ${percent(meter.waitingShare)} of a core
 sent          ${sum(({ sent }) => sent)} lines over ${connections.length} connections

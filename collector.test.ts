@@ -3034,6 +3034,24 @@ describe("faults: content", () => {
     });
   }
 
+  test("once the refused lines are buried, batches are as large as before: 20,000 good lines take a few statements", async (t) => {
+    const { url, sql } = await databaseWithTables(t);
+    await sql`alter table logs add check (message <> 'bad')`;
+    const collector = await start(t, { databaseUrl: url, http: ANY_PORT });
+    await converse(collector.port, "bad\n".repeat(500));
+    await stored(collector);
+    const statements = async () => valueOf(await scrape(collector), "collector_batch_lines_count");
+    const before = await statements();
+
+    const buried = collector.ledger().deadLettered;
+    await converse(collector.port, "good\n".repeat(20_000));
+    await stored(collector);
+
+    assert.equal(buried, 500);
+    assert.equal(await countOf(sql, "logs"), 20_000);
+    assert.ok((await statements()) - before <= 20, `${(await statements()) - before} statements`);
+  });
+
   test("a connection that is lost while a batch is taken apart ends nothing: its lines are stored and buried once", async (t) => {
     const { url, sql } = await databaseWithTables(t);
     await sql`alter table logs add constraint no_spam check (message <> 'spam')`;
