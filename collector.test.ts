@@ -3041,7 +3041,7 @@ describe("faults: content", () => {
     await converse(collector.port, "bad\n".repeat(500));
     await stored(collector);
     const statements = async () => valueOf(await scrape(collector), "collector_batch_lines_count");
-    const before = await statements();
+    const earlier = await statements();
 
     const buried = collector.ledger().deadLettered;
     await converse(collector.port, "good\n".repeat(20_000));
@@ -3049,7 +3049,7 @@ describe("faults: content", () => {
 
     assert.equal(buried, 500);
     assert.equal(await countOf(sql, "logs"), 20_000);
-    assert.ok((await statements()) - before <= 20, `${(await statements()) - before} statements`);
+    assert.ok((await statements()) - earlier <= 20, `${(await statements()) - earlier} statements`);
   });
 
   test("a connection that is lost while a batch is taken apart ends nothing: its lines are stored and buried once", async (t) => {
