@@ -13,14 +13,16 @@
  * - each reply is the one due to its line, and each line that was answered is stored, or refused by our CHECK and buried;
  * - nothing is there twice; what a connection brought is there in its order, from its first line on, byte for byte;
  * - a stop takes no longer than --drain-timeout, a second collector is refused, none ends by itself;
- * - while the database is away the collector waits, and in a soak neither its memory nor its file descriptors grow;
+ * - created_at is the collector's clock, which is set back as well: by more than a minute, it follows, else it goes on;
+ * - a sync that fails ends it, in words; without database and disk it waits, and in a soak neither its memory nor its
+ *   file descriptors grow;
  * - its log has no line twice within a minute, but what a start says, and no stack trace.
  * A seed repeats the faults, their order and the lines; what the kernel makes of them differs from run to run.
  */
 import { execFile, spawn } from "node:child_process";
 import type { ChildProcess, SpawnOptions } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, readFileSync, readdirSync, rmSync } from "node:fs";
+import { existsSync, readFileSync, readdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { chmod, chown, cp, mkdir, mkdtemp, readFile, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { connect, createServer } from "node:net";
@@ -39,7 +41,8 @@ const MAX_LINE = 64 * KIB;
 const DRAIN_MS = 2 * SECOND;
 const LATEST_MS = 60 * SECOND; // for any one thing, once nothing is broken
 const LONG_RUN_MS = 150 * SECOND; // from here on a run shows whether the collector grows
-const CALM_S = 16;
+const GROWTH_MOST = 1.5; // of what one collector takes, from the first third of a soak to the last
+const CALM_S = 24; // a calm and a wait
 
 // ---- Run -------------------------------------------------------------------
 // Start all, break things until the time is over, mend, drain, look.
@@ -51,6 +54,7 @@ interface Run {
   startedAt: number;
   server: Server;
   proxy: Proxy;
+  injected: Injected;
   collector: Collector;
   senders: Sender[];
   /** What was done, and how often. */
@@ -79,10 +83,12 @@ async function main(): Promise<number> {
   setTimeout(() => fail(new Error("Cannot finish: something is stuck")), forMs + 10 * LATEST_MS).unref();
   const proxy = await Proxy.before(isPooled ? await poolBefore(server.url, folder) : server.url);
   const port = await freePort();
-  const collector = new Collector({ dataDir: join(folder, "data"), port, databaseUrl: proxy.url, complaints });
+  const injected = new Injected(join(folder, "injected"), forMs);
+  const { preload } = injected;
+  const collector = new Collector({ dataDir: join(folder, "data"), port, databaseUrl: proxy.url, preload, complaints });
   const senders = STYLES.map((style, index) => new Sender(style, index, seed, collector.place));
-  const counts = new Map<string, number>();
-  await prove({ seed, forMs, isPooled, startedAt: Date.now(), server, proxy, collector, senders, counts, complaints });
+  const parts = { server, proxy, injected, collector, senders, counts: new Map<string, number>(), complaints };
+  await prove({ seed, forMs, isPooled, startedAt: Date.now(), ...parts });
   await server.close();
   return complaints.all.length;
 }
@@ -97,10 +103,10 @@ async function prove(run: Run): Promise<void> {
   say(`${elapsed(run)}  nothing is broken any more: the senders end`);
   for (const sender of senders) sender.stop();
   await orComplain(Promise.all(sending), "a sender waits for its replies", complaints);
-  const waitingShare = await cpuShareWhileWaiting(run);
+  await meter.lookWhileWaiting(run);
   clearInterval(looking);
   await drain(run);
-  report(run, await takeStock(run), meter, waitingShare);
+  report(run, await takeStock(run), meter);
 }
 
 function readCommandLine(): { seed: number; forMs: number; isPooled: boolean } {
@@ -114,20 +120,25 @@ function readCommandLine(): { seed: number; forMs: number; isPooled: boolean } {
   return { seed: Number(seed), forMs, isPooled };
 }
 
-/** A long run leaves the collector itself alone from its half on, and looks twice what it takes while nothing is broken. */
+/** A long run lets one collector live from its third on, and looks at it whenever nothing is broken. */
 async function breakThings(run: Run, meter: Meter): Promise<void> {
   const { seed, forMs, startedAt, server } = run;
   const isLong = forMs >= LONG_RUN_MS;
   const behind = server.isOurs ? [...SERVER_FAULTS, ...DATABASE_FAULTS] : DATABASE_FAULTS;
-  const random = seeded(seed + 1);
-  const breakBehind = (share: number) => breakOneByOne(run, behind, startedAt + share * forMs, 1.5 * SECOND, random);
-  const collectorEndsAt = startedAt + (isLong ? 0.5 : 1) * forMs;
-  const breaking = breakOneByOne(run, COLLECTOR_FAULTS, collectorEndsAt, 4 * SECOND, seeded(seed));
-  await Promise.all([breaking, breakBehind(isLong ? 0.75 : 1)]);
-  if (!isLong) return;
-  await meter.lookWhileCalm(run);
-  await breakBehind(1);
-  await meter.lookWhileCalm(run);
+  const [random, randomBehind] = [seeded(seed), seeded(seed + 1)];
+  const breakUntil = (endsAt: number, faults: Fault[]) =>
+    Promise.all([
+      breakOneByOne(run, faults, endsAt, 4 * SECOND, random),
+      breakOneByOne(run, behind, endsAt, 1.5 * SECOND, randomBehind),
+    ]);
+  const restMs = isLong ? (2 / 3) * forMs : 0;
+  const looks = isLong ? Math.max(3, Math.floor(restMs / (60 * SECOND))) : 0;
+  await breakUntil(startedAt + forMs - restMs, [...COLLECTOR_FAULTS, ...JOURNAL_FAULTS]);
+  for (let left = looks; left > 0; left--) {
+    await meter.lookWhileCalm(run);
+    await breakUntil(startedAt + forMs - (restMs * (left - 1)) / looks - CALM_S * SECOND, JOURNAL_FAULTS);
+  }
+  if (isLong) await meter.lookWhileCalm(run);
 }
 
 async function breakOneByOne(run: Run, faults: Fault[], endsAt: number, pauseMs: number, random: Random) {
@@ -145,23 +156,6 @@ async function breakOneByOne(run: Run, faults: Fault[], endsAt: number, pauseMs:
 function choose(faults: Fault[], random: Random): Fault {
   let left = random() * faults.reduce((sum, [weight]) => sum + weight, 0);
   return faults.find(([weight]) => (left -= weight) < 0) as Fault;
-}
-
-/** The collector's share of a core over 5 s in which it has lines, no database, and nothing to read. */
-async function cpuShareWhileWaiting({ proxy, collector, senders, complaints }: Run): Promise<number> {
-  proxy.refuse(true);
-  const connection = senders[0]?.connect();
-  await connection?.send(100);
-  const replied = connection?.end("half-close");
-  await Promise.race([replied, sleep(5 * SECOND)]); // the journal may be full
-  await sleep(SECOND);
-  const before = collector.cpuMs();
-  await sleep(5 * SECOND);
-  const share = (collector.cpuMs() - before) / (5 * SECOND);
-  proxy.refuse(false);
-  await orComplain(Promise.resolve(replied), "a sender waits for its replies", complaints);
-  if (share > 0.05) complaints.push(`takes ${percent(share)} of a core while it waits for the database`);
-  return share;
 }
 
 /** Stops the collector, and lets the next one drain what is left; one more must then have nothing to add. */
@@ -185,12 +179,24 @@ async function drain(run: Run): Promise<void> {
 type Inflict = (run: Run, holdMs: number, random: Random) => Promise<unknown>;
 type Fault = [weight: number, name: string, inflict: Inflict];
 
+/** These end the collector. */
 const COLLECTOR_FAULTS: Fault[] = [
   [5, "collector: kill -9", ({ collector }) => collector.restart()],
   [3, "collector: kill -9 while it starts", killWhileStarting],
   [4, "collector: SIGTERM under load", (run) => stopInTime(run).then(() => run.collector.start())],
+  [2, "journal: fdatasync fails (injected)", failSyncs],
+  [1, "journal: fdatasync fails while it starts (injected)", failSyncsAtStart],
+];
+
+/** It goes on, whatever it is that these break. */
+const JOURNAL_FAULTS: Fault[] = [
   [1, "collector: a second one on its data directory", startSecond],
   [2, "journal: its disk is full", fillDisk],
+  [1, "journal: writes refused (EIO, injected)", refuseWrites("EIO")],
+  [1, "journal: writes refused (ENOSPC, injected)", refuseWrites("ENOSPC")],
+  [1, "journal: writes cut short (injected)", refuseWrites("short")],
+  [2, "clock: set back by less than a minute, and right again (injected)", setBackForAWhile],
+  [2, "clock: set back by more than a minute (injected)", ({ injected }) => injected.setBack()],
 ];
 
 /** These need a server that is ours to stop. */
@@ -267,6 +273,37 @@ async function fillDisk({ collector }: Run, holdMs: number): Promise<void> {
   await limit("unlimited");
 }
 
+/** Nothing can be promised then: it has to say so and end, as soon as there is something to sync. */
+async function failSyncs({ collector, injected, complaints }: Run): Promise<void> {
+  injected.set({ syncs: "EIO" });
+  const code = await orComplain(collector.ends(), "goes on where syncs fail", complaints, 2 * LATEST_MS);
+  injected.set({ syncs: "" });
+  if (code !== 1 || !/Cannot sync \S+: EIO; no more lines can be promised/.test(collector.lastWords))
+    complaints.push(`a failed sync ended it with ${String(code)}: ${collector.lastWords}`);
+  await collector.restart();
+}
+
+async function failSyncsAtStart({ collector, injected, complaints }: Run): Promise<void> {
+  await collector.end("SIGKILL");
+  injected.set({ syncs: "EIO" });
+  const code = await orComplain(collector.spawn(), "goes on where syncs fail at its start", complaints);
+  injected.set({ syncs: "" });
+  if (code !== 1 || !/Cannot (?:sync|read) \S+: EIO; /.test(collector.lastWords))
+    complaints.push(`a failed sync at the start ended it with ${String(code)}: ${collector.lastWords}`);
+  await collector.restart();
+}
+
+function refuseWrites(how: Faulty["writes"]): Inflict {
+  return held(({ injected }, isOn) => injected.set({ writes: isOn ? how : "" }));
+}
+
+async function setBackForAWhile({ injected }: Run, holdMs: number, random: Random): Promise<void> {
+  const { clockMs } = injected.now;
+  injected.set({ clockMs: clockMs - random() * 55 * SECOND });
+  await sleep(holdMs);
+  injected.set({ clockMs });
+}
+
 async function stopServer({ server }: Run, signal: NodeJS.Signals, holdMs: number): Promise<void> {
   await server.stop(signal);
   await sleep(holdMs);
@@ -320,6 +357,74 @@ async function stallAndCut({ proxy, forMs }: Run, holdMs: number, random: Random
   proxy.stall(false);
 }
 
+// ---- Injection -------------------------------------------------------------
+// What can't be broken from outside: a preload of the collector reads, at each
+// call, from a file what its clock, writes and syncs come to.
+
+interface Faulty {
+  clockMs: number;
+  writes: "" | "EIO" | "ENOSPC" | "short";
+  syncs: "" | "EIO";
+}
+
+class Injected {
+  readonly preload: string;
+  now: Faulty = { clockMs: 0, writes: "", syncs: "" };
+  readonly #file: string;
+  readonly #leastStepMs: number;
+  readonly #steps = [{ at: Date.now(), clockMs: 0 }];
+
+  constructor(file: string, forMs: number) {
+    this.#file = file;
+    this.#leastStepMs = forMs + 12 * LATEST_MS; // longer than the run: no time comes twice
+    this.preload = `data:text/javascript,${encodeURIComponent(preloadOf(file))}`;
+    this.set({});
+  }
+
+  set(change: Partial<Faulty>): void {
+    this.now = { ...this.now, ...change };
+    writeFileSync(`${this.#file}.new`, JSON.stringify(this.now));
+    renameSync(`${this.#file}.new`, this.#file);
+  }
+
+  /** Never twice by the same time, so that to say it is no flood. */
+  async setBack(): Promise<void> {
+    this.set({ clockMs: this.now.clockMs - this.#leastStepMs - this.#steps.length * 5 * SECOND });
+    this.#steps.push({ at: Date.now(), clockMs: this.now.clockMs });
+  }
+
+  /** What the clock read, from one step to the next, in ms since 1970; a minute more, by which it may be off or followed late. */
+  stretches(): { from: number; to: number }[] {
+    const slack = 60 * SECOND;
+    const endOf = (index: number) => this.#steps[index]?.at ?? Date.now();
+    return this.#steps.map(({ at, clockMs }, index) => ({
+      from: at + clockMs - slack,
+      to: endOf(index + 1) + clockMs + slack,
+    }));
+  }
+}
+
+const preloadOf = (file: string) => `
+  import { readFileSync } from "node:fs";
+  import { open } from "node:fs/promises";
+  const now = () => JSON.parse(readFileSync(${JSON.stringify(file)}, "utf8"));
+  const fail = (code) => Promise.reject(Object.assign(new Error("injected"), { code }));
+  const { now: clock } = Date;
+  Date.now = () => Math.round(clock() + now().clockMs);
+  const handle = await open(process.execPath);
+  const prototype = Object.getPrototypeOf(handle);
+  await handle.close();
+  const { datasync, writev } = prototype;
+  prototype.datasync = function () {
+    const { syncs } = now();
+    return syncs ? fail(syncs) : datasync.call(this);
+  };
+  prototype.writev = function ([bytes, ...others], position) {
+    const { writes } = now();
+    if (writes === "short") return writev.call(this, [bytes.subarray(0, bytes.length / 2)], position);
+    return writes ? fail(writes) : writev.call(this, [bytes, ...others], position);
+  };`;
+
 // ---- Collector -------------------------------------------------------------
 // The program under proof, from outside: its command line, standard error, /proc.
 
@@ -327,6 +432,7 @@ interface Place {
   dataDir: string;
   port: number;
   databaseUrl: string;
+  preload: string;
   complaints: Complaints;
 }
 
@@ -353,10 +459,10 @@ class Collector {
 
   /** Resolves to its exit code, once it ends. */
   spawn(flags: string[] = []): Promise<number | null> {
-    const { dataDir, port, databaseUrl } = this.place;
+    const { dataDir, port, databaseUrl, preload } = this.place;
     const where = ["--listen", `127.0.0.1:${port}`, "--data-dir", dataDir, "--database-url", databaseUrl];
     const bounds = ["--journal-max", "8MiB", "--drain-timeout", `${DRAIN_MS}ms`]; // outages fill it
-    const words = ["--import", "tsx", join(HERE, "collector.ts"), ...where, ...bounds, ...flags];
+    const words = ["--import", "tsx", "--import", preload, join(HERE, "collector.ts"), ...where, ...bounds, ...flags];
     const { PATH = "", HOME = "" } = process.env;
     const child = launch(process.execPath, words, { cwd: HERE, env: { PATH, HOME } });
     this.starts++;
@@ -384,8 +490,13 @@ class Collector {
   }
 
   end(signal: NodeJS.Signals): Promise<number | null> {
-    this.#isWanted = false;
     this.#child?.kill(signal);
+    return this.ends();
+  }
+
+  /** Resolves to its exit code, once it ends, as it is meant to. */
+  ends(): Promise<number | null> {
+    this.#isWanted = false;
     return this.#ended;
   }
 
@@ -424,33 +535,80 @@ class Collector {
   }
 }
 
+interface Look {
+  at: string;
+  rss: number;
+  fds: number;
+  /** Of a core: since the look before, or while it waits. */
+  share: number;
+}
+
 /** Looks at the running collector once a second. */
 class Meter {
-  readonly series: { at: string; rss: number; fds: number }[] = [];
+  readonly series: Look[] = [];
+  /** While nothing is broken, and then without database and disk: of one process. */
+  readonly calms: Look[] = [];
   peakRss = 0;
-  readonly #calms: { rss: number; fds: number }[] = [];
+  waitingShare = 0;
+  #last = { pid: 0, at: 0, cpuMs: 0 };
 
   look(run: Run): void {
     const { pid } = run.collector;
     const status = readProc(pid, "status");
     const memory = (field: string) => Number(new RegExp(`${field}:\\s+(\\d+)`).exec(status)?.[1] ?? 0) * KIB;
     const fds = existsSync(`/proc/${pid}/fd`) ? readdirSync(`/proc/${pid}/fd`).length : 0;
+    const now = { pid, at: Date.now(), cpuMs: run.collector.cpuMs() };
+    const share = pid === this.#last.pid ? (now.cpuMs - this.#last.cpuMs) / (now.at - this.#last.at) : NaN;
+    this.#last = now;
     this.peakRss = Math.max(this.peakRss, memory("VmHWM"));
-    if (fds > 0) this.series.push({ at: elapsed(run), rss: memory("VmRSS"), fds });
+    if (fds > 0) this.series.push({ at: elapsed(run), rss: memory("VmRSS"), fds, share });
   }
 
-  /** Remembers what the collector takes while the senders send and nothing is broken. */
+  /** What the collector takes while the senders send and nothing is broken, and what it does while it waits. */
   async lookWhileCalm(run: Run): Promise<void> {
-    say(`${elapsed(run)}  calm for ${CALM_S} s`);
-    await sleep(CALM_S * SECOND);
-    const settled = this.series.slice(-CALM_S / 2);
-    this.#calms.push({ rss: median(settled.map(({ rss }) => rss)), fds: median(settled.map(({ fds }) => fds)) });
+    say(`${elapsed(run)}  calm for ${CALM_S} s, then a wait`);
+    await sleep((CALM_S / 2) * SECOND);
+    const settled = this.series.slice(-CALM_S / 4);
+    const share = await this.lookWhileWaiting(run);
+    this.calms.push({
+      at: elapsed(run),
+      rss: median(settled.map(({ rss }) => rss)),
+      fds: median(settled.map(({ fds }) => fds)),
+      share,
+    });
   }
 
-  /** From the first calm to the second; of one process. */
+  /** The collector's share of a core over 5 s in which it has lines to store and to write, and neither database nor disk. */
+  async lookWhileWaiting({ proxy, injected, collector, senders, complaints }: Run): Promise<number> {
+    for (const sender of senders) sender.pause(true);
+    proxy.refuse(true);
+    const sendAndEnd = (lines: number) => {
+      const connection = senders[0]?.connect();
+      return Promise.resolve(connection?.send(lines)).then(() => connection?.end("half-close"));
+    };
+    const replied = sendAndEnd(100);
+    await Promise.race([replied, sleep(5 * SECOND)]); // the journal may be full
+    injected.set({ writes: "ENOSPC" });
+    const repliedLater = sendAndEnd(1);
+    await sleep(SECOND);
+    const before = collector.cpuMs();
+    await sleep(5 * SECOND);
+    const share = (collector.cpuMs() - before) / (5 * SECOND);
+    injected.set({ writes: "" });
+    proxy.refuse(false);
+    for (const sender of senders) sender.pause(false);
+    await orComplain(Promise.all([replied, repliedLater]), "a sender waits for its replies", complaints);
+    if (share > 0.05) complaints.push(`takes ${percent(share)} of a core while it waits for the database and the disk`);
+    this.waitingShare = Math.max(this.waitingShare, share);
+    return share;
+  }
+
+  /** By what factors the last third of the calms exceeds the first: medians, as RSS goes up and down by a third under load. */
   growth(): { rss: number; fds: number } {
-    const [first, second] = this.#calms;
-    return first && second ? { rss: second.rss - first.rss, fds: second.fds - first.fds } : { rss: NaN, fds: NaN };
+    const third = Math.ceil(this.calms.length / 3);
+    const [first, last] = [this.calms.slice(0, third), this.calms.slice(-third)];
+    const by = (read: (look: Look) => number) => median(last.map(read)) / median(first.map(read));
+    return { rss: by(({ rss }) => rss), fds: by(({ fds }) => fds) };
   }
 }
 
@@ -594,6 +752,8 @@ class Sender {
   readonly #place: Place;
   readonly #random: Random;
   #isStopped = false;
+  #paused = Promise.resolve();
+  #goOn = () => {};
 
   constructor(style: Style, index: number, seed: number, place: Place) {
     this.style = style;
@@ -605,6 +765,7 @@ class Sender {
   /** Resolves after `stop()`, when its last connection is closed. */
   async run(): Promise<void> {
     while (!this.#isStopped) {
+      await this.#paused;
       await this.#converse(this.connect());
       await sleep(20 + this.#random() * 100);
     }
@@ -612,6 +773,11 @@ class Sender {
 
   stop(): void {
     this.#isStopped = true;
+  }
+
+  pause(isPausing: boolean): void {
+    this.#goOn();
+    if (isPausing) this.#paused = new Promise((resolve) => (this.#goOn = resolve));
   }
 
   connect(): Connection {
@@ -630,13 +796,15 @@ class Sender {
       if (room <= 0) await connection.changed();
       else await connection.send(Math.ceil(this.#random() * room), isByteWise);
       if (pauseMs > 0) await sleep(this.#random() * pauseMs);
+      await this.#paused;
     }
     await connection.end(ends);
   }
 }
 
 // ---- Stock -----------------------------------------------------------------
-// Every row, in the order of created_at, against what was sent.
+// Every row, in the order of created_at between two steps of the clock, against
+// what was sent.
 
 class Tally {
   stored = 0;
@@ -648,13 +816,24 @@ class Tally {
   outOfOrder = 0;
   altered = 0;
   sameTime = 0;
+  offTheClock = 0;
   readonly #next = new Map<string, number>();
   readonly #skipped = new Set<string>();
+  readonly #stretches: { from: number; to: number }[];
+  #lastStretch = 0;
   #lastTime = "";
+
+  constructor({ injected }: Run) {
+    this.#stretches = injected.stretches();
+  }
 
   take({ time, message, cut, dead }: Row): void {
     if (time === this.#lastTime) this.sameTime++;
     this.#lastTime = time;
+    const us = Number(time);
+    const stretch = this.#stretches.findIndex(({ from, to }) => us > from * 1000 && us < to * 1000);
+    if (stretch < 0) this.offTheClock++;
+    this.#lastStretch = Math.max(this.#lastStretch, stretch);
     const [, ...numbers] = ID.exec(message) ?? [];
     const [sender = 0, connection = 0, n = 0] = numbers.map(Number);
     const text = numbers.length > 0 ? textOf(sender, connection, n) : "";
@@ -668,6 +847,7 @@ class Tally {
 
   /** After the last row: what was acknowledged beyond what is there, or in between. */
   settle(senders: Sender[]): void {
+    if (this.#lastStretch < this.#stretches.length - 1) this.offTheClock++; // the last lines came after all steps
     for (const [sender, { connections }] of senders.entries()) {
       for (const [number, { acknowledged }] of connections.entries()) {
         const next = this.#next.get(keyOf(sender, number)) ?? 0;
@@ -682,8 +862,8 @@ class Tally {
   }
 
   complaints(): string[] {
-    const { doubled, missing, holes, outOfOrder, altered, sameTime } = this;
-    const wrong = Object.entries({ doubled, missing, holes, outOfOrder, altered, sameTime });
+    const { doubled, missing, holes, outOfOrder, altered, sameTime, offTheClock } = this;
+    const wrong = Object.entries({ doubled, missing, holes, outOfOrder, altered, sameTime, offTheClock });
     return wrong.filter(([, lines]) => lines > 0).map(([what, lines]) => `${lines} lines ${what}`);
   }
 
@@ -703,8 +883,11 @@ interface Row {
   dead: boolean;
 }
 
-async function takeStock({ server, senders, complaints }: Run): Promise<Tally> {
-  const tally = new Tally();
+/** What came after the clock was set back has earlier times, which the run made sure to be no others'. */
+async function takeStock(run: Run): Promise<Tally> {
+  const { server, injected, senders, complaints } = run;
+  const tally = new Tally(run);
+  const starts = injected.stretches().map(({ from }) => new Date(from).toISOString());
   await server.admin(async (sql) => {
     const rows = sql<Row[]>`
       select (extract(epoch from created_at) * 1e6)::bigint::text as time, * from (
@@ -712,7 +895,7 @@ async function takeStock({ server, senders, complaints }: Run): Promise<Tally> {
         union all
         select created_at, coalesce(substring(convert_from(line, 'UTF8') from '"msg":"([^"]*)"'), convert_from(line, 'UTF8')),
                null, true from dead_letters) as row
-      order by created_at`;
+      order by width_bucket(created_at, ${starts.toReversed()}::timestamptz[]) desc, created_at`;
     for await (const some of rows.cursor(5000)) for (const row of some) tally.take(row);
   });
   tally.settle(senders);
@@ -720,12 +903,13 @@ async function takeStock({ server, senders, complaints }: Run): Promise<Tally> {
   return tally;
 }
 
-function report(run: Run, tally: Tally, meter: Meter, waitingShare: number): void {
+function report(run: Run, tally: Tally, meter: Meter): void {
   const { seed, forMs, isPooled, counts, senders, collector, complaints } = run;
   const connections = senders.flatMap((sender) => sender.connections);
   const sum = (read: (connection: Connection) => number) => connections.reduce((total, one) => total + read(one), 0);
   const { rss, fds } = meter.growth();
-  if (rss > 48 * KIB * KIB || fds > 12) complaints.push(`grew by ${mib(rss)} and ${fds} file descriptors`);
+  const grew = `RSS times ${rss.toFixed(2)}, file descriptors times ${fds.toFixed(2)}, from the first third to the last`;
+  if (Math.max(rss, fds) > GROWTH_MOST) complaints.push(`grew: ${grew}`);
   const every = Math.ceil(meter.series.length / 20);
   const series = meter.series.filter((_, index) => index % every === 0);
   const again = `npm run prove -- --seed ${seed} --for ${forMs / SECOND}s${isPooled ? " --pgbouncer" : ""}`;
@@ -737,19 +921,22 @@ ${listed(counts)}
 said by the collector
 ${listed(collector.said)}
 
-time, RSS, file descriptors
-${series.map(({ at, rss: bytes, fds: open }) => `${at}  ${mib(bytes).padStart(9)}  ${open}`).join("\n")}
-
+time, RSS, file descriptors, share of a core
+${series.map(lookText).join("\n")}
+${meter.calms.length > 0 ? `\nthe same while nothing is broken, the last while it waits for database and disk\n${meter.calms.map(lookText).join("\n")}\ngrew          ${grew}\n` : ""}
 collector     ${collector.starts} starts in up to ${collector.slowestStartMs} ms, stops in up to ${collector.longestStopMs} ms
-took          RSS up to ${mib(meter.peakRss)}, while it waited ${percent(waitingShare)} of a core
-${forMs >= LONG_RUN_MS ? `grew          by ${mib(rss)} and ${fds} file descriptors between two calms\n` : ""}sent          ${sum(({ sent }) => sent)} lines over ${connections.length} connections
+took          RSS up to ${mib(meter.peakRss)}, while it waited up to ${percent(meter.waitingShare)} of a core
+sent          ${sum(({ sent }) => sent)} lines over ${connections.length} connections
 acknowledged  ${sum(({ acknowledged }) => acknowledged)}
 stored        ${tally.stored}, dead-lettered ${tally.buried}, beginnings of lines cut off ${tally.fragments}
 wrong         doubled ${tally.doubled}, missing ${tally.missing}, out of order ${tally.outOfOrder}, holes ${tally.holes}, \
-altered ${tally.altered}, of the same time ${tally.sameTime}
+altered ${tally.altered}, of the same time ${tally.sameTime}, off the clock ${tally.offTheClock}
 ${[...new Set(complaints.all)].map((complaint) => `WRONG: ${complaint.split("\n")[0]}\n`).join("")}
 ${verdict}: ${again}`);
 }
+
+const lookText = ({ at, rss, fds, share }: Look) =>
+  `${at}  ${mib(rss).padStart(9)}  ${String(fds).padStart(4)}  ${Number.isNaN(share) ? "" : percent(share).padStart(7)}`;
 
 // ---- Database --------------------------------------------------------------
 // A server that can be stopped, and the network before it.
@@ -1012,9 +1199,9 @@ async function eventually(what: string, isSo: () => boolean | Promise<boolean>):
 }
 
 /** Waits for what may be stuck, and complains if it is. */
-async function orComplain<T>(promise: Promise<T>, trouble: string, complaints: Complaints): Promise<T | undefined> {
+async function orComplain<T>(promise: Promise<T>, trouble: string, complaints: Complaints, latestMs = LATEST_MS) {
   const late = new AbortController();
-  const timeout = sleep(LATEST_MS, undefined, { signal: late.signal }).then(() => complaints.push(trouble));
+  const timeout = sleep(latestMs, undefined, { signal: late.signal }).then(() => complaints.push(trouble));
   try {
     return (await Promise.race([promise, timeout.catch(() => {})])) ?? undefined;
   } finally {

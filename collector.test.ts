@@ -23,10 +23,10 @@ import {
   readdir,
   readFile,
 } from "node:fs/promises";
-import { rm, symlink, truncate, writeFile } from "node:fs/promises";
+import filePromises, { rm, symlink, truncate, utimes, writeFile } from "node:fs/promises";
 import { request } from "node:http";
 import type { IncomingMessage } from "node:http";
-import { createRequire } from "node:module";
+import { createRequire, syncBuiltinESMExports } from "node:module";
 import { connect, createServer } from "node:net";
 import type { Socket } from "node:net";
 import { hostname, tmpdir } from "node:os";
@@ -228,15 +228,14 @@ describe("connections", () => {
     assert.equal(rows[3]?.attributes, null);
   });
 
-  test("a line far beyond max-line is answered once, and the connection goes on", async (t) => {
-    const collector = await start(t);
+  test("64 MiB without a newline are a line that is cut, answered once and takes no memory; the connection goes on", async (t) => {
+    const program = await Program.start(t, ["--data-dir", await folder(t)], { DATABASE_URL: NOWHERE });
+    const long = Buffer.alloc(64 * KIB ** 2, "x");
 
-    const replies = await converse(
-      collector.port,
-      Buffer.concat([Buffer.alloc(30_000_000, "x"), Buffer.from("\nnext\n")]),
-    );
+    const replies = await converse(program.port, Buffer.concat([long, Buffer.from("\nnext\n")]));
 
-    assert.equal(replies, "error: line of 30000000 bytes cut to 65536\nok\n");
+    assert.equal(replies, `error: line of ${long.length} bytes cut to 65536\nok\n`);
+    assert.ok((await peakRss(program.pid)) < 192 * KIB ** 2);
   });
 
   test("--ack auto is silent to JSON, syslog and octet counts, but answers a line that begins with a digit", async (t) => {
@@ -2736,6 +2735,85 @@ describe("faults: reads, refused at the file calls", () => {
   });
 });
 
+describe("faults: the journal's folder, refused at the file calls", () => {
+  for (const call of ["rename", "writeFile", "sync"] as const) {
+    test(`a stored segment that can't be removed (${call}) is said once, ends nothing, and is removed with the next`, async (t) => {
+      const files = await faultyFiles(t);
+      const directory = join(files.dataDir, "journal");
+      for (const word of ["first", "second"]) await writeJournal(directory, [word]);
+      const said: string[] = [];
+      const journal = await Journal.open(directory, KIB ** 2, (line) => said.push(line));
+      await journal.append("192.0.2.1", frames(["third"]));
+      const reader = journal.read();
+
+      files.call = call;
+      await journal.release((await reader.next()).value);
+      files.call = "";
+      await journal.release((await reader.next()).value);
+
+      const names = (await readdir(directory)).toSorted();
+      assert.deepEqual(
+        names.map((name) => name.replace(/-.*\./, ".")),
+        ["0000000001.released", "0000000002.released", "0000000003.segment"],
+      );
+      assert.match(
+        said[0] ?? "",
+        /^cannot remove \S+0000000001-\S+: EIO; its lines are stored, trying again when more/,
+      );
+      assert.deepEqual(said.slice(1), ["journal's stored segments can be removed again"]);
+      await journal.seal();
+      await journal.close();
+    });
+  }
+
+  test("one that can't be removed until the end is taken up by the next start, which stores it no second time", async (t) => {
+    const { url, sql } = await freshDatabase(t);
+    const files = await faultyFiles(t);
+    await writeJournal(join(files.dataDir, "journal"), ["once"]);
+    files.call = "rename";
+    const first = await start(t, { dataDir: files.dataDir, databaseUrl: url });
+    await converse(first.port, "and once\n");
+    await stored(first);
+    await first.close();
+    files.call = "";
+
+    const second = await start(t, { dataDir: files.dataDir, databaseUrl: url });
+    await stored(second);
+
+    assert.equal(second.ledger().received, 2);
+    assert.deepEqual(messages(await rowsOf(sql)), ["once", "and once"]);
+    assert.deepEqual(countsOf(first.said, /cannot remove/), [1]);
+  });
+
+  test("keys whose file can't be removed are the upkeep's trouble, said with the file, and not the database's", async (t) => {
+    const { url } = await freshDatabase(t);
+    const files = await faultyFiles(t);
+    const released = join(files.dataDir, "journal", `0000000001-${randomUUID()}-99.released`);
+    await mkdir(dirname(released));
+    await writeFile(released, "");
+    await utimes(released, 1, 1);
+
+    files.call = "rm";
+    const { said } = await start(t, { dataDir: files.dataDir, databaseUrl: url });
+    await eventually(() => assert.ok(said.includes(`cannot prune keys: EIO at ${released}; trying again`)));
+    t.mock.timers.enable({ apis: ["Date"], now: Date.now() - DAY }); // which is no reason to wait for a day
+    files.call = "";
+
+    await eventually(() => assert.ok(said.includes("can prune keys again")));
+    assert.equal(existsSync(released), false);
+    assert.deepEqual(countsOf(said, /cannot store/), [0]);
+  });
+
+  test("a folder that can't be listed ends the start in words that name it and the cause", async (t) => {
+    const files = await faultyFiles(t);
+    files.call = "readdir";
+
+    const opening = start(t, { dataDir: files.dataDir });
+
+    await assert.rejects(opening, /^Error: Cannot read \S+\/journal: EIO; stopping, as it may hold lines/);
+  });
+});
+
 describe("faults: a disk that is full", () => {
   test("the journal's: nothing is acknowledged until there is room; a start on the full disk listens, and drains it", async (t) => {
     const disk = await smallDisk(t, "4m");
@@ -2872,6 +2950,22 @@ describe("faults: the clock and the past", () => {
     assert.equal(countsOf([program.stderr, next.stderr], /clock/).join(), "1");
   });
 
+  test("an outage is told in the seconds that it took, though the clock was set back meanwhile", async (t) => {
+    const { url } = await freshDatabase(t);
+    const relay = await Relay.before(t, url);
+    const collector = await start(t, { databaseUrl: relay.url });
+    await converse(collector.port, "before\n");
+    await stored(collector);
+
+    relay.cut();
+    await converse(collector.port, "during\n");
+    await eventually(() => assert.match(collector.said.join("\n"), /cannot store/));
+    t.mock.timers.enable({ apis: ["Date"], now: Date.now() - DAY });
+    await relay.mend();
+
+    await eventually(() => assert.match(collector.said.join("\n"), / is back after \d+ s$/m));
+  });
+
   test("a data directory put back to an older copy loses nothing, and doubles only what was pruned since", async (t) => {
     const { url, sql } = await freshDatabase(t);
     const dataDir = await folder(t);
@@ -2939,6 +3033,24 @@ describe("faults: content", () => {
       assert.deepEqual([same, collector.ledger().deadLettered], [301, 301]);
     });
   }
+
+  test("once the refused lines are buried, batches are as large as before: 20,000 good lines take a few statements", async (t) => {
+    const { url, sql } = await databaseWithTables(t);
+    await sql`alter table logs add check (message <> 'bad')`;
+    const collector = await start(t, { databaseUrl: url, http: ANY_PORT });
+    await converse(collector.port, "bad\n".repeat(500));
+    await stored(collector);
+    const statements = async () => valueOf(await scrape(collector), "collector_batch_lines_count");
+    const earlier = await statements();
+
+    const buried = collector.ledger().deadLettered;
+    await converse(collector.port, "good\n".repeat(20_000));
+    await stored(collector);
+
+    assert.equal(buried, 500);
+    assert.equal(await countOf(sql, "logs"), 20_000);
+    assert.ok((await statements()) - earlier <= 20, `${(await statements()) - earlier} statements`);
+  });
 
   test("a connection that is lost while a batch is taken apart ends nothing: its lines are stored and buried once", async (t) => {
     const { url, sql } = await databaseWithTables(t);
@@ -3023,7 +3135,7 @@ describe("faults: at random", () => {
 });
 
 describe("faults: senders", () => {
-  test("a peer that vanishes without a word is looked for by the kernel (keepalive), where --idle-timeout is off", async (t) => {
+  test("a peer that vanishes without a word is looked for by the kernel (keepalive) after a minute, not after hours", async (t) => {
     if (!(await isThere("ss"))) return t.skip("ss (iproute2), which shows a connection's timers, is not installed");
     const collector = await start(t);
     const sender = await Sender.connect(t, collector.port);
@@ -3031,7 +3143,24 @@ describe("faults: senders", () => {
 
     const { stdout } = await promisify(execFile)("ss", ["-Hton", `sport = :${collector.port}`]);
 
-    assert.match(stdout, /timer:\(keepalive,/);
+    assert.match(stdout, /timer:\(keepalive,(?:[1-5]?\d(?:\.\d+)?sec|1min),/);
+  });
+
+  test("--idle-timeout frees the places of frozen peers, stopped or reading nothing, at once, and keeps their lines", async (t) => {
+    const collector = await start(t, { idleTimeout: 300, maxConnections: 2 });
+    const deaf = await Sender.connect(t, collector.port, { reads: false });
+    await deaf.send("x\n".repeat(500_000));
+    const code = `const socket = net.connect(${collector.port}, "127.0.0.1", () => socket.write("whole\\nbegun"))`;
+    const stopped = Program.spawn(t, ["-e", code], { program: [process.execPath] });
+    await eventually(() => assert.equal(collector.ledger().received, 500_001));
+    stopped.signal("SIGSTOP");
+    const frozenAt = performance.now();
+
+    await eventually(async () => assert.equal(await converse(collector.port, "next\n"), "ok\n"));
+    await eventually(() => assert.equal(collector.ledger().received, 500_003));
+
+    assert.ok(performance.now() - frozenAt < 15_000); // and not the 30 s of one that half-closed
+    assert.equal(stopped.isRunning, true);
   });
 
   test("a stop does not acknowledge the beginning of a line whose end it did not wait for", async (t) => {
@@ -3101,17 +3230,29 @@ describe("faults: senders", () => {
     assert.ok(performance.now() - startedAt < 15_000);
   });
 
-  test("900 senders that stay in the middle of a line hold up nobody", async (t) => {
-    const collector = await start(t);
-    const slow = await Promise.all(range(900).map(() => Sender.connect(t, collector.port)));
-    for (const byte of ["h", "e", "l"]) await Promise.all(slow.map((sender) => sender.send(byte)));
+  test("900 senders of a byte a second hold up nobody and take no memory; their lines are stored when they end", async (t) => {
+    const { url, sql } = await freshDatabase(t);
+    const program = await Program.start(t, ["--data-dir", await folder(t)], { DATABASE_URL: url });
+    const slow = await Promise.all(range(900).map(() => Sender.connect(t, program.port)));
+    const quick = await Sender.connect(t, program.port);
+    const took: number[] = [];
 
-    const replies = await converse(collector.port, "quick\n".repeat(1000));
-    await Promise.all(slow.map((sender) => sender.send("lo\n")));
-
-    assert.equal(replies, "ok\n".repeat(1000));
+    for (const byte of "slow\n") {
+      const nextAt = performance.now() + 1000; // the pace
+      await Promise.all(slow.map((sender) => sender.send(byte)));
+      while (performance.now() < nextAt) {
+        const startedAt = performance.now();
+        await quick.asks("quick\n", "ok\n".repeat(took.length + 1));
+        took.push(performance.now() - startedAt);
+      }
+    }
     await Promise.all(slow.map((sender) => sender.hears("ok\n")));
-    assert.equal(collector.ledger().received, 1900);
+
+    const slowest = Math.max(...took);
+    assert.ok(took.length > 25 && slowest < 5000, `${took.length} replies, the slowest after ${slowest} ms`);
+    assert.ok((await peakRss(program.pid)) < 256 * KIB ** 2);
+    assert.equal(await program.stop(), 0);
+    assert.deepEqual(countsOf(messages(await rowsOf(sql)), /^slow$/, /^quick$/), [900, took.length]);
   });
 
   test("10,000 connects and disconnects, orderly and not, leave no file descriptor behind", async (t) => {
@@ -3192,17 +3333,28 @@ interface FaultyFiles {
   goOn?: () => void;
   reads: string;
   readFiles: string;
+  /** What fails (EIO) in the journal's folder. */
+  call: "" | "sync" | (typeof FOLDER_CALLS)[number];
 }
 
-const failWith = (code: string) => Promise.reject(Object.assign(new Error("injected"), { code }));
+const FOLDER_CALLS = ["readdir", "rename", "rm", "writeFile"] as const;
+
+const failWith = (code: string, path?: string) => Promise.reject(Object.assign(new Error("injected"), { code, path }));
 
 /** A data directory, and what this process's writes and syncs come to until the test's end, whatever the file. */
 async function faultyFiles(t: TestContext): Promise<FaultyFiles> {
-  const files: FaultyFiles = { dataDir: await folder(t), writes: "", syncs: "", reads: "", readFiles: "" };
+  const files: FaultyFiles = { dataDir: await folder(t), writes: "", syncs: "", reads: "", readFiles: "", call: "" };
+  failInFolder(t, files);
   const handle = await openFile(process.execPath);
-  const prototype = Object.getPrototypeOf(handle) as Pick<typeof handle, "datasync" | "read" | "readFile" | "writev">;
+  const prototype = Object.getPrototypeOf(handle) as Pick<
+    typeof handle,
+    "datasync" | "read" | "readFile" | "sync" | "writev"
+  >;
   await handle.close();
-  const { datasync, read, readFile: readWhole, writev } = prototype;
+  const { datasync, read, readFile: readWhole, sync, writev } = prototype;
+  prototype.sync = function (this: typeof handle) {
+    return files.call === "sync" ? failWith("EIO") : sync.call(this);
+  };
   prototype.datasync = function (this: typeof handle) {
     if (files.syncs === "held")
       return new Promise<void>((resolve) => (files.goOn = resolve)).then(() => datasync.call(this));
@@ -3223,8 +3375,25 @@ async function faultyFiles(t: TestContext): Promise<FaultyFiles> {
   prototype.readFile = function (this: typeof handle) {
     return files.readFiles ? failWith(files.readFiles) : readWhole.call(this);
   } as typeof readWhole;
-  undoAfter(t, () => Object.assign(prototype, { datasync, read, readFile: readWhole, writev }));
+  undoAfter(t, () => Object.assign(prototype, { datasync, read, readFile: readWhole, sync, writev }));
   return files;
+}
+
+/** The calls by path: a module's imports of them change with `syncBuiltinESMExports()`. */
+function failInFolder(t: TestContext, files: FaultyFiles): void {
+  const calls: Record<string, unknown> = filePromises;
+  for (const name of FOLDER_CALLS) {
+    const call = calls[name] as (...words: unknown[]) => unknown;
+    calls[name] = (path: string, ...words: unknown[]) =>
+      files.call === name && path.startsWith(join(files.dataDir, "journal"))
+        ? failWith("EIO", path)
+        : call(path, ...words);
+    undoAfter(t, () => {
+      calls[name] = call;
+      syncBuiltinESMExports();
+    });
+  }
+  syncBuiltinESMExports();
 }
 
 const NO_MOUNT = "a small file system can't be mounted here: that takes root, on Linux";
@@ -3277,6 +3446,12 @@ async function settableClock(t: TestContext) {
 const range = (length: number) => Array.from({ length }, (_, index) => index);
 
 const wordsOf = (entries: { words: string[] }[]) => entries.flatMap(({ words }) => words);
+
+/** In bytes, since the process's start. */
+async function peakRss(pid: number): Promise<number> {
+  const status = await readFile(`/proc/${pid}/status`, "utf8");
+  return Number(/^VmHWM:\s+(\d+) kB$/m.exec(status)?.[1]) * KIB;
+}
 
 /** Connects, sends a few bytes of a line, and leaves. */
 async function touch(port: number, how: "end" | "destroy" | "reset"): Promise<void> {

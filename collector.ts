@@ -538,6 +538,7 @@ function ledgerOf({ received, released }: Journal, { deadLettered }: Database): 
 const READ_AHEAD_BYTES = 2 * MIB; // of all senders together, while their last lines are being synced
 const READ_AHEAD_LEAST_BYTES = 64 * KIB; // of one sender
 const STOP_READING_MS = 500;
+const KEEP_ALIVE_MS = MINUTE; // of silence, then the kernel asks whether the sender's machine is still there
 const LINGER_MS = 30 * SECOND;
 const HANDSHAKE_MS = 10 * SECOND;
 const SAID_MOST = 1000; // refusals and the like, each once
@@ -604,7 +605,7 @@ class Senders {
   }
 
   async #listenOn({ isTls, host, port }: Listener): Promise<Listener> {
-    const options = { allowHalfOpen: true, noDelay: true, keepAlive: true };
+    const options = { allowHalfOpen: true, noDelay: true, keepAlive: true, keepAliveInitialDelay: KEEP_ALIVE_MS };
     const server = createServer(options, (socket) => this.#accept(socket, isTls));
     this.#servers.push(server.listen({ host, port, backlog: 1024 }));
     await once(server, "listening").catch((error: unknown) => {
@@ -1187,17 +1188,20 @@ export class Journal {
   readonly #bytesMax: number;
   readonly #log: Log;
   readonly #condition: Condition;
+  readonly #removal: Condition;
   readonly #changed = { appends: new Signal(), synced: new Signal(), room: new Signal() };
   readonly #failure = deferred<never>();
   #encoded = Buffer.allocUnsafe(MIB); // the writer's, reused
   #loaded = Buffer.allocUnsafe(BLOCK_BYTES + ENTRY_BYTES); // the reader's, reused
   #writer = Promise.resolve();
+  #remover = Promise.resolve();
 
   private constructor(directory: string, bytesMax: number, log: Log) {
     this.#directory = directory;
     this.#bytesMax = bytesMax;
     this.#log = log;
     this.#condition = new Condition(log);
+    this.#removal = new Condition(log);
     this.failed = this.#failure.promise;
     this.failed.catch(() => {});
   }
@@ -1206,8 +1210,9 @@ export class Journal {
   static async open(directory: string, bytesMax: number, log: Log): Promise<Journal> {
     const journal = new Journal(directory, bytesMax, log);
     await makeFolder(directory);
-    const names = (await readdir(directory)).filter((name) => SEGMENT_NAME.test(name));
-    for (const name of names.toSorted()) await journal.#takeUp(name).catch(sayUnreadable(join(directory, name)));
+    const names = await readdir(directory).catch(sayUnreadable(directory));
+    for (const name of names.filter((each) => SEGMENT_NAME.test(each)).toSorted())
+      await journal.#takeUp(name).catch(sayUnreadable(join(directory, name)));
     journal.#writer = journal.#write();
     return journal;
   }
@@ -1301,8 +1306,9 @@ export class Journal {
     const leaveOnly = () => this.#removeReleased();
     // All is stored, so the next start finds only a new header, with the last time; on a full disk, what adds nothing.
     if (hasEntries && this.released === this.received) await this.#addSegment().then(leaveOnly, () => {});
+    this.#removal.hush();
     const last = this.#segments.at(-1);
-    if (last?.journal === this.#id) await last.handle.truncate(last.size); // the padding
+    if (last?.journal === this.#id) await last.handle.truncate(last.size).catch(() => {}); // the padding, which may stay
     for (const { handle } of this.#segments) await handle.close();
   }
 
@@ -1581,19 +1587,30 @@ export class Journal {
 
   // -- releasing
 
-  /** The last segment stays: its header carries the last time over. */
-  async #removeReleased(): Promise<void> {
-    while (this.#segments.length > 1 && unstoredBytes(this.#segments[0]!) === 0)
-      await this.#remove(this.#segments.shift()!);
+  /** One after the other, the oldest first. */
+  #removeReleased(): Promise<void> {
+    return (this.#remover = this.#remover.then(() => this.#removeOldest()));
+  }
+
+  /** The last segment stays: its header carries the last time over. What can't be removed costs its room only. */
+  async #removeOldest(): Promise<void> {
+    while (this.#segments.length > 1 && unstoredBytes(this.#segments[0]!) === 0) {
+      const oldest = this.#segments[0]!;
+      const cause = await this.#remove(oldest).then(() => undefined, codeOf);
+      const trouble = `cannot remove ${oldest.path}: ${cause}; its lines are stored, trying again when more are`;
+      this.#removal.say(cause, cause === undefined ? "journal's stored segments can be removed again" : trouble);
+      if (cause !== undefined) return;
+      this.#segments.shift();
+    }
   }
 
   /** A released segment becomes an empty file whose name remembers its keys; a damaged one is set aside, never deleted. */
   async #remove({ path, endPosition, isDamaged, handle }: Segment): Promise<void> {
     const released = path.replace(/\.segment$/, `-${endPosition}.released`);
-    await handle.close();
-    await rename(path, isDamaged ? path.replace(/segment$/, "bad") : released);
+    if (existsSync(path)) await rename(path, isDamaged ? path.replace(/segment$/, "bad") : released); // else it was tried before
     await writeFile(released, "", { mode: 0o600 });
     await syncFolder(this.#directory);
+    await handle.close();
   }
 }
 
@@ -2636,7 +2653,7 @@ async function keepHouse(chores: Chore[], database: Database, stop: AbortSignal)
       await database.ping(); // an outage shows, even if nothing is to be stored
       database.noteUp();
       for (const chore of chores) await chore.runIfDue();
-      const soonest = Math.min(MINUTE, ...chores.map(({ dueAt }) => Math.max(0, dueAt - Date.now())));
+      const soonest = Math.min(MINUTE, ...chores.map(({ dueAt }) => Math.max(0, dueAt - performance.now())));
       await sleep(soonest, undefined, { signal: stop }).catch(() => {});
     } catch (error) {
       if (error instanceof DatabaseRefused) throw error;
@@ -2668,7 +2685,7 @@ const IS_AWAY = /^(08|25006|53|57P|42(P01|703|883))/; // no chore's own trouble:
 
 /** Something to see to now and then; its trouble is its own, said once a cause, while lines are stored. */
 class Chore {
-  dueAt = 0;
+  dueAt = 0; // ms, since the process's start
   readonly #name: string;
   readonly #task: string;
   readonly #every: number;
@@ -2689,17 +2706,17 @@ class Chore {
 
   /** Rejects where the database is away. */
   async runIfDue(): Promise<void> {
-    if (Date.now() < this.dueAt) return;
+    if (performance.now() < this.dueAt) return; // whatever the clock was set to
     try {
       await this.#run();
       this.#condition.say(undefined, `can ${this.#task} again`);
       this.#failures = 0;
       this.#database.maintained.set(this.#name, Date.now());
-      this.dueAt = Date.now() + this.#every;
+      this.dueAt = performance.now() + this.#every;
     } catch (error) {
-      if (!isFromServer(error) || IS_AWAY.test(codeOf(error))) throw error;
+      if (!isOfFile(error) && (!isFromServer(error) || IS_AWAY.test(codeOf(error)))) throw error;
       this.#condition.say(codeOf(error), `cannot ${this.#task}: ${describe(error)}; trying again`);
-      this.dueAt = Date.now() + Math.min(SECOND * 2 ** ++this.#failures, MINUTE);
+      this.dueAt = performance.now() + Math.min(SECOND * 2 ** ++this.#failures, MINUTE);
     }
   }
 }
@@ -2793,6 +2810,7 @@ class Database {
   readonly maintained = new Map<string, number>();
   readonly #failing = new Set<Batch>(); // that the server does not take now
   status: DatabaseStatus = { isUp: false, since: Date.now(), cause: NOT_YET };
+  #awayAt = performance.now(); // as the clock may be set back
   readonly #options: Options;
   readonly #schema: string;
   readonly #condition: Condition;
@@ -2891,9 +2909,11 @@ class Database {
   /** A batch is stored, or the server answers: said when no other batch is in trouble. */
   noteUp(batch?: Batch): void {
     if (batch) this.#failing.delete(batch);
-    const { isUp, since } = this.status;
-    if (isUp || this.#failing.size > 0) return;
-    this.#condition.say(undefined, `${this.name} is back after ${Math.round((Date.now() - since) / SECOND)} s`);
+    if (this.status.isUp || this.#failing.size > 0) return;
+    this.#condition.say(
+      undefined,
+      `${this.name} is back after ${Math.round((performance.now() - this.#awayAt) / SECOND)} s`,
+    );
     this.status = { isUp: true, since: Date.now(), cause: "" };
   }
 
@@ -2902,6 +2922,7 @@ class Database {
     const cause = describe(error);
     if (batch) this.#failing.add(batch);
     this.#condition.say(cause, `cannot store into ${this.name}: ${cause}; lines wait in the journal, trying again`);
+    if (this.status.isUp) this.#awayAt = performance.now();
     this.status = { isUp: false, since: this.status.isUp ? Date.now() : this.status.since, cause };
     if (/^(42(P01|703|883)|25006)$/.test(codeOf(error))) await this.#discard(); // something of ours is gone: set up anew
     await sleep(pause, undefined, { signal: stop }).catch(() => {});
@@ -3797,6 +3818,8 @@ function codeOf(error: unknown): string {
   return code ?? message ?? String(error);
 }
 
+const isOfFile = (error: unknown) => (error as NodeJS.ErrnoException).path !== undefined;
+
 const isFromServer = (error: unknown) => error instanceof Error && error.name === "PostgresError";
 
 const SQLSTATES: Record<string, string> = {
@@ -3816,6 +3839,7 @@ const SQLSTATES: Record<string, string> = {
 
 /** What an error says, without the server's message: that may quote lines. */
 function describe(error: unknown): string {
+  if (isOfFile(error)) return `${codeOf(error)} at ${(error as NodeJS.ErrnoException).path}`;
   if (!isFromServer(error)) return codeOf(error);
   const { code, table_name: table, constraint_name: constraint } = error as postgres.PostgresError;
   const parts = [
