@@ -123,6 +123,10 @@ describe("options", () => {
   test("a bad value is refused with the option, the value and what is allowed, from a flag or a variable", () => {
     const bad = [
       { flags: { workers: "0" }, says: /--workers "0": .*1 to 64/ },
+      { flags: { journalMax: "10" }, says: /--journal-max "10": .*from 1MiB to 256GiB/ },
+      { flags: { idleTimeout: "0s" }, says: /--idle-timeout "0s": .*off, or a time .*from 1ms to 24d/ },
+      { flags: { retentionLevel: "debug=2d,info=9d,trace=3d" }, says: /trace=3d": .*each level once/ },
+      { flags: { http: "[::1]:8888", listen: "tls://[::]:8888" }, says: /--http "\S+" beside --listen "tls:\S+": / },
       { flags: { listen: "8888" }, says: /--listen "8888": .*host and a port/ },
       { flags: { ack: "maybe" }, says: /--ack "maybe": .*auto, always/ },
       { flags: { maxLine: "64KB" }, says: /--max-line "64KB": .*size/ },

@@ -66,66 +66,48 @@ const MINUTE = 60 * SECOND;
 const HOUR = 60 * MINUTE;
 const DAY = 24 * HOUR;
 
-const OPTIONS = {
-  listen: option(
-    "HOST:PORT",
-    "127.0.0.1:8888",
-    "where senders connect; port 0 picks a free one, tls:// before it asks for TLS",
-    list(listenAddress()),
-  ),
-  tlsCert: option("FILE", "", "certificate (PEM) for TLS; without tls:// in --listen, all of it is TLS", filePath()),
-  tlsKey: option("FILE", "", "the certificate's private key (PEM)", filePath()),
-  tlsCa: option("FILE", "", "CA certificates (PEM): TLS senders must have a certificate signed by one", filePath()),
-  allow: option("CIDR", "", "networks and addresses that may connect; without it, all", optional(list(network()))),
-  databaseUrl: option(
-    "URL",
-    "",
-    "PostgreSQL to store into; without it, an embedded PGlite",
-    pattern("postgres://user:password@host:port/database", /^(postgres(ql)?:\/\/([^%]|%[\da-f]{2})*)?$/i),
-  ),
-  dataDir: option(
-    "DIR",
-    "./collector-data",
-    "the journal and the embedded database; made with mode 0700",
-    pattern("a folder's path", /./),
-  ),
-  workers: option("N", "2", "batches written at the same time", wholeNumber(1, 64)),
-  ack: option(
-    "auto|always|never",
-    "auto",
-    "who gets replies; auto: lines of plain text",
-    oneOf("auto", "always", "never"),
-  ),
-  maxLine: option("SIZE", "64KiB", "longest line kept whole", byteSize(1, 64 * MIB)),
-  maxConnections: option("N", "1000", "further senders are refused with an error line", wholeNumber(1, 1_000_000)),
-  idleTimeout: option("TIME", "off", "close a sender that has been silent this long", durationOrOff()),
-  journalMax: option("SIZE", "1GiB", "backlog on disk after which senders are paused", byteSize(MIB, 256 * 1024 * MIB)),
-  drainTimeout: option("TIME", "10s", "how long a stop waits for the database", duration()),
-  retention: option("TIME", "off", "drop whole days whose lines are all older", durationOrOff(36_500)),
-  retentionLevel: option(
-    "LEVEL=TIME",
-    "",
-    "delete older lines of the level, and of those below it",
-    optional(list(levelAge())),
-  ),
-  http: option("HOST:PORT", "127.0.0.1:8889", "where /healthz and /metrics are; off for nowhere", addressOrOff()),
+const QUANTITIES = {
+  N: { name: "a whole number", units: { "": 1 } },
+  SIZE: { name: "a size (B, KiB, MiB, GiB)", units: { "": 1, B: 1, KiB: KIB, MiB: MIB, GiB: 1024 * MIB } },
+  TIME: { name: "a time (ms, s, m, h, d)", units: { ms: 1, s: SECOND, m: MINUTE, h: HOUR, d: DAY } },
 };
 
-/** The options' values: sizes in bytes, times in milliseconds, `idleTimeout` 0 for off. */
+const OPTIONS = {
+  listen: option("127.0.0.1:8888", listenAddresses(), "where senders connect; port 0 for a free one, tls:// for TLS"),
+  tlsCert: option("", anyPath("FILE"), "certificate (PEM) for TLS; without tls:// in --listen, all of it is TLS"),
+  tlsKey: option("", anyPath("FILE"), "the certificate's private key (PEM)"),
+  tlsCa: option("", anyPath("FILE"), "CA certificates (PEM): TLS senders must have a certificate signed by one"),
+  allow: option("", networkList(), "networks and addresses that may connect; without it, all"),
+  databaseUrl: option("", postgresUrl(), "PostgreSQL to store into; without it, an embedded PGlite"),
+  dataDir: option("./collector-data", anyPath("DIR"), "the journal and the embedded database; made with mode 0700"),
+  workers: option("2", quantity("N", "1", "64"), "batches written at the same time"),
+  ack: option("auto", oneOf("auto", "always", "never"), "who gets replies; auto: lines of plain text"),
+  maxLine: option("64KiB", quantity("SIZE", "1B", "64MiB"), "longest line kept whole"),
+  maxConnections: option("1000", quantity("N", "1", "1000000"), "further senders are refused with an error line"),
+  idleTimeout: option("off", orOff(0, quantity("TIME", "1ms", "24d")), "close a sender that has been silent this long"),
+  journalMax: option("1GiB", quantity("SIZE", "1MiB", "256GiB"), "backlog on disk after which senders are paused"),
+  drainTimeout: option("10s", quantity("TIME", "0s", "24d"), "how long a stop waits for the database"),
+  retention: option("off", orOff(0, quantity("TIME", "1ms", "36500d")), "drop whole days whose lines are all older"),
+  retentionLevel: option("", levelAges(), "delete older lines of the level, and of those below it"),
+  http: option("127.0.0.1:8889", orOff("off", address()), "where /healthz and /metrics are; off for nowhere"),
+};
+
+/** The options' values: sizes in bytes, times in milliseconds, 0 for off. */
 export type Options = { [Name in OptionName]: (typeof OPTIONS)[Name] extends Option<infer Value> ? Value : never };
 
 type OptionName = keyof typeof OPTIONS;
 
 /** Texts to values; `undefined` for what is not allowed. */
 interface Parser<Value> {
+  placeholder: string;
   allowed: string;
   /** Takes several, divided by commas; the flag may be given more than once. */
   isList?: true;
   parse: (text: string) => Value | undefined;
 }
 
+/** Without a fallback, an empty text is allowed too. */
 interface Option<Value> extends Parser<Value> {
-  placeholder: string;
   fallback: string;
   meaning: string;
 }
@@ -135,26 +117,30 @@ export class UsageError extends Error {}
 
 /** Reads options from flags (by their camel-case names) and the environment. Throws {@link UsageError}. */
 export function readOptions(
-  flags: { [Name in OptionName]?: string },
+  flags: { [Name in OptionName]?: string | undefined },
   environment: Record<string, string | undefined>,
 ): Options {
-  const read = (name: OptionName) => {
+  const values = optionNames().map((name) => {
     const { fallback, allowed, parse } = OPTIONS[name];
-    const text = flags[name] ?? (environment[variableOf(name)] || fallback);
-    const value = parse(text);
+    const flag = flags[name];
+    const text = flag ?? (environment[variableOf(name)] || fallback);
+    const value = text === "" && fallback === "" ? text : parse(text);
     if (value !== undefined) return [name, value];
-    throw new UsageError(
-      `Cannot use ${name in flags ? flagOf(name) : variableOf(name)} "${text}": allowed is ${allowed}`,
-    );
-  };
-  return Object.fromEntries(optionNames().map(read)) as Options;
+    const source = flag === undefined ? variableOf(name) : flagOf(name);
+    throw new UsageError(`Cannot use ${source} "${text}": allowed is ${allowed}`);
+  });
+  const options = Object.fromEntries(values) as Options;
+  const { http, listen } = options;
+  if (listen.split(",").some((each) => isSamePlace(each.replace(SCHEME, ""), http)))
+    throw new UsageError(`Cannot use --http "${http}" beside --listen "${listen}": allowed is another port, or off`);
+  return options;
 }
 
 /** The text of --help. */
 export function helpText(): string {
   const rows = optionNames().map((name) => {
-    const { placeholder, fallback, meaning } = OPTIONS[name];
-    const second = `${variableOf(name)}, default ${fallback || "none"}`;
+    const { placeholder, fallback, meaning, allowed } = OPTIONS[name];
+    const second = `${variableOf(name)}, default ${fallback || "none"}: ${allowed}`;
     return `  ${`${flagOf(name)} ${placeholder}`.padEnd(28)} ${meaning}\n${" ".repeat(31)}${second}`;
   });
   return `collector: a TCP log collector. Says \`ok\` once a line is on disk; stores every line in PostgreSQL exactly once.
@@ -168,7 +154,7 @@ export function helpText(): string {
 ${rows.join("\n")}
   --help, --version
 
-Sizes take KiB, MiB and GiB; times take ms, s, m, h and d. A flag wins over its environment variable.`;
+A flag wins over its environment variable.`;
 }
 
 const optionNames = () => Object.keys(OPTIONS) as OptionName[];
@@ -176,94 +162,88 @@ const snakeOf = (name: string, joint: string) => name.replace(/[A-Z]/g, (letter)
 const flagOf = (name: string) => `--${snakeOf(name, "-")}`;
 const variableOf = (name: string) => (name === "databaseUrl" ? "" : "COLLECTOR_") + snakeOf(name, "_").toUpperCase();
 
-function option<Value>(placeholder: string, fallback: string, meaning: string, parser: Parser<Value>): Option<Value> {
-  return { placeholder, fallback, meaning, ...parser };
-}
-
-function address(): Parser<string> {
-  const allowed = "a host and a port from 0 to 65535, such as 127.0.0.1:8888 or [::1]:8888";
-  return { allowed, parse: (text) => (hostAndPort(text).port <= 65_535 ? text : undefined) };
-}
-
-/** Several, as one text. */
-function list(one: Parser<unknown>): Parser<string> {
-  const parse = (text: string) => (text.split(",").every((each) => one.parse(each) !== undefined) ? text : undefined);
-  return { allowed: `${one.allowed}; several are divided by commas`, isList: true, parse };
+function option<Value>(fallback: string, parser: Parser<Value>, meaning: string): Option<Value> {
+  return { fallback, meaning, ...parser };
 }
 
 const SCHEME = /^(?:tcp|tls):\/\//;
 
-function listenAddress(): Parser<string> {
-  const { allowed, parse } = address();
-  return { allowed: `${allowed}, or tls:// before it`, parse: (text) => parse(text.replace(SCHEME, "")) };
+function listenAddresses(): Parser<string> {
+  const { placeholder, allowed, parse } = address();
+  return list(placeholder, `${allowed}, or tls:// before it`, (text) => parse(text.replace(SCHEME, "")));
 }
 
-function optional(parser: Parser<string>): Parser<string> {
-  return { ...parser, parse: (text) => (text === "" ? text : parser.parse(text)) };
+function address(): Parser<string> {
+  const allowed = "a host and a port from 0 to 65535, such as 127.0.0.1:8888 or [::1]:8888";
+  return { placeholder: "HOST:PORT", allowed, parse: (text) => (hostAndPort(text).port <= 65_535 ? text : undefined) };
 }
 
-function network(): Parser<object> {
-  return { allowed: "an address or a network, such as 192.0.2.7, 10.0.0.0/8 or fd00::/8", parse: networkOf };
+function networkList(): Parser<string> {
+  return list("CIDR", "an address or a network, such as 192.0.2.7, 10.0.0.0/8 or fd00::/8", networkOf);
 }
 
-function levelAge(): Parser<object> {
-  return { allowed: "a level and a time, such as debug=2d", parse: levelAgeOf };
+function levelAges(): Parser<string> {
+  return list("LEVEL=TIME", "a level and a time, such as debug=2d, each level once", levelAgeOf, ({ to }) => to);
 }
 
-function filePath(): Parser<string> {
-  return pattern("a file's path", /^/);
+/** Several, as one text; no two of one key. */
+function list<Part>(
+  placeholder: string,
+  one: string,
+  parse: (text: string) => Part | undefined,
+  keyOf: (part: Part) => unknown = () => Symbol("its own"),
+): Parser<string> {
+  const isList = (text: string) => new Set(partsOf(text, parse).map(keyOf)).size === text.split(",").length;
+  const allowed = `${one}; several are divided by commas`;
+  return { placeholder, allowed, isList: true, parse: (text) => (isList(text) ? text : undefined) };
 }
 
-function addressOrOff(): Parser<string> {
-  const { allowed, parse } = address();
-  return { allowed: `off, or ${allowed}`, parse: (text) => (text === "off" ? text : parse(text)) };
+/** The parts of a list that `parse` takes. */
+const partsOf = <Part>(text: string, parse: (part: string) => Part | undefined) =>
+  text.split(",").flatMap((part) => parse(part) ?? []);
+
+function anyPath(placeholder: string): Parser<string> {
+  return { placeholder, allowed: "a path", parse: (text) => text || undefined };
 }
 
-function pattern(allowed: string, expression: RegExp): Parser<string> {
-  return { allowed, parse: (text) => (expression.test(text) ? text : undefined) };
+/** What it leaves out is as for psql: PGHOST and the like, or the defaults. */
+function postgresUrl(): Parser<string> {
+  const isUrl = (text: string) => /^postgres(ql)?:\/\/([^%]|%[\da-f]{2})*$/i.test(text);
+  const allowed = "postgres://user:password@host:port/database";
+  return { placeholder: "URL", allowed, parse: (text) => (isUrl(text) ? text : undefined) };
 }
 
 function oneOf<Word extends string>(...words: Word[]): Parser<Word> {
-  return {
-    allowed: words.join(", ").replace(/, (\w+)$/, " or $1"),
-    parse: (text) => words.find((word) => word === text),
+  const allowed = words.join(", ").replace(/, (\w+)$/, " or $1");
+  return { placeholder: words.join("|"), allowed, parse: (text) => words.find((word) => word === text) };
+}
+
+function orOff<Value>(off: Value, { placeholder, allowed, parse }: Parser<Value>): Parser<Value> {
+  return { placeholder, allowed: `off, or ${allowed}`, parse: (text) => (text === "off" ? off : parse(text)) };
+}
+
+/** From one to another, both included. */
+function quantity(kind: keyof typeof QUANTITIES, least: string, most: string): Parser<number> {
+  const { name, units } = QUANTITIES[kind];
+  const valueOf = (text: string) => {
+    const [, digits, unit = ""] = /^(\d{1,15})([a-z]*)$/i.exec(text) ?? [];
+    return Number(digits) * ((units as Record<string, number>)[unit] ?? Number.NaN);
   };
-}
-
-function wholeNumber(least: number, most: number): Parser<number> {
-  const allowed = `a whole number from ${least} to ${most}`;
-  return { allowed, parse: (text) => quantity(text, { "": 1 }, least, most) };
-}
-
-function byteSize(least: number, most: number): Parser<number> {
-  const allowed = `a size from ${least} to ${most} bytes, such as 64KiB, 16MiB or 1GiB`;
-  return {
-    allowed,
-    parse: (text) => quantity(text, { "": 1, B: 1, KiB: KIB, MiB: MIB, GiB: 1024 * MIB }, least, most),
-  };
-}
-
-/** Up to 24 days, the longest that a timer can be set to, unless it says otherwise. */
-function duration(mostDays = 24): Parser<number> {
-  const units = { ms: 1, s: SECOND, m: MINUTE, h: HOUR, d: DAY };
-  const allowed = `a time up to ${mostDays}d, such as ${mostDays > 24 ? "12h, 30d or 400d" : "500ms, 10s or 5m"}`;
-  return { allowed, parse: (text) => quantity(text, units, 0, mostDays * DAY) };
-}
-
-function durationOrOff(mostDays?: number): Parser<number> {
-  const { allowed, parse } = duration(mostDays);
-  return { allowed: `off, or ${allowed}`, parse: (text) => (text === "off" ? 0 : parse(text) || undefined) };
-}
-
-function quantity(text: string, units: Record<string, number>, least: number, most: number): number | undefined {
-  const [, digits, unit = ""] = /^(\d{1,15})([a-z]*)$/i.exec(text) ?? [];
-  const value = Number(digits) * (units[unit] ?? Number.NaN);
-  return value >= least && value <= most ? value : undefined;
+  const isWithin = (value: number) => value >= valueOf(least) && value <= valueOf(most);
+  const parse = (text: string) => (isWithin(valueOf(text)) ? valueOf(text) : undefined);
+  return { placeholder: kind, allowed: `${name} from ${least} to ${most}`, parse };
 }
 
 function hostAndPort(text: string): { host: string; port: number } {
   const [, ipv6, name, port] = /^(?:\[([\da-f:.%a-z]+)\]|([^\s:[\]]+)):(\d{1,5})$/i.exec(text) ?? [];
   return { host: ipv6 ?? name ?? "", port: Number(port ?? Number.NaN) };
+}
+
+/** Whether both can't be listened on. */
+function isSamePlace(one: string, other: string): boolean {
+  const [{ host, port }, { host: otherHost, port: otherPort }] = [hostAndPort(one), hostAndPort(other)];
+  const isSameHost = host === otherHost || [host, otherHost].some((each) => /^(?:0\.0\.0\.0|::)$/.test(each));
+  return isSameHost && port === otherPort && port > 0;
 }
 
 /** A single address is a network of its own; an IPv4-mapped IPv6 address is the IPv4 address. */
@@ -280,7 +260,7 @@ const withoutMapping = (ip: string) => ip.replace(/^::ffff:(?=\d+\.)/i, "");
 function levelAgeOf(text: string): { to: number; age: number } | undefined {
   const [, name = "", time = ""] = /^(\w+)=(\w+)$/.exec(text) ?? [];
   const to = LEVELS.get(name.toLowerCase());
-  const age = duration(36_500).parse(time);
+  const age = quantity("TIME", "0s", "36500d").parse(time);
   return to === undefined || age === undefined ? undefined : { to, age };
 }
 
@@ -806,10 +786,7 @@ function warnOfStrangers({ allow, tlsCa }: Options, listeners: Listener[], log: 
 const peerOf = (socket: Socket) => withoutMapping(socket.remoteAddress ?? "");
 
 function allowList(allow: string): BlockList | undefined {
-  const networks = allow
-    .split(",")
-    .map(networkOf)
-    .filter((one) => one !== undefined);
+  const networks = partsOf(allow, networkOf);
   if (networks.length === 0) return undefined;
   const allowed = new BlockList();
   for (const { base, prefix, family } of networks) allowed.addSubnet(base, prefix, family);
@@ -2753,11 +2730,7 @@ class Retention {
 
 /** Each rule covers the levels from its own down to the next lower one that is named. */
 function levelRules(text: string): LevelRule[] {
-  const named = text
-    .split(",")
-    .map(levelAgeOf)
-    .filter((one) => one !== undefined);
-  const sorted = named.toSorted((a, b) => a.to - b.to);
+  const sorted = partsOf(text, levelAgeOf).toSorted((a, b) => a.to - b.to);
   return sorted.map((rule, index) => ({ ...rule, from: (sorted[index - 1]?.to ?? -1) + 1, since: 0 }));
 }
 
