@@ -48,6 +48,7 @@ import { createSecureContext, createServer as createTlsServer } from "node:tls";
 import type { SecureContextOptions, Server as TlsServer, TLSSocket } from "node:tls";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { parseArgs } from "node:util";
+import type { ParseArgsConfig } from "node:util";
 import { Worker } from "node:worker_threads";
 import { crc32 } from "node:zlib";
 import type postgres from "postgres";
@@ -73,27 +74,27 @@ const QUANTITIES = {
 };
 
 const OPTIONS = {
-  listen: option("127.0.0.1:8888", listenAddresses(), "where senders connect; port 0 for a free one, tls:// for TLS"),
-  tlsCert: option("", anyPath("FILE"), "certificate (PEM) for TLS; without tls:// in --listen, all of it is TLS"),
-  tlsKey: option("", anyPath("FILE"), "the certificate's private key (PEM)"),
-  tlsCa: option("", anyPath("FILE"), "CA certificates (PEM): TLS senders must have a certificate signed by one"),
-  allow: option("", networkList(), "networks and addresses that may connect; without it, all"),
-  databaseUrl: option("", postgresUrl(), "PostgreSQL to store into; without it, an embedded PGlite"),
-  dataDir: option("./collector-data", anyPath("DIR"), "the journal and the embedded database; made with mode 0700"),
-  workers: option("2", quantity("N", "1", "64"), "batches written at the same time"),
-  ack: option("auto", oneOf("auto", "always", "never"), "who gets replies; auto: lines of plain text"),
-  maxLine: option("64KiB", quantity("SIZE", "1B", "64MiB"), "longest line kept whole"),
-  maxConnections: option("1000", quantity("N", "1", "1000000"), "further senders are refused with an error line"),
-  idleTimeout: option("off", orOff(0, quantity("TIME", "1ms", "24d")), "close a sender that has been silent this long"),
-  journalMax: option("1GiB", quantity("SIZE", "1MiB", "256GiB"), "backlog on disk after which senders are paused"),
-  drainTimeout: option("10s", quantity("TIME", "0s", "24d"), "how long a stop waits for the database"),
-  retention: option("off", orOff(0, quantity("TIME", "1ms", "36500d")), "drop whole days whose lines are all older"),
-  retentionLevel: option("", levelAges(), "delete older lines of the level, and of those below it"),
-  http: option("127.0.0.1:8889", orOff("off", address()), "where /healthz and /metrics are; off for nowhere"),
-};
+  listen: ["127.0.0.1:8888", listenAddresses(), "where senders connect; port 0 for a free one, tls:// for TLS"],
+  tlsCert: ["", anyPath("FILE"), "certificate (PEM) for TLS; without tls:// in --listen, all of it is TLS"],
+  tlsKey: ["", anyPath("FILE"), "the certificate's private key (PEM)"],
+  tlsCa: ["", anyPath("FILE"), "CA certificates (PEM): TLS senders must have a certificate signed by one"],
+  allow: ["", networkList(), "networks and addresses that may connect; without it, all"],
+  databaseUrl: ["", postgresUrl(), "PostgreSQL to store into; without it, an embedded PGlite"],
+  dataDir: ["./collector-data", anyPath("DIR"), "the journal and the embedded database; made with mode 0700"],
+  workers: ["2", quantity("N", "1", "64"), "batches written at the same time"],
+  ack: ["auto", oneOf("auto", "always", "never"), "who gets replies; auto: lines of plain text"],
+  maxLine: ["64KiB", quantity("SIZE", "1B", "64MiB"), "longest line kept whole"],
+  maxConnections: ["1000", quantity("N", "1", "1000000"), "further senders are refused with an error line"],
+  idleTimeout: ["off", orOff(0, quantity("TIME", "1ms", "24d")), "close a sender that has been silent this long"],
+  journalMax: ["1GiB", quantity("SIZE", "1MiB", "256GiB"), "backlog on disk after which senders are paused"],
+  drainTimeout: ["10s", quantity("TIME", "0s", "24d"), "how long a stop waits for the database"],
+  retention: ["off", orOff(0, quantity("TIME", "1ms", "36500d")), "drop whole days whose lines are all older"],
+  retentionLevel: ["", levelAges(), "delete older lines of the level, and of those below it"],
+  http: ["127.0.0.1:8889", orOff("off", address()), "where /healthz and /metrics are; off for nowhere"],
+} satisfies Record<string, [fallback: string, parser: Parser<unknown>, meaning: string]>;
 
 /** The options' values: sizes in bytes, times in milliseconds, 0 for off. */
-export type Options = { [Name in OptionName]: (typeof OPTIONS)[Name] extends Option<infer Value> ? Value : never };
+export type Options = { [Name in OptionName]: (typeof OPTIONS)[Name][1] extends Parser<infer Value> ? Value : never };
 
 type OptionName = keyof typeof OPTIONS;
 
@@ -106,12 +107,6 @@ interface Parser<Value> {
   parse: (text: string) => Value | undefined;
 }
 
-/** Without a fallback, an empty text is allowed too. */
-interface Option<Value> extends Parser<Value> {
-  fallback: string;
-  meaning: string;
-}
-
 /** What the command line, the environment or the folder got wrong; ends the start with exit code 2. */
 export class UsageError extends Error {}
 
@@ -121,7 +116,7 @@ export function readOptions(
   environment: Record<string, string | undefined>,
 ): Options {
   const values = optionNames().map((name) => {
-    const { fallback, allowed, parse } = OPTIONS[name];
+    const [fallback, { allowed, parse }] = OPTIONS[name];
     const flag = flags[name];
     const text = flag ?? (environment[variableOf(name)] || fallback);
     const value = text === "" && fallback === "" ? text : parse(text);
@@ -131,7 +126,7 @@ export function readOptions(
   });
   const options = Object.fromEntries(values) as Options;
   const { http, listen } = options;
-  if (listen.split(",").some((each) => isSamePlace(each.replace(SCHEME, ""), http)))
+  if (!http.endsWith(":0") && partsOf(listen, withoutScheme).includes(http))
     throw new UsageError(`Cannot use --http "${http}" beside --listen "${listen}": allowed is another port, or off`);
   return options;
 }
@@ -139,7 +134,7 @@ export function readOptions(
 /** The text of --help. */
 export function helpText(): string {
   const rows = optionNames().map((name) => {
-    const { placeholder, fallback, meaning, allowed } = OPTIONS[name];
+    const [fallback, { placeholder, allowed }, meaning] = OPTIONS[name];
     const second = `${variableOf(name)}, default ${fallback || "none"}: ${allowed}`;
     return `  ${`${flagOf(name)} ${placeholder}`.padEnd(28)} ${meaning}\n${" ".repeat(31)}${second}`;
   });
@@ -159,18 +154,15 @@ A flag wins over its environment variable.`;
 
 const optionNames = () => Object.keys(OPTIONS) as OptionName[];
 const snakeOf = (name: string, joint: string) => name.replace(/[A-Z]/g, (letter) => joint + letter.toLowerCase());
-const flagOf = (name: string) => `--${snakeOf(name, "-")}`;
+const wordOf = (name: string) => snakeOf(name, "-");
+const flagOf = (name: string) => `--${wordOf(name)}`;
 const variableOf = (name: string) => (name === "databaseUrl" ? "" : "COLLECTOR_") + snakeOf(name, "_").toUpperCase();
 
-function option<Value>(fallback: string, parser: Parser<Value>, meaning: string): Option<Value> {
-  return { fallback, meaning, ...parser };
-}
-
-const SCHEME = /^(?:tcp|tls):\/\//;
+const withoutScheme = (text: string) => text.replace(/^(?:tcp|tls):\/\//, "");
 
 function listenAddresses(): Parser<string> {
   const { placeholder, allowed, parse } = address();
-  return list(placeholder, `${allowed}, or tls:// before it`, (text) => parse(text.replace(SCHEME, "")));
+  return list(placeholder, `${allowed}, or tls:// before it`, (text) => parse(withoutScheme(text)));
 }
 
 function address(): Parser<string> {
@@ -186,14 +178,14 @@ function levelAges(): Parser<string> {
   return list("LEVEL=TIME", "a level and a time, such as debug=2d, each level once", levelAgeOf, ({ to }) => to);
 }
 
-/** Several, as one text; no two of one key. */
+/** Several, as one text; no two that are the same. */
 function list<Part>(
   placeholder: string,
   one: string,
   parse: (text: string) => Part | undefined,
-  keyOf: (part: Part) => unknown = () => Symbol("its own"),
+  identityOf: (part: Part) => unknown = () => Symbol("its own"),
 ): Parser<string> {
-  const isList = (text: string) => new Set(partsOf(text, parse).map(keyOf)).size === text.split(",").length;
+  const isList = (text: string) => new Set(partsOf(text, parse).map(identityOf)).size === text.split(",").length;
   const allowed = `${one}; several are divided by commas`;
   return { placeholder, allowed, isList: true, parse: (text) => (isList(text) ? text : undefined) };
 }
@@ -206,11 +198,12 @@ function anyPath(placeholder: string): Parser<string> {
   return { placeholder, allowed: "a path", parse: (text) => text || undefined };
 }
 
+const POSTGRES_URL = /^postgres(ql)?:\/\/([^%]|%[\da-f]{2})*$/i;
+
 /** What it leaves out is as for psql: PGHOST and the like, or the defaults. */
 function postgresUrl(): Parser<string> {
-  const isUrl = (text: string) => /^postgres(ql)?:\/\/([^%]|%[\da-f]{2})*$/i.test(text);
   const allowed = "postgres://user:password@host:port/database";
-  return { placeholder: "URL", allowed, parse: (text) => (isUrl(text) ? text : undefined) };
+  return { placeholder: "URL", allowed, parse: (text) => (POSTGRES_URL.test(text) ? text : undefined) };
 }
 
 function oneOf<Word extends string>(...words: Word[]): Parser<Word> {
@@ -237,13 +230,6 @@ function quantity(kind: keyof typeof QUANTITIES, least: string, most: string): P
 function hostAndPort(text: string): { host: string; port: number } {
   const [, ipv6, name, port] = /^(?:\[([\da-f:.%a-z]+)\]|([^\s:[\]]+)):(\d{1,5})$/i.exec(text) ?? [];
   return { host: ipv6 ?? name ?? "", port: Number(port ?? Number.NaN) };
-}
-
-/** Whether both can't be listened on. */
-function isSamePlace(one: string, other: string): boolean {
-  const [{ host, port }, { host: otherHost, port: otherPort }] = [hostAndPort(one), hostAndPort(other)];
-  const isSameHost = host === otherHost || [host, otherHost].some((each) => /^(?:0\.0\.0\.0|::)$/.test(each));
-  return isSameHost && port === otherPort && port > 0;
 }
 
 /** A single address is a network of its own; an IPv4-mapped IPv6 address is the IPv4 address. */
@@ -415,7 +401,7 @@ export async function startCollector(given: Partial<Options> & { log?: Log } = {
   locatePackages(...(options.databaseUrl === "" ? [DRIVER, ...EMBEDDED] : [DRIVER]));
   const tls = makeTlsServer(options);
   const isFirstStart = await makeFolder(options.dataDir);
-  const lock = await DirectoryLock.acquire(options.dataDir);
+  const lock = await lockDirectory(options.dataDir);
   const giveUp = (error: unknown) => {
     lock.release();
     throw error;
@@ -457,9 +443,10 @@ export async function startCollector(given: Partial<Options> & { log?: Log } = {
     log(inJournal === 0 ? "stopped: all lines are stored" : `stopped: ${inJournal} lines wait in the journal`);
     done.resolve();
   };
+  let closing: Promise<void> | undefined;
   const ports = listeners.map(({ port }) => port);
   const views = { ledger, health: () => pages.health(), reloadCertificates: () => senders.reloadCertificates() };
-  return { port: ports[0]!, ports, http, done: done.promise, ...views, run, close: onceOnly(close) };
+  return { port: ports[0]!, ports, http, done: done.promise, ...views, run, close: () => (closing ??= close()) };
 }
 
 /** They are taken as they are, in bytes and ms. */
@@ -765,7 +752,7 @@ function listenersOf({ listen, tlsCert }: Options): Listener[] {
   const isTold = texts.some((text) => text.startsWith("tls://"));
   return texts.map((text) => ({
     isTls: text.startsWith("tls://") || (!isTold && tlsCert !== "" && !text.startsWith("tcp://")),
-    ...hostAndPort(text.replace(SCHEME, "")),
+    ...hostAndPort(withoutScheme(text)),
   }));
 }
 
@@ -849,7 +836,7 @@ function readPem(flag: string, file: string, check: (pem: Buffer) => unknown): B
     check(pem);
     return pem;
   } catch (error) {
-    throw new UsageError(`Cannot use ${flag} ${file}: ${codeOf(error)}`);
+    throw new UsageError(`Cannot use ${flag} ${file}: ${codeOf(error)}; allowed is a PEM file that this user may read`);
   }
 }
 
@@ -3190,74 +3177,86 @@ const EMBEDDED_THREAD = `
   run().catch((error) => parentPort.postMessage(String(error)));
 `;
 
+// -- commands: query, and dead list, retry and drop
+
 /** What the command line asks of the database. */
 export interface Command {
   words: string[];
   isJson: boolean;
 }
 
-function isCommand([subject = "", what = "", ...more]: string[]): boolean {
+function isCommand([subject, what = "", ...more]: string[]): boolean {
   if (subject === "query") return what.trim() !== "" && more.length === 0;
-  return (
-    subject === "dead" && (what === "list" ? more.length === 0 : /^(?:retry|drop)$/.test(what) && more.every(isId))
-  );
+  const areIds = more.every((id) => /^\d{1,18}$/.test(id));
+  return subject === "dead" && (what === "list" ? more.length === 0 : /^(?:retry|drop)$/.test(what) && areIds);
 }
 
-const isId = (word: string) => /^\d{1,18}$/.test(word);
-
-/** Runs a command. The embedded database has one session, so nothing of the user's statement may stay behind. */
 async function runCommand(sql: postgres.Sql, { words, isJson }: Command): Promise<string> {
   const [subject, what = "", ...ids] = words;
   if (subject === "query") return formatRows(await runStatement(sql, what), isJson);
   if (what === "list") return formatRows(await listDeadLetters(sql), isJson);
+  await checkIds(sql, ids);
   return what === "retry" ? retryDeadLetters(sql, ids) : dropDeadLetters(sql, ids);
 }
 
+type RawRows = postgres.RowList<(Buffer | null)[][]>;
+
+/** The embedded database has one session, so nothing of a user's statement may stay behind. */
 async function runStatement(sql: postgres.Sql, text: string): Promise<RawRows> {
   try {
-    const run = (transaction: postgres.TransactionSql) =>
-      transaction.unsafe(text, [], { simple: false } as object).raw();
-    return (await sql.begin(run)) as unknown as RawRows;
+    return (await sql.begin((own) => own.unsafe(text, [], { simple: false } as object).raw())) as unknown as RawRows;
   } finally {
     await sql`discard all`;
   }
 }
 
 async function listDeadLetters(sql: postgres.Sql): Promise<RawRows> {
-  const rows = await runStatement(
-    sql,
-    "select id, created_at, peer, sqlstate, error, line from dead_letters order by id",
-  );
+  const columns = "id, created_at, peer, sqlstate, error, line";
+  const rows = await runStatement(sql, `select ${columns} from dead_letters order by id`);
   for (const row of rows) row.push(Buffer.from(String(row.pop()).slice(2), "hex")); // from \x…, bytea's text
   return rows;
 }
 
-const RETRIED_AT_ONCE = 1000;
+const isAmong = (sql: Tag, ids: string[]) =>
+  ids.length === 0 ? sql`true` : sql`id = any(${arrayLiteral(ids)}::bigint[])`;
+
+/** Throws for ids that no dead letter has: nothing is done then. */
+async function checkIds(sql: Tag, ids: string[]): Promise<void> {
+  const missing = await sql`
+    select id from unnest(${arrayLiteral(ids)}::bigint[]) as id except select id from dead_letters order by id`;
+  const names = missing.map((row) => String(row["id"])).join(", ");
+  if (names !== "") throw new Error(`there is no dead letter ${names}; nothing was done`);
+}
 
 async function dropDeadLetters(sql: Tag, ids: string[]): Promise<string> {
   const { count } = await sql`delete from dead_letters where ${isAmong(sql, ids)}`;
   return `${count} dropped\n`;
 }
 
-/** Takes dead letters out and stores them, a transaction a thousand; what is refused again goes back. */
+const RETRIED_AT_ONCE = 1000;
+
+/** Takes dead letters out and stores them, a transaction a thousand; what is refused again goes back, under new ids. */
 async function retryDeadLetters(sql: postgres.Sql, ids: string[]): Promise<string> {
   const [last] = await sql`select coalesce(max(id), 0) as id from dead_letters`; // what goes back comes behind it
-  const counts = { taken: 0, refused: 0 };
-  const retrySome = async (transaction: postgres.TransactionSql) => {
-    const lines = await takeDeadLetters(transaction, ids, String(last?.["id"]));
-    const [row] = await storeOrBury(transaction, lines);
-    counts.taken += lines.length;
-    counts.refused += Number(row?.["buried"]);
-    return lines.length;
-  };
-  while ((await sql.begin<Promise<number>>(retrySome)) === RETRIED_AT_ONCE);
-  return `${counts.taken - counts.refused} stored, ${counts.refused} refused again\n`;
+  let [taken, refused] = [0, 0];
+  for (let isMore = true; isMore;) {
+    const [lines, buried] = await sql.begin(async (own) => {
+      const runs = await takeDeadLetters(own, ids, String(last?.["id"]));
+      const [row] = await storeOrBury(own, runs);
+      return [runs.length, Number(row?.["buried"])];
+    });
+    taken += lines;
+    refused += buried;
+    isMore = lines === RETRIED_AT_ONCE;
+  }
+  return `${taken - refused} stored, ${refused} refused again\n`;
 }
 
 async function takeDeadLetters(sql: Tag, ids: string[], lastId: string): Promise<Run[]> {
   const rows = await sql`
     delete from dead_letters where id in (
-      select id from dead_letters where ${isAmong(sql, ids)} and id <= ${lastId} order by id limit ${RETRIED_AT_ONCE} for update)
+      select id from dead_letters where ${isAmong(sql, ids)} and id <= ${lastId}
+      order by id limit ${RETRIED_AT_ONCE} for update)
     returning (extract(epoch from created_at) * 1000000)::bigint as time, coalesce(peer, '') as peer, line,
               create_logs_partition((created_at at time zone 'UTC')::date)`;
   return rows.map((row) => {
@@ -3266,27 +3265,25 @@ async function takeDeadLetters(sql: Tag, ids: string[], lastId: string): Promise
   });
 }
 
-const isAmong = (sql: Tag, ids: string[]) =>
-  ids.length === 0 ? sql`true` : sql`id = any(${`{${ids.join(",")}}`}::bigint[])`;
-
-type RawRows = postgres.RowList<(Buffer | null)[][]>;
-
-/** An aligned table, or a JSON object a line, in which numbers keep their digits. */
+/** An aligned table, or a JSON object a line, in which numbers keep their digits; without columns, what psql says. */
 function formatRows(rows: RawRows, isJson: boolean): string {
-  const names = rows.columns.map(({ name }) => name);
+  const { columns, command, count } = rows;
+  const names = columns.map(({ name }) => name);
   const cells = rows.map((row) => row.map((value) => value?.toString()));
   if (isJson) {
     const field = (value: string | undefined, at: number) =>
-      `${JSON.stringify(names[at])}:${cellJson(value, rows.columns[at]?.type ?? 0)}`;
+      `${JSON.stringify(names[at])}:${cellJson(value, columns[at]?.type ?? 0)}`;
     return cells.map((row) => `{${row.map(field).join(",")}}\n`).join("");
   }
-  const texts = cells.map((row) => row.map((value) => (value ?? "").replaceAll("\n", "\\n")));
-  const widths = names.map((name, at) =>
-    texts.reduce((most, row) => Math.max(most, row[at]?.length ?? 0), name.length),
-  );
+  if (names.length === 0) return `${command}${command === "INSERT" ? " 0" : ""} ${count ?? ""}`.trimEnd() + "\n";
+  const texts = [names, ...cells].map((row) => row.map((value = "") => value.replaceAll("\n", "\\n")));
+  const widths = names.map((_, at) => texts.reduce((most, row) => Math.max(most, row[at]?.length ?? 0), 0));
   const line = (row: string[]) => row.map((text, at) => text.padEnd(widths[at] ?? 0)).join("  ");
   const rule = widths.map((width) => "-".repeat(width));
-  return [names, rule, ...texts].map((row) => `${line(row).trimEnd()}\n`).join("");
+  return texts
+    .toSpliced(1, 0, rule)
+    .map((row) => `${line(row).trimEnd()}\n`)
+    .join("");
 }
 
 const BARE_TYPES = new Set([20, 21, 23, 26, 114, 1700, 3802]); // int8, int2, int4, oid, json, numeric, jsonb
@@ -3354,7 +3351,8 @@ function troublesOf({ database: { status, maintained, deadLettered } }: Parts): 
     const since = Math.max(at, performance.timeOrigin);
     if (Date.now() - since > DAY) troubles.push(`${what} not maintained since ${isoTime(since)}, the log says why`);
   }
-  if (deadLettered > 0) troubles.push(`${deadLettered} lines refused by the database: collector.ts dead list`);
+  if (deadLettered > 0)
+    troubles.push(`${deadLettered} lines refused by the database since the start: collector.ts dead list`);
   return troubles;
 }
 
@@ -3523,20 +3521,20 @@ class HealthPages {
   }
 }
 
-const BAR_CELLS = 20;
+const ERASE = "\r\x1b[K";
 
 /** The last line of a terminal: renewed each second, below what is logged. */
 class StatusLine {
   readonly #terminal = process.stderr;
   #text = "";
   #last = { at: 0, received: 0, stored: 0 };
-  #highest = 0; // backlog since there was none
   #timer: NodeJS.Timeout | undefined;
 
   /** Logs a line above it. */
-  readonly log: Log = (line) => void this.#terminal.write(`\r\x1b[K${line}\n${this.#text}`);
+  readonly log: Log = (line) =>
+    void this.#terminal.write(isInForeground() ? `${ERASE}${line}\n${this.#text}` : `${line}\n`);
 
-  follow(collector: Collector): void {
+  show(collector: Collector): void {
     this.#describe(collector.health()); // so that what the start found does not count as arriving
     this.#timer = setInterval(() => this.#draw(this.#describe(collector.health())), SECOND).unref();
   }
@@ -3549,7 +3547,7 @@ class StatusLine {
   #draw(text: string): void {
     this.#text = text.slice(0, (this.#terminal.columns || 80) - 1);
     const isYellow = / away: /.test(text) && !process.env["NO_COLOR"];
-    this.#terminal.write(`\r\x1b[K${isYellow ? `\x1b[33m${this.#text}\x1b[0m` : this.#text}`);
+    if (isInForeground()) this.#terminal.write(ERASE + (isYellow ? `\x1b[33m${this.#text}\x1b[0m` : this.#text));
   }
 
   #describe({ received, stored, backlog, connections, database }: Health): string {
@@ -3557,11 +3555,9 @@ class StatusLine {
     this.#last = { at: performance.now(), received, stored };
     const perSecond = (lines: number) => (lines / (this.#last.at - at)) * SECOND;
     const [arriving, leaving] = [perSecond(received - last.received), perSecond(stored - last.stored)];
-    this.#highest = backlog.lines > 0 ? Math.max(this.#highest, backlog.lines) : 0;
     const isDraining = leaving > arriving && backlog.lines > leaving; // and takes more than a second
-    const left = `${grouped(backlog.lines / (leaving - arriving))} s left`;
-    const bar = isDraining ? ` ${barOf(1 - backlog.lines / this.#highest)} ${left}` : "";
-    const lines = `${grouped(arriving)} lines/s in · ${grouped(leaving)} stored · backlog ${grouped(backlog.lines)}${bar}`;
+    const left = isDraining ? ` (${grouped(backlog.lines / (leaving - arriving))} s left)` : "";
+    const lines = `${grouped(arriving)} lines/s in · ${grouped(leaving)} stored · backlog ${grouped(backlog.lines)}${left}`;
     return `${lines} · ${connections} connections · database ${stateOf(database)}`;
   }
 }
@@ -3569,81 +3565,65 @@ class StatusLine {
 const stateOf = ({ up, cause = "" }: Health["database"] & { cause?: string }) =>
   up ? "up" : cause === NOT_YET ? "opening" : `away: ${cause}`;
 
-const barOf = (part: number) => `[${"#".repeat(part * BAR_CELLS).padEnd(BAR_CELLS, ".")}]`;
 const grouped = (value: number) => Math.round(value).toLocaleString("en-US");
+
+/** Whether the terminal is ours to draw on: with `&`, it is the shell's. Where there is no /proc, it is. */
+function isInForeground(): boolean {
+  if (!existsSync("/proc/self/stat")) return true;
+  const [, , group, , , ofTerminal] = readFileSync("/proc/self/stat", "utf8")
+    .replace(/^.*\) /s, "")
+    .split(" ");
+  return group === ofTerminal;
+}
 
 // ---- Helpers ---------------------------------------------------------------
 // The data directory's lock, and small things that are used above.
 
+interface DirectoryLock {
+  /** From here on, commands of other processes are run, also those that wait. */
+  answer: (run: Collector["run"]) => void;
+  release: () => void;
+}
+
 /**
  * Keeps a second collector off a data directory: a listening Unix socket, which the kernel closes when its process ends,
- * in containers too. Who listens at the highest `lock.N` holds the directory. N only grows: who finds N dead links N + 1,
- * and of two who try, `link` lets one. The holder tells other processes who it is, and runs their commands.
+ * in containers too. Who listens at the highest `lock.N` holds the directory. N only grows: who finds N dead links
+ * N + 1, and of two who try, `link` lets one. The holder tells other processes who it is, and runs their commands; one
+ * that is there for its own command only (`isBrief`) is waited for. Throws {@link UsageError} with another's process id.
  */
-class DirectoryLock {
-  #run: (command: Command) => Promise<string> = () => Promise.reject(new Error("the collector is starting; try again"));
-  readonly #server = createServer((socket) => void this.#serve(socket).catch(() => socket.destroy()));
-
-  /** Throws {@link UsageError} with the holder's process id while another process holds the directory. */
-  static async acquire(directory: string): Promise<DirectoryLock> {
-    const lock = new DirectoryLock();
-    const own = `lock-${randomUUID()}`;
-    lock.#server.listen(socketPath(directory, own));
-    await once(lock.#server, "listening").catch((error: unknown) => {
-      throw new UsageError(
-        `Cannot use --data-dir ${directory}: ${codeOf(error)}; choose a folder that this user may write`,
-      );
-    });
-    try {
-      while (!(await takeLock(directory, own)));
-    } catch (error) {
-      lock.release();
-      throw error;
-    }
-    return lock;
-  }
-
-  /** From here on, commands are run by `run`. */
-  answer(run: (command: Command) => Promise<string>): void {
-    this.#run = run;
-  }
-
-  release(): void {
-    this.#server.close();
-  }
-
-  async #serve(socket: Socket): Promise<void> {
-    socket.on("error", () => {}).write(`${JSON.stringify({ pid: process.pid })}\n`);
+async function lockDirectory(directory: string, isBrief = false): Promise<DirectoryLock> {
+  const answering = deferred<Collector["run"]>();
+  const serve = async (socket: Socket) => {
+    socket.on("error", () => {}).write(`${JSON.stringify({ pid: process.pid, isBrief })}\n`);
     const command = JSON.parse(await firstLine(socket)) as Command;
-    const answer = await this.#run(command).then(
-      (output) => ({ output }),
-      (error: Error) => ({ error: error.message }),
-    );
-    socket.end(`${JSON.stringify(answer)}\n`);
+    const answer = (await answering.promise)(command).then((output) => ({ output }));
+    socket.end(`${JSON.stringify(await answer.catch((error: Error) => ({ error: error.message })))}\n`);
+  };
+  const server = createServer((socket) => void serve(socket).catch(() => socket.destroy()));
+  const own = `lock-${randomUUID()}`;
+  const cause = await once(server.listen(socketPath(directory, own)), "listening").then(() => "", codeOf);
+  if (cause) return refuseFolder(directory, `${cause}; choose a folder that this user may write`);
+  try {
+    while (!(await takeLock(directory, own)));
+  } catch (error) {
+    server.close();
+    throw error;
   }
+  return { answer: answering.resolve, release: () => void server.close() };
 }
 
 async function takeLock(directory: string, own: string): Promise<boolean> {
   const newest = await newestLock(directory);
   const holder = await askHolder(directory, newest);
-  if (holder) {
-    const remedy = "stop it, or choose another";
-    throw new UsageError(
-      `Cannot use --data-dir ${directory}: the collector with process id ${holder.pid} does; ${remedy}`,
-    );
-  }
+  if (holder?.isBrief) return sleep(LOOK_AGAIN).then(() => false);
+  const remedy = "stop it, or choose another";
+  if (holder) return refuseFolder(directory, `collector.ts with process id ${holder.pid} does; ${remedy}`);
   const mine = join(directory, `lock.${newest + 1}`);
-  const isLinked = await link(join(directory, own), mine).then(() => true, isTaken);
-  if (!isLinked) return false;
+  if (!(await link(join(directory, own), mine).then(() => true, falseAt("EEXIST")))) return false;
   if ((await newestLock(directory)) > newest + 1) return rm(mine).then(() => false); // a number of long ago: look again
   for (const name of [own, ...range(newest + 1).map((old) => `lock.${old}`)])
     await rm(join(directory, name), { force: true });
   return true;
-}
-
-function isTaken(error: unknown): false {
-  if (codeOf(error) !== "EEXIST") throw error;
-  return false;
 }
 
 async function newestLock(directory: string): Promise<number> {
@@ -3653,31 +3633,50 @@ async function newestLock(directory: string): Promise<number> {
 
 interface Answer {
   pid: number;
+  isBrief?: boolean;
   output?: string;
   error?: string;
 }
 
 const HOLDER_MOST = 5 * SECOND; // until it says who it is
+const LOOK_AGAIN = 100;
 
-/** Who holds the directory and, to a command, its output or error; `undefined` where nobody listens any more. */
-async function askHolder(directory: string, number: number, command?: Command): Promise<Answer | undefined> {
+/**
+ * Who holds the directory and, unless it is there briefly, its answer to a command; `undefined` where nobody listens.
+ * One that closes without a word is about to end, or out of files: it is asked again.
+ */
+async function askHolder(
+  directory: string,
+  number: number,
+  command?: Command,
+  giveUpAt = Date.now() + HOLDER_MOST,
+): Promise<Answer | undefined> {
   const socket = connect(socketPath(directory, `lock.${number}`));
-  const isGone = await once(socket, "connect").then(() => false, isRefused);
-  if (isGone) return undefined;
-  const hello = await deadline(firstLine(socket), HOLDER_MOST).catch((error: unknown) => {
+  const isThere = await once(socket, "connect").then(() => true, falseAt("ECONNREFUSED", "ENOENT"));
+  if (!isThere) return undefined;
+  try {
+    const hello = await deadline(firstLine(socket), HOLDER_MOST).catch(() => undefined);
+    if (hello === undefined && Date.now() >= giveUpAt) return refuseFolder(directory, "who holds it is silent");
+    if (hello === undefined) return sleep(LOOK_AGAIN).then(() => askHolder(directory, number, command, giveUpAt));
+    const holder = JSON.parse(hello) as Answer;
+    if (command === undefined || holder.isBrief) return holder;
+    socket.write(`${JSON.stringify(command)}\n`);
+    return JSON.parse(await firstLine(socket)) as Answer;
+  } finally {
     socket.destroy();
-    throw new UsageError(`Cannot use --data-dir ${directory}: the collector that does is silent: ${codeOf(error)}`);
-  });
-  const { pid } = JSON.parse(hello) as Answer;
-  if (command) socket.write(`${JSON.stringify(command)}\n`);
-  const answer = command ? (JSON.parse(await firstLine(socket)) as Answer) : {};
-  socket.destroy();
-  return { ...answer, pid };
+  }
 }
 
-function isRefused(error: unknown): true {
-  if (!/^(ECONNREFUSED|ENOENT)$/.test(codeOf(error))) throw error;
-  return true;
+function refuseFolder(directory: string, why: string): never {
+  throw new UsageError(`Cannot use --data-dir ${directory}: ${why}`);
+}
+
+/** For what rejects: `false` in place of an error with one of the codes. */
+function falseAt(...codes: string[]): (error: unknown) => false {
+  return (error) => {
+    if (codes.includes(codeOf(error))) return false;
+    throw error;
+  };
 }
 
 async function firstLine(socket: Socket): Promise<string> {
@@ -3757,11 +3756,6 @@ async function deadline<T>(promise: PromiseLike<T>, ms: number): Promise<T> {
   return Promise.race([promise, late.promise]).finally(() => clearTimeout(timer));
 }
 
-function onceOnly<T>(start: () => Promise<T>): () => Promise<T> {
-  const started: Promise<T>[] = [];
-  return () => (started[0] ??= start());
-}
-
 const range = (count: number) => Array.from({ length: count }, (_, index) => index);
 
 /** An error's SQLSTATE or errno, else its message. */
@@ -3800,13 +3794,14 @@ function describe(error: unknown): string {
   return parts.filter(Boolean).join(", ");
 }
 
-/** Resolves to whether it was made just now. */
+/** Resolves to whether it was made just now. Level by level: Node's recursive mkdir does not end in /proc. */
 async function makeFolder(path: string): Promise<boolean> {
-  try {
-    return (await mkdir(path, { recursive: true, mode: 0o700 })) !== undefined;
-  } catch (error) {
-    throw new UsageError(`Cannot use the folder ${path}: ${codeOf(error)}; choose another --data-dir DIR`);
-  }
+  if (existsSync(path)) return false;
+  await makeFolder(dirname(resolve(path)));
+  const made = mkdir(path, { mode: 0o700 }).then(() => true, falseAt("EEXIST"));
+  return made.catch((error: unknown) => {
+    throw new UsageError(`Cannot make the folder ${path}: ${codeOf(error)}; choose another --data-dir DIR`);
+  });
 }
 
 async function syncFolder(path: string): Promise<void> {
@@ -3828,18 +3823,18 @@ const METRICS = "prom-client";
 /** The packages' entry points, as URLs. Throws {@link UsageError} with the words that install those that are missing. */
 function locatePackages(...names: string[]): string[] {
   const { resolve: find } = createRequire(import.meta.url);
-  const missing = names.filter((name) => !isThere(() => find(name)));
+  const missing: string[] = [];
+  const found = names.map((name) => {
+    try {
+      return pathToFileURL(find(name)).href;
+    } catch {
+      missing.push(name);
+      return "";
+    }
+  });
+  if (missing.length === 0) return found;
   const orElse = missing.some((name) => EMBEDDED.includes(name)) ? ", or set --database-url" : "";
-  if (missing.length === 0) return names.map((name) => pathToFileURL(find(name)).href);
-  throw new UsageError(`Cannot find the packages that it runs on: npm i ${missing.join(" ")}${orElse}`);
-}
-
-function isThere(find: () => string): boolean {
-  try {
-    return find() !== "";
-  } catch {
-    return false;
-  }
+  throw new UsageError(`Cannot find ${missing.join(" and ")}: type npm i ${missing.join(" ")}${orElse}`);
 }
 
 function readSchema(): string {
@@ -3862,82 +3857,91 @@ async function main(): Promise<void> {
   process.umask(0o077);
   const options = readOptions(flags, process.env);
   if (command.words.length > 0) return void process.stdout.write(await runOnce(options, command));
-  const terminal = process.stderr.isTTY && process.env["TERM"] !== "dumb" ? new StatusLine() : undefined;
-  const { http, ...others } = { ...options, log: terminal?.log ?? writeLog };
-  const isAsked = Boolean(flags.http ?? process.env["COLLECTOR_HTTP"]); // the default is gone without where it is taken
-  const starting = startCollector(isAsked ? { ...others, http } : others);
-  obeySignals(starting, options);
-  const collector = await starting;
-  terminal?.follow(collector);
-  if (process.env["NOTIFY_SOCKET"]) execFile("systemd-notify", ["--ready"], sayUnlessDone); // Node has no Unix datagrams
-  await collector.done.finally(() => terminal?.end());
+  await collect(options, Boolean(flags.http ?? process.env["COLLECTOR_HTTP"]));
   process.exit(0); // whatever a driver keeps open
 }
 
 function readCommandLine(args: string[]) {
-  const { values, positionals: words } = parseWords(args);
+  const options: ParseArgsConfig["options"] = {};
+  for (const name of ["help", "version", "json"]) options[name] = { type: "boolean" };
+  for (const name of optionNames())
+    options[wordOf(name)] = { type: "string", multiple: OPTIONS[name][1].isList === true };
+  const { values, positionals: words } = parseArgs({ args, options, allowPositionals: true });
   const allowed = 'allowed is query "select …", dead list, dead retry [ID …] or dead drop [ID …]';
   if (words.length > 0 && !isCommand(words)) throw new UsageError(`Cannot run "${words.join(" ")}": ${allowed}`);
-  const isJson = values["json"] === true;
-  if (isJson && words.length !== 2) throw new UsageError("Cannot use --json: allowed is query or dead list with it");
-  const given = optionNames().map((name) => [name, values[flagOf(name).slice(2)]] as const);
-  const flags = Object.fromEntries(
-    given.flatMap(([name, value]) => (value === undefined ? [] : [[name, String(value)]])),
-  ) as Parameters<typeof readOptions>[0];
-  const command: Command = { words, isJson };
-  return { flags, command, isHelp: values["help"] === true, isVersion: values["version"] === true };
+  const { help: isHelp = false, version: isVersion = false, json = false } = values;
+  if (json && words.length !== 2) throw new UsageError("Cannot use --json: allowed is query or dead list with it");
+  const flags = optionNames().map((name) => [name, values[wordOf(name)]?.toString()]);
+  const command = { words, isJson: json === true };
+  return { flags: Object.fromEntries(flags) as Parameters<typeof readOptions>[0], command, isHelp, isVersion };
 }
 
-function parseWords(args: string[]) {
-  const flags = optionNames().map((name) => ({ name: flagOf(name).slice(2), multiple: OPTIONS[name].isList === true }));
-  const texts = Object.fromEntries(flags.map(({ name, multiple }) => [name, { type: "string" as const, multiple }]));
-  const switches = Object.fromEntries(["help", "version", "json"].map((name) => [name, { type: "boolean" as const }]));
-  try {
-    return parseArgs({ args, options: { ...texts, ...switches }, allowPositionals: true });
-  } catch (error) {
-    throw new UsageError(`Cannot start: ${(error as Error).message.split(/\.\s/)[0]}; --help lists what is allowed`);
-  }
+/** Resolves once it has stopped. A default port of --http that is taken is gone without. */
+async function collect({ http, ...options }: Options, isHttpAsked: boolean): Promise<void> {
+  const statusLine = process.stderr.isTTY && process.env["TERM"] !== "dumb" ? new StatusLine() : undefined;
+  const log = statusLine?.log ?? writeLog;
+  const starting = startCollector({ ...options, ...(isHttpAsked ? { http } : {}), log });
+  obeySignals(starting, options, log);
+  const collector = await starting;
+  statusLine?.show(collector);
+  if (process.env["NOTIFY_SOCKET"])
+    execFile("systemd-notify", ["--ready"], (error) => {
+      if (error) log(`cannot tell systemd that it is ready: ${codeOf(error)}`); // Node has no Unix datagrams
+    });
+  await collector.done.finally(() => statusLine?.end());
 }
 
-/** On the embedded database, asks the collector that runs on it: a second PGlite on its files would damage them. */
+/** Runs a command without starting a collector; resolves to what it prints. */
 async function runOnce(options: Options, command: Command): Promise<string> {
-  const { databaseUrl, dataDir } = options;
-  if (databaseUrl !== "") {
-    const client = await makeClient(databaseUrl, 1);
-    return runCommand(client.sql, command).finally(() => client.close());
-  }
+  const [subject = "", what] = command.words;
+  const ask = options.databaseUrl === "" ? askEmbedded : askServer;
+  return ask(options, command).catch((error: Error) => {
+    if (error.message.startsWith("Cannot ")) throw error;
+    const name = subject === "query" ? subject : `${subject} ${what}`;
+    throw new Error(`Cannot run ${name}: ${error.message || codeOf(error)}`);
+  });
+}
+
+async function askServer({ databaseUrl }: Options, command: Command): Promise<string> {
+  const client = await makeClient(databaseUrl, 1);
+  return runCommand(client.sql, command).finally(() => client.close());
+}
+
+/** Asks the collector that runs on the embedded database: a second PGlite on its files would damage them. */
+async function askEmbedded(options: Options, command: Command): Promise<string> {
+  const { dataDir } = options;
   if (!existsSync(dataDir)) throw new UsageError(`Cannot read --data-dir ${dataDir}: there is no such folder`);
-  const answer = await askHolder(dataDir, await newestLock(dataDir), command);
-  if (answer?.output !== undefined) return answer.output;
-  if (answer) throw new Error(answer.error);
-  const lock = await DirectoryLock.acquire(dataDir);
+  const { output, error } = (await askHolder(dataDir, await newestLock(dataDir), command)) ?? {};
+  if (output !== undefined) return output;
+  if (error !== undefined) throw new Error(error);
+  const lock = await lockDirectory(dataDir, true);
   const database = new Database(options, readSchema(), writeLog);
   return database.run(command).finally(() => database.close().finally(() => lock.release()));
 }
 
-function sayUnlessDone(error: Error | null): void {
-  if (error) writeLog(`cannot tell systemd that it is ready: ${codeOf(error)}`);
-}
-
 /**
- * The first signal stops in order, once the start is done; one that comes a second or more later, at once: npx passes one
- * signal on twice. With TLS, SIGHUP has the certificates read again; without, it ends the process, as a closed terminal should.
+ * The first signal stops in order, once the start is done; one that comes a second or more later, at once: npx passes
+ * one on twice. SIGHUP has the TLS files read again; without TLS it ends the process, as a closed terminal should.
  */
-function obeySignals(starting: Promise<Collector>, options: Options): void {
-  const obey = (act: (collector: Collector) => unknown) => void starting.then(act, () => {}); // main says why a start failed
+function obeySignals(starting: Promise<Collector>, options: Pick<Options, "drainTimeout" | "tlsCert">, log: Log): void {
+  const obey = (act: (collector: Collector) => unknown) => void starting.then(act, () => {}); // main says why it failed
   const signals: number[] = [];
   const stop = () => {
-    signals.push(Date.now());
-    if (Date.now() - (signals[0] ?? 0) >= SECOND) process.exit(1);
-    obey((collector) => collector.close());
+    if (signals.push(Date.now()) === 1) {
+      log(`stopping, for up to ${options.drainTimeout / SECOND} s; a second signal ends it at once`);
+      obey((collector) => collector.close());
+    } else if (Date.now() - (signals[0] ?? 0) >= SECOND) process.exit(1);
   };
   for (const signal of ["SIGTERM", "SIGINT"]) process.on(signal, stop);
   if (options.tlsCert !== "") process.on("SIGHUP", () => obey((collector) => collector.reloadCertificates()));
 }
 
 function fail(error: unknown): never {
-  process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
-  process.exit(error instanceof UsageError ? 2 : 1);
+  const { code = "", message } = error as Error & { code?: string };
+  const isArgument = code.startsWith("ERR_PARSE_ARGS");
+  const text = isArgument ? `Cannot start: ${message.split(/\.\s/)[0]}; --help lists what is allowed` : message;
+  process.stderr.write(`${text}\n`);
+  process.exit(isArgument || error instanceof UsageError ? 2 : 1);
 }
 
 const script = process.argv[1] ?? "";
