@@ -158,6 +158,20 @@ describe("options", () => {
     assert.deepEqual([version.stdout, version.code], [`${VERSION}\n`, 0]);
   });
 
+  test("the README's table of options says what --help says", async () => {
+    const readme = await readFile(join(HERE, "README.md"), "utf8");
+
+    const inHelp = helpText().matchAll(/^ {2}(--\S+ \S+) +(.+)\n +(\w+), default (\S+): (.+)$/gm);
+    const inReadme = readme.matchAll(/^\| `(--\S+ .+?)` +\| `(\w+)` +\| (\S+) +\| (.+?) +\| (.+?) +\|$/gm);
+
+    assert.deepEqual(
+      Array.from(inReadme, ([, flag = "", ...cells]) => [flag.replaceAll("\\|", "|"), ...cells]),
+      Array.from(inHelp, ([, flag, meaning, variable, fallback, allowed]) => {
+        return [flag, variable, fallback === "none" ? fallback : `\`${fallback}\``, meaning, allowed];
+      }),
+    );
+  });
+
   test("a start with a bad value, an unknown flag or a folder that can't be made ends in one line and exit code 2", async () => {
     const starts = [
       { words: ["--workers", "many"], says: /--workers "many"/ },
