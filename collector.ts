@@ -3579,19 +3579,14 @@ function isInForeground(): boolean {
 // ---- Helpers ---------------------------------------------------------------
 // The data directory's lock, and small things that are used above.
 
-interface DirectoryLock {
-  /** From here on, commands of other processes are run, also those that wait. */
-  answer: (run: Collector["run"]) => void;
-  release: () => void;
-}
-
 /**
  * Keeps a second collector off a data directory: a listening Unix socket, which the kernel closes when its process ends,
  * in containers too. Who listens at the highest `lock.N` holds the directory. N only grows: who finds N dead links
- * N + 1, and of two who try, `link` lets one. The holder tells other processes who it is, and runs their commands; one
- * that is there for its own command only (`isBrief`) is waited for. Throws {@link UsageError} with another's process id.
+ * N + 1, and of two who try, `link` lets one. The holder tells other processes who it is and, from `answer` on, runs
+ * their commands; one that is there for its own only (`isBrief`) is waited for. Throws {@link UsageError} with the
+ * process id of another that stays.
  */
-async function lockDirectory(directory: string, isBrief = false): Promise<DirectoryLock> {
+async function lockDirectory(directory: string, isBrief = false) {
   const answering = deferred<Collector["run"]>();
   const serve = async (socket: Socket) => {
     socket.on("error", () => {}).write(`${JSON.stringify({ pid: process.pid, isBrief })}\n`);
@@ -3632,7 +3627,7 @@ async function newestLock(directory: string): Promise<number> {
 }
 
 interface Answer {
-  pid: number;
+  pid?: number;
   isBrief?: boolean;
   output?: string;
   error?: string;
@@ -3643,21 +3638,18 @@ const LOOK_AGAIN = 100;
 
 /**
  * Who holds the directory and, unless it is there briefly, its answer to a command; `undefined` where nobody listens.
- * One that closes without a word is about to end, or out of files: it is asked again.
+ * One that closes without a word is about to end, or out of files: it counts as brief.
  */
-async function askHolder(
-  directory: string,
-  number: number,
-  command?: Command,
-  giveUpAt = Date.now() + HOLDER_MOST,
-): Promise<Answer | undefined> {
+async function askHolder(directory: string, number: number, command?: Command): Promise<Answer | undefined> {
   const socket = connect(socketPath(directory, `lock.${number}`));
   const isThere = await once(socket, "connect").then(() => true, falseAt("ECONNREFUSED", "ENOENT"));
   if (!isThere) return undefined;
   try {
-    const hello = await deadline(firstLine(socket), HOLDER_MOST).catch(() => undefined);
-    if (hello === undefined && Date.now() >= giveUpAt) return refuseFolder(directory, "who holds it is silent");
-    if (hello === undefined) return sleep(LOOK_AGAIN).then(() => askHolder(directory, number, command, giveUpAt));
+    const hello = await deadline(firstLine(socket), HOLDER_MOST).catch(() => {
+      return socket.destroyed || socket.readableEnded
+        ? '{"isBrief":true}'
+        : refuseFolder(directory, "its holder is silent");
+    });
     const holder = JSON.parse(hello) as Answer;
     if (command === undefined || holder.isBrief) return holder;
     socket.write(`${JSON.stringify(command)}\n`);
