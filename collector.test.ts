@@ -1630,7 +1630,7 @@ describe("dead letters", () => {
     assert.equal(retried.stdout, "2 stored, 1 refused again\n");
     assert.equal(retriedAgain.stdout, "0 stored, 1 refused again\n");
     for (const { code, stderr } of unknown) {
-      assert.match(stderr, /^Cannot run dead \w+: there is no dead letter (?:4, )?17; nothing was done\n$/);
+      assert.match(stderr, /^Cannot run dead \w+: there is no dead letter 17(?:, 4)?; nothing was done\n$/);
       assert.equal(code, 1);
     }
     assert.equal(dropped.stdout, "1 dropped\n");

@@ -3192,10 +3192,10 @@ function isCommand([subject, what = "", ...more]: string[]): boolean {
 }
 
 async function runCommand(sql: postgres.Sql, { words, isJson }: Command): Promise<string> {
-  const [subject, what = "", ...ids] = words;
+  const [subject, what = "", ...asked] = words;
   if (subject === "query") return formatRows(await runStatement(sql, what), isJson);
   if (what === "list") return formatRows(await listDeadLetters(sql), isJson);
-  await checkIds(sql, ids);
+  const ids = await chooseDeadLetters(sql, asked);
   return what === "retry" ? retryDeadLetters(sql, ids) : dropDeadLetters(sql, ids);
 }
 
@@ -3217,19 +3217,17 @@ async function listDeadLetters(sql: postgres.Sql): Promise<RawRows> {
   return rows;
 }
 
-const isAmong = (sql: Tag, ids: string[]) =>
-  ids.length === 0 ? sql`true` : sql`id = any(${arrayLiteral(ids)}::bigint[])`;
-
-/** Throws for ids that no dead letter has: nothing is done then. */
-async function checkIds(sql: Tag, ids: string[]): Promise<void> {
-  const missing = await sql`
-    select id from unnest(${arrayLiteral(ids)}::bigint[]) as id except select id from dead_letters order by id`;
-  const names = missing.map((row) => String(row["id"])).join(", ");
-  if (names !== "") throw new Error(`there is no dead letter ${names}; nothing was done`);
+/** The ids that are asked for, or all. Throws for one that no dead letter has: nothing is done then. */
+async function chooseDeadLetters(sql: Tag, asked: string[]): Promise<string[]> {
+  const rows = await sql`select id from dead_letters order by id`;
+  const ids = new Set(rows.map((row) => String(row["id"])));
+  const missing = asked.filter((id) => !ids.has(id)).join(", ");
+  if (missing !== "") throw new Error(`there is no dead letter ${missing}; nothing was done`);
+  return asked.length > 0 ? asked : [...ids];
 }
 
 async function dropDeadLetters(sql: Tag, ids: string[]): Promise<string> {
-  const { count } = await sql`delete from dead_letters where ${isAmong(sql, ids)}`;
+  const { count } = await sql`delete from dead_letters where id = any(${arrayLiteral(ids)}::bigint[])`;
   return `${count} dropped\n`;
 }
 
@@ -3237,26 +3235,22 @@ const RETRIED_AT_ONCE = 1000;
 
 /** Takes dead letters out and stores them, a transaction a thousand; what is refused again goes back, under new ids. */
 async function retryDeadLetters(sql: postgres.Sql, ids: string[]): Promise<string> {
-  const [last] = await sql`select coalesce(max(id), 0) as id from dead_letters`; // what goes back comes behind it
   let [taken, refused] = [0, 0];
-  for (let isMore = true; isMore;) {
+  for (let at = 0; at < ids.length; at += RETRIED_AT_ONCE) {
     const [lines, buried] = await sql.begin(async (own) => {
-      const runs = await takeDeadLetters(own, ids, String(last?.["id"]));
+      const runs = await takeDeadLetters(own, ids.slice(at, at + RETRIED_AT_ONCE));
       const [row] = await storeOrBury(own, runs);
       return [runs.length, Number(row?.["buried"])];
     });
     taken += lines;
     refused += buried;
-    isMore = lines === RETRIED_AT_ONCE;
   }
   return `${taken - refused} stored, ${refused} refused again\n`;
 }
 
-async function takeDeadLetters(sql: Tag, ids: string[], lastId: string): Promise<Run[]> {
+async function takeDeadLetters(sql: Tag, ids: string[]): Promise<Run[]> {
   const rows = await sql`
-    delete from dead_letters where id in (
-      select id from dead_letters where ${isAmong(sql, ids)} and id <= ${lastId}
-      order by id limit ${RETRIED_AT_ONCE} for update)
+    delete from dead_letters where id = any(${arrayLiteral(ids)}::bigint[])
     returning (extract(epoch from created_at) * 1000000)::bigint as time, coalesce(peer, '') as peer, line,
               create_logs_partition((created_at at time zone 'UTC')::date)`;
   return rows.map((row) => {
@@ -3278,12 +3272,13 @@ function formatRows(rows: RawRows, isJson: boolean): string {
   if (names.length === 0) return `${command}${command === "INSERT" ? " 0" : ""} ${count ?? ""}`.trimEnd() + "\n";
   const texts = [names, ...cells].map((row) => row.map((value = "") => value.replaceAll("\n", "\\n")));
   const widths = names.map((_, at) => texts.reduce((most, row) => Math.max(most, row[at]?.length ?? 0), 0));
-  const line = (row: string[]) => row.map((text, at) => text.padEnd(widths[at] ?? 0)).join("  ");
+  const line = (row: string[]) =>
+    `${row
+      .map((text, at) => text.padEnd(widths[at] ?? 0))
+      .join("  ")
+      .trimEnd()}\n`;
   const rule = widths.map((width) => "-".repeat(width));
-  return texts
-    .toSpliced(1, 0, rule)
-    .map((row) => `${line(row).trimEnd()}\n`)
-    .join("");
+  return texts.toSpliced(1, 0, rule).map(line).join("");
 }
 
 const BARE_TYPES = new Set([20, 21, 23, 26, 114, 1700, 3802]); // int8, int2, int4, oid, json, numeric, jsonb
