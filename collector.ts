@@ -110,14 +110,15 @@ interface Parser<Value> {
 /** What the command line, the environment or the folder got wrong; ends the start with exit code 2. */
 export class UsageError extends Error {}
 
-/** Reads options from flags (by their camel-case names) and the environment. Throws {@link UsageError}. */
+/** From flags (by camel-case names; numbers as they are) and the environment. Throws {@link UsageError}. */
 export function readOptions(
-  flags: { [Name in OptionName]?: string | undefined },
+  flags: { [Name in OptionName]?: string | number | undefined },
   environment: Record<string, string | undefined>,
 ): Options {
   const values = optionNames().map((name) => {
     const [fallback, { allowed, parse }] = OPTIONS[name];
     const flag = flags[name];
+    if (typeof flag === "number") return [name, flag];
     const text = flag ?? (environment[variableOf(name)] || fallback);
     const value = text === "" && fallback === "" ? text : parse(text);
     if (value !== undefined) return [name, value];
@@ -138,7 +139,7 @@ export function helpText(): string {
     const second = `${variableOf(name)}, default ${fallback || "none"}: ${allowed}`;
     return `  ${`${flagOf(name)} ${placeholder}`.padEnd(28)} ${meaning}\n${" ".repeat(31)}${second}`;
   });
-  return `collector: a TCP log collector. Says \`ok\` once a line is on disk; stores every line in PostgreSQL exactly once.
+  return `collector: a TCP log collector. Says \`ok\` once a line is on disk; stores it in PostgreSQL exactly once.
 
   collector.ts [options]                     collect
   collector.ts query "select …" [--json]     print the rows of one SQL statement
@@ -394,8 +395,7 @@ const SETTLE_MOST = 5 * SECOND;
  * await collector.close();
  */
 export async function startCollector(given: Partial<Options> & { log?: Log } = {}): Promise<Collector> {
-  const texts = Object.entries(given).filter(([name, value]) => name in OPTIONS && typeof value === "string");
-  const options: Options = { ...readOptions(Object.fromEntries(texts), {}), ...numbersOf(given) };
+  const options = readOptions(given, {});
   const log = given.log ?? writeLog;
   const database = new Database(options, readSchema(), log);
   locatePackages(...(options.databaseUrl === "" ? [DRIVER, ...EMBEDDED] : [DRIVER]));
@@ -448,10 +448,6 @@ export async function startCollector(given: Partial<Options> & { log?: Log } = {
   const views = { ledger, health: () => pages.health(), reloadCertificates: () => senders.reloadCertificates() };
   return { port: ports[0]!, ports, http, done: done.promise, ...views, run, close: () => (closing ??= close()) };
 }
-
-/** They are taken as they are, in bytes and ms. */
-const numbersOf = (given: Partial<Options>) =>
-  Object.fromEntries(Object.entries(given).filter(([, value]) => typeof value === "number")) as Partial<Options>;
 
 function announce(
   options: Options,
@@ -2771,7 +2767,8 @@ class Database {
     this.#schema = schema;
     this.#condition = new Condition(log);
     this.#embedded = databaseUrl === "" ? new EmbeddedPostgres(dataDir) : undefined;
-    this.name = this.#embedded?.name ?? `PostgreSQL at ${databaseUrl.replace(/^\w+:\/\/(?:[^?]*@)?([^?]*).*$/s, "$1")}`;
+    const server = databaseUrl.replace(/^\w+:\/\/(?:[^?]*@)?([^?]*).*$/s, "$1") || process.env["PGHOST"] || "localhost";
+    this.name = this.#embedded?.name ?? `PostgreSQL at ${server}`;
   }
 
   /** Starts the loops that store: the embedded database has one session, and so one. */
@@ -3552,8 +3549,8 @@ class StatusLine {
     const [arriving, leaving] = [perSecond(received - last.received), perSecond(stored - last.stored)];
     const isDraining = leaving > arriving && backlog.lines > leaving; // and takes more than a second
     const left = isDraining ? ` (${grouped(backlog.lines / (leaving - arriving))} s left)` : "";
-    const lines = `${grouped(arriving)} lines/s in · ${grouped(leaving)} stored · backlog ${grouped(backlog.lines)}${left}`;
-    return `${lines} · ${connections} connections · database ${stateOf(database)}`;
+    const lines = `${grouped(arriving)} lines/s in · ${grouped(leaving)} stored`;
+    return `${lines} · backlog ${grouped(backlog.lines)}${left} · ${connections} connections · database ${stateOf(database)}`;
   }
 }
 
@@ -3575,8 +3572,8 @@ function isInForeground(): boolean {
 // The data directory's lock, and small things that are used above.
 
 /**
- * Keeps a second collector off a data directory: a listening Unix socket, which the kernel closes when its process ends,
- * in containers too. Who listens at the highest `lock.N` holds the directory. N only grows: who finds N dead links
+ * Keeps a second collector off a data directory: a listening Unix socket, which the kernel closes when its process
+ * ends, in containers too. Who listens at the highest `lock.N` holds the directory. N only grows: who finds N dead links
  * N + 1, and of two who try, `link` lets one. The holder tells other processes who it is and, from `answer` on, runs
  * their commands; one that is there for its own only (`isBrief`) is waited for. Throws {@link UsageError} with the
  * process id of another that stays.
@@ -3807,7 +3804,7 @@ const DRIVER = "postgres";
 const EMBEDDED = ["@electric-sql/pglite", "@electric-sql/pglite-socket"];
 const METRICS = "prom-client";
 
-/** The packages' entry points, as URLs. Throws {@link UsageError} with the words that install those that are missing. */
+/** The packages' entry points, as URLs. Throws {@link UsageError} with what installs those that are missing. */
 function locatePackages(...names: string[]): string[] {
   const { resolve: find } = createRequire(import.meta.url);
   const missing: string[] = [];
