@@ -48,6 +48,7 @@ import { createSecureContext, createServer as createTlsServer } from "node:tls";
 import type { SecureContextOptions, Server as TlsServer, TLSSocket } from "node:tls";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { parseArgs } from "node:util";
+import type { ParseArgsConfig } from "node:util";
 import { Worker } from "node:worker_threads";
 import { crc32 } from "node:zlib";
 import type postgres from "postgres";
@@ -66,98 +67,79 @@ const MINUTE = 60 * SECOND;
 const HOUR = 60 * MINUTE;
 const DAY = 24 * HOUR;
 
-const OPTIONS = {
-  listen: option(
-    "HOST:PORT",
-    "127.0.0.1:8888",
-    "where senders connect; port 0 picks a free one, tls:// before it asks for TLS",
-    list(listenAddress()),
-  ),
-  tlsCert: option("FILE", "", "certificate (PEM) for TLS; without tls:// in --listen, all of it is TLS", filePath()),
-  tlsKey: option("FILE", "", "the certificate's private key (PEM)", filePath()),
-  tlsCa: option("FILE", "", "CA certificates (PEM): TLS senders must have a certificate signed by one", filePath()),
-  allow: option("CIDR", "", "networks and addresses that may connect; without it, all", optional(list(network()))),
-  databaseUrl: option(
-    "URL",
-    "",
-    "PostgreSQL to store into; without it, an embedded PGlite",
-    pattern("postgres://user:password@host:port/database", /^(postgres(ql)?:\/\/([^%]|%[\da-f]{2})*)?$/i),
-  ),
-  dataDir: option(
-    "DIR",
-    "./collector-data",
-    "the journal and the embedded database; made with mode 0700",
-    pattern("a folder's path", /./),
-  ),
-  workers: option("N", "2", "batches written at the same time", wholeNumber(1, 64)),
-  ack: option(
-    "auto|always|never",
-    "auto",
-    "who gets replies; auto: lines of plain text",
-    oneOf("auto", "always", "never"),
-  ),
-  maxLine: option("SIZE", "64KiB", "longest line kept whole", byteSize(1, 64 * MIB)),
-  maxConnections: option("N", "1000", "further senders are refused with an error line", wholeNumber(1, 1_000_000)),
-  idleTimeout: option("TIME", "off", "close a sender that has been silent this long", durationOrOff()),
-  journalMax: option("SIZE", "1GiB", "backlog on disk after which senders are paused", byteSize(MIB, 256 * 1024 * MIB)),
-  drainTimeout: option("TIME", "10s", "how long a stop waits for the database", duration()),
-  retention: option("TIME", "off", "drop whole days whose lines are all older", durationOrOff(36_500)),
-  retentionLevel: option(
-    "LEVEL=TIME",
-    "",
-    "delete older lines of the level, and of those below it",
-    optional(list(levelAge())),
-  ),
-  http: option("HOST:PORT", "127.0.0.1:8889", "where /healthz and /metrics are; off for nowhere", addressOrOff()),
+const QUANTITIES = {
+  N: { name: "a whole number", units: { "": 1 } },
+  SIZE: { name: "a size (B, KiB, MiB, GiB)", units: { "": 1, B: 1, KiB: KIB, MiB: MIB, GiB: 1024 * MIB } },
+  TIME: { name: "a time (ms, s, m, h, d)", units: { ms: 1, s: SECOND, m: MINUTE, h: HOUR, d: DAY } },
 };
 
-/** The options' values: sizes in bytes, times in milliseconds, `idleTimeout` 0 for off. */
-export type Options = { [Name in OptionName]: (typeof OPTIONS)[Name] extends Option<infer Value> ? Value : never };
+const OPTIONS = {
+  listen: ["127.0.0.1:8888", listenAddresses(), "where senders connect; port 0 for a free one, tls:// for TLS"],
+  tlsCert: ["", anyPath("FILE"), "certificate (PEM) for TLS; without tls:// in --listen, all of it is TLS"],
+  tlsKey: ["", anyPath("FILE"), "the certificate's private key (PEM)"],
+  tlsCa: ["", anyPath("FILE"), "CA certificates (PEM): TLS senders must have a certificate signed by one"],
+  allow: ["", networkList(), "networks and addresses that may connect; without it, all"],
+  databaseUrl: ["", postgresUrl(), "PostgreSQL to store into; without it, an embedded PGlite"],
+  dataDir: ["./collector-data", anyPath("DIR"), "the journal and the embedded database; made with mode 0700"],
+  workers: ["2", quantity("N", "1", "64"), "batches written at the same time"],
+  ack: ["auto", oneOf("auto", "always", "never"), "who gets replies; auto: lines of plain text"],
+  maxLine: ["64KiB", quantity("SIZE", "1B", "64MiB"), "longest line kept whole"],
+  maxConnections: ["1000", quantity("N", "1", "1000000"), "further senders are refused with an error line"],
+  idleTimeout: ["off", orOff(0, quantity("TIME", "1ms", "24d")), "close a sender that has been silent this long"],
+  journalMax: ["1GiB", quantity("SIZE", "1MiB", "256GiB"), "backlog on disk after which senders are paused"],
+  drainTimeout: ["10s", quantity("TIME", "0s", "24d"), "how long a stop waits for the database"],
+  retention: ["off", orOff(0, quantity("TIME", "1ms", "36500d")), "drop whole days whose lines are all older"],
+  retentionLevel: ["", levelAges(), "delete older lines of the level, and of those below it"],
+  http: ["127.0.0.1:8889", orOff("off", address()), "where /healthz and /metrics are; off for nowhere"],
+} satisfies Record<string, [fallback: string, parser: Parser<unknown>, meaning: string]>;
+
+/** The options' values: sizes in bytes, times in milliseconds, 0 for off. */
+export type Options = { [Name in OptionName]: (typeof OPTIONS)[Name][1] extends Parser<infer Value> ? Value : never };
 
 type OptionName = keyof typeof OPTIONS;
 
 /** Texts to values; `undefined` for what is not allowed. */
 interface Parser<Value> {
+  placeholder: string;
   allowed: string;
   /** Takes several, divided by commas; the flag may be given more than once. */
   isList?: true;
   parse: (text: string) => Value | undefined;
 }
 
-interface Option<Value> extends Parser<Value> {
-  placeholder: string;
-  fallback: string;
-  meaning: string;
-}
-
 /** What the command line, the environment or the folder got wrong; ends the start with exit code 2. */
 export class UsageError extends Error {}
 
-/** Reads options from flags (by their camel-case names) and the environment. Throws {@link UsageError}. */
+/** From flags (by camel-case names; numbers as they are) and the environment. Throws {@link UsageError}. */
 export function readOptions(
-  flags: { [Name in OptionName]?: string },
+  flags: { [Name in OptionName]?: string | number | undefined },
   environment: Record<string, string | undefined>,
 ): Options {
-  const read = (name: OptionName) => {
-    const { fallback, allowed, parse } = OPTIONS[name];
-    const text = flags[name] ?? (environment[variableOf(name)] || fallback);
-    const value = parse(text);
+  const values = optionNames().map((name) => {
+    const [fallback, { allowed, parse }] = OPTIONS[name];
+    const flag = flags[name];
+    if (typeof flag === "number") return [name, flag];
+    const text = flag ?? (environment[variableOf(name)] || fallback);
+    const value = text === "" && fallback === "" ? text : parse(text);
     if (value !== undefined) return [name, value];
-    throw new UsageError(
-      `Cannot use ${name in flags ? flagOf(name) : variableOf(name)} "${text}": allowed is ${allowed}`,
-    );
-  };
-  return Object.fromEntries(optionNames().map(read)) as Options;
+    const source = flag === undefined ? variableOf(name) : flagOf(name);
+    throw new UsageError(`Cannot use ${source} "${text}": allowed is ${allowed}`);
+  });
+  const options = Object.fromEntries(values) as Options;
+  const { http, listen } = options;
+  if (!http.endsWith(":0") && partsOf(listen, withoutScheme).includes(http))
+    throw new UsageError(`Cannot use --http "${http}" beside --listen "${listen}": allowed is another port, or off`);
+  return options;
 }
 
 /** The text of --help. */
 export function helpText(): string {
   const rows = optionNames().map((name) => {
-    const { placeholder, fallback, meaning } = OPTIONS[name];
-    const second = `${variableOf(name)}, default ${fallback || "none"}`;
+    const [fallback, { placeholder, allowed }, meaning] = OPTIONS[name];
+    const second = `${variableOf(name)}, default ${fallback || "none"}: ${allowed}`;
     return `  ${`${flagOf(name)} ${placeholder}`.padEnd(28)} ${meaning}\n${" ".repeat(31)}${second}`;
   });
-  return `collector: a TCP log collector. Says \`ok\` once a line is on disk; stores every line in PostgreSQL exactly once.
+  return `collector: a TCP log collector. Says \`ok\` once a line is on disk; stores it in PostgreSQL exactly once.
 
   collector.ts [options]                     collect
   collector.ts query "select …" [--json]     print the rows of one SQL statement
@@ -168,97 +150,82 @@ export function helpText(): string {
 ${rows.join("\n")}
   --help, --version
 
-Sizes take KiB, MiB and GiB; times take ms, s, m, h and d. A flag wins over its environment variable.`;
+A flag wins over its environment variable.`;
 }
 
 const optionNames = () => Object.keys(OPTIONS) as OptionName[];
 const snakeOf = (name: string, joint: string) => name.replace(/[A-Z]/g, (letter) => joint + letter.toLowerCase());
-const flagOf = (name: string) => `--${snakeOf(name, "-")}`;
+const wordOf = (name: string) => snakeOf(name, "-");
+const flagOf = (name: string) => `--${wordOf(name)}`;
 const variableOf = (name: string) => (name === "databaseUrl" ? "" : "COLLECTOR_") + snakeOf(name, "_").toUpperCase();
 
-function option<Value>(placeholder: string, fallback: string, meaning: string, parser: Parser<Value>): Option<Value> {
-  return { placeholder, fallback, meaning, ...parser };
+const withoutScheme = (text: string) => text.replace(/^(?:tcp|tls):\/\//, "");
+
+function listenAddresses(): Parser<string> {
+  const { placeholder, allowed, parse } = address();
+  return list(placeholder, `${allowed}, or tls:// before it`, (text) => parse(withoutScheme(text)));
 }
 
 function address(): Parser<string> {
   const allowed = "a host and a port from 0 to 65535, such as 127.0.0.1:8888 or [::1]:8888";
-  return { allowed, parse: (text) => (hostAndPort(text).port <= 65_535 ? text : undefined) };
+  return { placeholder: "HOST:PORT", allowed, parse: (text) => (hostAndPort(text).port <= 65_535 ? text : undefined) };
 }
 
-/** Several, as one text. */
-function list(one: Parser<unknown>): Parser<string> {
-  const parse = (text: string) => (text.split(",").every((each) => one.parse(each) !== undefined) ? text : undefined);
-  return { allowed: `${one.allowed}; several are divided by commas`, isList: true, parse };
+function networkList(): Parser<string> {
+  return list("CIDR", "an address or a network, such as 192.0.2.7, 10.0.0.0/8 or fd00::/8", networkOf);
 }
 
-const SCHEME = /^(?:tcp|tls):\/\//;
-
-function listenAddress(): Parser<string> {
-  const { allowed, parse } = address();
-  return { allowed: `${allowed}, or tls:// before it`, parse: (text) => parse(text.replace(SCHEME, "")) };
+function levelAges(): Parser<string> {
+  return list("LEVEL=TIME", "a level and a time, such as debug=2d, each level once", levelAgeOf, ({ to }) => to);
 }
 
-function optional(parser: Parser<string>): Parser<string> {
-  return { ...parser, parse: (text) => (text === "" ? text : parser.parse(text)) };
+/** Several, as one text; no two that are the same. */
+function list<Part>(
+  placeholder: string,
+  one: string,
+  parse: (text: string) => Part | undefined,
+  identityOf: (part: Part) => unknown = () => Symbol("its own"),
+): Parser<string> {
+  const isList = (text: string) => new Set(partsOf(text, parse).map(identityOf)).size === text.split(",").length;
+  const allowed = `${one}; several are divided by commas`;
+  return { placeholder, allowed, isList: true, parse: (text) => (isList(text) ? text : undefined) };
 }
 
-function network(): Parser<object> {
-  return { allowed: "an address or a network, such as 192.0.2.7, 10.0.0.0/8 or fd00::/8", parse: networkOf };
+/** The parts of a list that `parse` takes. */
+const partsOf = <Part>(text: string, parse: (part: string) => Part | undefined) =>
+  text.split(",").flatMap((part) => parse(part) ?? []);
+
+function anyPath(placeholder: string): Parser<string> {
+  return { placeholder, allowed: "a path", parse: (text) => text || undefined };
 }
 
-function levelAge(): Parser<object> {
-  return { allowed: "a level and a time, such as debug=2d", parse: levelAgeOf };
-}
+const POSTGRES_URL = /^postgres(ql)?:\/\/([^%]|%[\da-f]{2})*$/i;
 
-function filePath(): Parser<string> {
-  return pattern("a file's path", /^/);
-}
-
-function addressOrOff(): Parser<string> {
-  const { allowed, parse } = address();
-  return { allowed: `off, or ${allowed}`, parse: (text) => (text === "off" ? text : parse(text)) };
-}
-
-function pattern(allowed: string, expression: RegExp): Parser<string> {
-  return { allowed, parse: (text) => (expression.test(text) ? text : undefined) };
+/** What it leaves out is as for psql: PGHOST and the like, or the defaults. */
+function postgresUrl(): Parser<string> {
+  const allowed = "postgres://user:password@host:port/database";
+  return { placeholder: "URL", allowed, parse: (text) => (POSTGRES_URL.test(text) ? text : undefined) };
 }
 
 function oneOf<Word extends string>(...words: Word[]): Parser<Word> {
-  return {
-    allowed: words.join(", ").replace(/, (\w+)$/, " or $1"),
-    parse: (text) => words.find((word) => word === text),
+  const allowed = words.join(", ").replace(/, (\w+)$/, " or $1");
+  return { placeholder: words.join("|"), allowed, parse: (text) => words.find((word) => word === text) };
+}
+
+function orOff<Value>(off: Value, { placeholder, allowed, parse }: Parser<Value>): Parser<Value> {
+  return { placeholder, allowed: `off, or ${allowed}`, parse: (text) => (text === "off" ? off : parse(text)) };
+}
+
+/** From one to another, both included. */
+function quantity(kind: keyof typeof QUANTITIES, least: string, most: string): Parser<number> {
+  const { name, units } = QUANTITIES[kind];
+  const valueOf = (text: string) => {
+    const [, digits, unit = ""] = /^(\d{1,15})([a-z]*)$/i.exec(text) ?? [];
+    return Number(digits) * ((units as Record<string, number>)[unit] ?? Number.NaN);
   };
-}
-
-function wholeNumber(least: number, most: number): Parser<number> {
-  const allowed = `a whole number from ${least} to ${most}`;
-  return { allowed, parse: (text) => quantity(text, { "": 1 }, least, most) };
-}
-
-function byteSize(least: number, most: number): Parser<number> {
-  const allowed = `a size from ${least} to ${most} bytes, such as 64KiB, 16MiB or 1GiB`;
-  return {
-    allowed,
-    parse: (text) => quantity(text, { "": 1, B: 1, KiB: KIB, MiB: MIB, GiB: 1024 * MIB }, least, most),
-  };
-}
-
-/** Up to 24 days, the longest that a timer can be set to, unless it says otherwise. */
-function duration(mostDays = 24): Parser<number> {
-  const units = { ms: 1, s: SECOND, m: MINUTE, h: HOUR, d: DAY };
-  const allowed = `a time up to ${mostDays}d, such as ${mostDays > 24 ? "12h, 30d or 400d" : "500ms, 10s or 5m"}`;
-  return { allowed, parse: (text) => quantity(text, units, 0, mostDays * DAY) };
-}
-
-function durationOrOff(mostDays?: number): Parser<number> {
-  const { allowed, parse } = duration(mostDays);
-  return { allowed: `off, or ${allowed}`, parse: (text) => (text === "off" ? 0 : parse(text) || undefined) };
-}
-
-function quantity(text: string, units: Record<string, number>, least: number, most: number): number | undefined {
-  const [, digits, unit = ""] = /^(\d{1,15})([a-z]*)$/i.exec(text) ?? [];
-  const value = Number(digits) * (units[unit] ?? Number.NaN);
-  return value >= least && value <= most ? value : undefined;
+  const isWithin = (value: number) => value >= valueOf(least) && value <= valueOf(most);
+  const parse = (text: string) => (isWithin(valueOf(text)) ? valueOf(text) : undefined);
+  return { placeholder: kind, allowed: `${name} from ${least} to ${most}`, parse };
 }
 
 function hostAndPort(text: string): { host: string; port: number } {
@@ -280,7 +247,7 @@ const withoutMapping = (ip: string) => ip.replace(/^::ffff:(?=\d+\.)/i, "");
 function levelAgeOf(text: string): { to: number; age: number } | undefined {
   const [, name = "", time = ""] = /^(\w+)=(\w+)$/.exec(text) ?? [];
   const to = LEVELS.get(name.toLowerCase());
-  const age = duration(36_500).parse(time);
+  const age = quantity("TIME", "0s", "36500d").parse(time);
   return to === undefined || age === undefined ? undefined : { to, age };
 }
 
@@ -433,36 +400,33 @@ const SETTLE_MS = 5 * SECOND;
  */
 export async function startCollector(given: Partial<Options> & { log?: Log } = {}): Promise<Collector> {
   const { log = writeLog } = given;
-  const options = optionsOf(given);
+  const options = readOptions(given, {});
   const database = new Database(options, readSchema(), log);
   locatePackages(...(options.databaseUrl === "" ? [DRIVER, ...EMBEDDED] : [DRIVER]));
   const tls = makeTlsServer(options);
   const isFirstStart = await makeFolder(options.dataDir);
-  const lock = await DirectoryLock.acquire(options.dataDir);
+  const lock = await lockDirectory(options.dataDir);
+  let journal: Journal | undefined;
   let pages: HealthPages | undefined;
   try {
-    const journal = await Journal.open(join(options.dataDir, "journal"), options.journalMax, log);
+    journal = await Journal.open(join(options.dataDir, "journal"), options.journalMax, log);
     const senders = new Senders(options, tls, journal, log);
     const parts = { options, journal, senders, database };
     pages = new HealthPages(parts);
     const http = await pages.listen(given.http !== undefined, log);
     const listeners = await senders.listen();
     const ports = listeners.map(({ port }) => port);
-    const collector = collect(parts, pages, lock, log);
+    const collector = startLoops(parts, pages, lock, log);
     for (const line of greeting(parts, listeners, http, isFirstStart)) log(line);
     return { port: ports[0]!, ports, http, ...collector };
   } catch (error) {
     pages?.close();
+    journal?.waitNoMore();
+    await journal?.seal();
+    await journal?.close();
     lock.release();
     throw error;
   }
-}
-
-/** Texts are read as flags are; numbers are taken as they are, in bytes and ms. */
-function optionsOf(given: object): Options {
-  const of = (type: string) =>
-    Object.entries(given).filter(([name, value]) => name in OPTIONS && typeof value === type);
-  return { ...readOptions(Object.fromEntries(of("string")), {}), ...Object.fromEntries(of("number")) };
 }
 
 /** What a collector is made of. */
@@ -474,7 +438,7 @@ interface Parts {
 }
 
 /** Starts the loops between the journal and the database; `close()` ends all, in the order of a line's path. */
-function collect({ options, journal, senders, database }: Parts, pages: HealthPages, lock: DirectoryLock, log: Log) {
+function startLoops({ options, journal, senders, database }: Parts, pages: HealthPages, lock: DirectoryLock, log: Log) {
   const done = deferred<void>();
   const stop = new AbortController(); // aborted when the drain has taken long enough
   const queue = new AsyncQueue<Batch>(1);
@@ -806,7 +770,7 @@ function listenersOf({ listen, tlsCert }: Options): Listener[] {
   const isTold = texts.some((text) => text.startsWith("tls://"));
   return texts.map((text) => ({
     isTls: text.startsWith("tls://") || (!isTold && tlsCert !== "" && !text.startsWith("tcp://")),
-    ...hostAndPort(text.replace(SCHEME, "")),
+    ...hostAndPort(withoutScheme(text)),
   }));
 }
 
@@ -824,8 +788,7 @@ const peerOf = (socket: Socket) => withoutMapping(socket.remoteAddress ?? "");
 function allowList(allow: string): (peer: string) => boolean {
   if (allow === "") return () => true;
   const networks = new BlockList();
-  for (const { base, prefix, family } of allow.split(",").flatMap((text) => networkOf(text) ?? []))
-    networks.addSubnet(base, prefix, family);
+  for (const { base, prefix, family } of partsOf(allow, networkOf)) networks.addSubnet(base, prefix, family);
   return (peer) => {
     const ip = networkOf(peer.replace(/%.*/, ""));
     return ip !== undefined && networks.check(ip.base, ip.family);
@@ -887,7 +850,7 @@ function readPem(flag: string, file: string, check: (pem: Buffer) => unknown): B
     check(pem);
     return pem;
   } catch (error) {
-    throw new UsageError(`Cannot use ${flag} ${file}: ${codeOf(error)}`);
+    throw new UsageError(`Cannot use ${flag} ${file}: ${codeOf(error)}; allowed is a PEM file that this user may read`);
   }
 }
 
@@ -2767,11 +2730,7 @@ class Retention {
 
 /** Each rule covers the levels from its own down to the next lower one that is named. */
 function levelRules(text: string): LevelRule[] {
-  const named = text
-    .split(",")
-    .map(levelAgeOf)
-    .filter((one) => one !== undefined);
-  const sorted = named.toSorted((a, b) => a.to - b.to);
+  const sorted = partsOf(text, levelAgeOf).toSorted((a, b) => a.to - b.to);
   return sorted.map((rule, index) => ({ ...rule, from: (sorted[index - 1]?.to ?? -1) + 1, since: 0 }));
 }
 
@@ -2826,7 +2785,8 @@ class Database {
     this.#schema = schema;
     this.#condition = new Condition(log);
     this.#embedded = databaseUrl === "" ? new EmbeddedPostgres(dataDir) : undefined;
-    this.name = this.#embedded?.name ?? `PostgreSQL at ${databaseUrl.replace(/^\w+:\/\/(?:[^?]*@)?([^?]*).*$/s, "$1")}`;
+    const server = databaseUrl.replace(/^\w+:\/\/(?:[^?]*@)?([^?]*).*$/s, "$1") || process.env["PGHOST"] || "localhost";
+    this.name = this.#embedded?.name ?? `PostgreSQL at ${server}`;
   }
 
   /** Starts the loops that store: the embedded database has one session, and so one. */
@@ -3240,74 +3200,80 @@ const EMBEDDED_THREAD = `
   run().catch((error) => parentPort.postMessage(String(error)));
 `;
 
+// -- commands: query, and dead list, retry and drop
+
 /** What the command line asks of the database. */
 export interface Command {
   words: string[];
   isJson: boolean;
 }
 
-function isCommand([subject = "", what = "", ...more]: string[]): boolean {
+function isCommand([subject, what = "", ...more]: string[]): boolean {
   if (subject === "query") return what.trim() !== "" && more.length === 0;
-  return (
-    subject === "dead" && (what === "list" ? more.length === 0 : /^(?:retry|drop)$/.test(what) && more.every(isId))
-  );
+  const areIds = more.every((id) => /^\d{1,18}$/.test(id));
+  return subject === "dead" && (what === "list" ? more.length === 0 : /^(?:retry|drop)$/.test(what) && areIds);
 }
 
-const isId = (word: string) => /^\d{1,18}$/.test(word);
-
-/** Runs a command. The embedded database has one session, so nothing of the user's statement may stay behind. */
 async function runCommand(sql: postgres.Sql, { words, isJson }: Command): Promise<string> {
-  const [subject, what = "", ...ids] = words;
+  const [subject, what = "", ...asked] = words;
   if (subject === "query") return formatRows(await runStatement(sql, what), isJson);
   if (what === "list") return formatRows(await listDeadLetters(sql), isJson);
+  const ids = await chooseDeadLetters(sql, asked);
   return what === "retry" ? retryDeadLetters(sql, ids) : dropDeadLetters(sql, ids);
 }
 
+type RawRows = postgres.RowList<(Buffer | null)[][]>;
+
+/** The embedded database has one session, so nothing of a user's statement may stay behind. */
 async function runStatement(sql: postgres.Sql, text: string): Promise<RawRows> {
   try {
-    const run = (transaction: postgres.TransactionSql) =>
-      transaction.unsafe(text, [], { simple: false } as object).raw();
-    return (await sql.begin(run)) as unknown as RawRows;
+    return (await sql.begin((own) => own.unsafe(text, [], { simple: false } as object).raw())) as unknown as RawRows;
   } finally {
     await sql`discard all`;
   }
 }
 
 async function listDeadLetters(sql: postgres.Sql): Promise<RawRows> {
-  const rows = await runStatement(
-    sql,
-    "select id, created_at, peer, sqlstate, error, line from dead_letters order by id",
-  );
+  const columns = "id, created_at, peer, sqlstate, error, line";
+  const rows = await runStatement(sql, `select ${columns} from dead_letters order by id`);
   for (const row of rows) row.push(Buffer.from(String(row.pop()).slice(2), "hex")); // from \x…, bytea's text
   return rows;
 }
 
-const RETRIED_AT_ONCE = 1000;
+/** The ids that are asked for, or all. Throws for one that no dead letter has: nothing is done then. */
+async function chooseDeadLetters(sql: Tag, asked: string[]): Promise<string[]> {
+  const rows = await sql`select id from dead_letters order by id`;
+  const ids = new Set(rows.map((row) => String(row["id"])));
+  const missing = asked.filter((id) => !ids.has(id)).join(", ");
+  if (missing !== "") throw new Error(`there is no dead letter ${missing}; nothing was done`);
+  return asked.length > 0 ? asked : [...ids];
+}
 
 async function dropDeadLetters(sql: Tag, ids: string[]): Promise<string> {
-  const { count } = await sql`delete from dead_letters where ${isAmong(sql, ids)}`;
+  const { count } = await sql`delete from dead_letters where id = any(${arrayLiteral(ids)}::bigint[])`;
   return `${count} dropped\n`;
 }
 
-/** Takes dead letters out and stores them, a transaction a thousand; what is refused again goes back. */
+const RETRIED_AT_ONCE = 1000;
+
+/** Takes dead letters out and stores them, a transaction a thousand; what is refused again goes back, under new ids. */
 async function retryDeadLetters(sql: postgres.Sql, ids: string[]): Promise<string> {
-  const [last] = await sql`select coalesce(max(id), 0) as id from dead_letters`; // what goes back comes behind it
-  const counts = { taken: 0, refused: 0 };
-  const retrySome = async (transaction: postgres.TransactionSql) => {
-    const lines = await takeDeadLetters(transaction, ids, String(last?.["id"]));
-    const [row] = await storeOrBury(transaction, lines);
-    counts.taken += lines.length;
-    counts.refused += Number(row?.["buried"]);
-    return lines.length;
-  };
-  while ((await sql.begin<Promise<number>>(retrySome)) === RETRIED_AT_ONCE);
-  return `${counts.taken - counts.refused} stored, ${counts.refused} refused again\n`;
+  let [taken, refused] = [0, 0];
+  for (let at = 0; at < ids.length; at += RETRIED_AT_ONCE) {
+    const [lines, buried] = await sql.begin(async (own) => {
+      const runs = await takeDeadLetters(own, ids.slice(at, at + RETRIED_AT_ONCE));
+      const [row] = await storeOrBury(own, runs);
+      return [runs.length, Number(row?.["buried"])];
+    });
+    taken += lines;
+    refused += buried;
+  }
+  return `${taken - refused} stored, ${refused} refused again\n`;
 }
 
-async function takeDeadLetters(sql: Tag, ids: string[], lastId: string): Promise<Run[]> {
+async function takeDeadLetters(sql: Tag, ids: string[]): Promise<Run[]> {
   const rows = await sql`
-    delete from dead_letters where id in (
-      select id from dead_letters where ${isAmong(sql, ids)} and id <= ${lastId} order by id limit ${RETRIED_AT_ONCE} for update)
+    delete from dead_letters where id = any(${arrayLiteral(ids)}::bigint[])
     returning (extract(epoch from created_at) * 1000000)::bigint as time, coalesce(peer, '') as peer, line,
               create_logs_partition((created_at at time zone 'UTC')::date)`;
   return rows.map((row) => {
@@ -3316,27 +3282,26 @@ async function takeDeadLetters(sql: Tag, ids: string[], lastId: string): Promise
   });
 }
 
-const isAmong = (sql: Tag, ids: string[]) =>
-  ids.length === 0 ? sql`true` : sql`id = any(${`{${ids.join(",")}}`}::bigint[])`;
-
-type RawRows = postgres.RowList<(Buffer | null)[][]>;
-
-/** An aligned table, or a JSON object a line, in which numbers keep their digits. */
+/** An aligned table, or a JSON object a line, in which numbers keep their digits; without columns, what psql says. */
 function formatRows(rows: RawRows, isJson: boolean): string {
-  const names = rows.columns.map(({ name }) => name);
+  const { columns, command, count } = rows;
+  const names = columns.map(({ name }) => name);
   const cells = rows.map((row) => row.map((value) => value?.toString()));
   if (isJson) {
     const field = (value: string | undefined, at: number) =>
-      `${JSON.stringify(names[at])}:${cellJson(value, rows.columns[at]?.type ?? 0)}`;
+      `${JSON.stringify(names[at])}:${cellJson(value, columns[at]?.type ?? 0)}`;
     return cells.map((row) => `{${row.map(field).join(",")}}\n`).join("");
   }
-  const texts = cells.map((row) => row.map((value) => (value ?? "").replaceAll("\n", "\\n")));
-  const widths = names.map((name, at) =>
-    texts.reduce((most, row) => Math.max(most, row[at]?.length ?? 0), name.length),
-  );
-  const line = (row: string[]) => row.map((text, at) => text.padEnd(widths[at] ?? 0)).join("  ");
+  if (names.length === 0) return `${command}${command === "INSERT" ? " 0" : ""} ${count ?? ""}`.trimEnd() + "\n";
+  const texts = [names, ...cells].map((row) => row.map((value = "") => value.replaceAll("\n", "\\n")));
+  const widths = names.map((_, at) => texts.reduce((most, row) => Math.max(most, row[at]?.length ?? 0), 0));
+  const line = (row: string[]) =>
+    `${row
+      .map((text, at) => text.padEnd(widths[at] ?? 0))
+      .join("  ")
+      .trimEnd()}\n`;
   const rule = widths.map((width) => "-".repeat(width));
-  return [names, rule, ...texts].map((row) => `${line(row).trimEnd()}\n`).join("");
+  return texts.toSpliced(1, 0, rule).map(line).join("");
 }
 
 const BARE_TYPES = new Set([20, 21, 23, 26, 114, 1700, 3802]); // int8, int2, int4, oid, json, numeric, jsonb
@@ -3467,7 +3432,8 @@ function troublesOf({ status, maintained, deadLettered }: Database): string[] {
     const since = Math.max(at, performance.timeOrigin);
     if (Date.now() - since > DAY) troubles.push(`${what} not maintained since ${isoTime(since)}, the log says why`);
   }
-  if (deadLettered > 0) troubles.push(`${deadLettered} lines refused by the database: collector.ts dead list`);
+  if (deadLettered > 0)
+    troubles.push(`${deadLettered} lines refused by the database since the start: collector.ts dead list`);
   return troubles;
 }
 
@@ -3573,20 +3539,20 @@ class Histogram {
   }
 }
 
-const BAR_CELLS = 20;
+const ERASE = "\r\x1b[K";
 
 /** The last line of a terminal: renewed each second, below what is logged. */
 class StatusLine {
   readonly #terminal = process.stderr;
   #text = "";
   #last = { at: 0, received: 0, stored: 0 };
-  #highest = 0; // backlog since there was none
   #timer: NodeJS.Timeout | undefined;
 
   /** Logs a line above it. */
-  readonly log: Log = (line) => void this.#terminal.write(`\r\x1b[K${line}\n${this.#text}`);
+  readonly log: Log = (line) =>
+    void this.#terminal.write(isInForeground() ? `${ERASE}${line}\n${this.#text}` : `${line}\n`);
 
-  follow(collector: Collector): void {
+  show(collector: Collector): void {
     this.#describe(collector.health()); // so that what the start found does not count as arriving
     this.#timer = setInterval(() => this.#draw(this.#describe(collector.health())), SECOND).unref();
   }
@@ -3599,7 +3565,7 @@ class StatusLine {
   #draw(text: string): void {
     this.#text = text.slice(0, (this.#terminal.columns || 80) - 1);
     const isYellow = / away: /.test(text) && !process.env["NO_COLOR"];
-    this.#terminal.write(`\r\x1b[K${isYellow ? `\x1b[33m${this.#text}\x1b[0m` : this.#text}`);
+    if (isInForeground()) this.#terminal.write(ERASE + (isYellow ? `\x1b[33m${this.#text}\x1b[0m` : this.#text));
   }
 
   #describe({ received, stored, backlog, connections, database }: Health): string {
@@ -3607,93 +3573,75 @@ class StatusLine {
     this.#last = { at: performance.now(), received, stored };
     const perSecond = (lines: number) => (lines / (this.#last.at - at)) * SECOND;
     const [arriving, leaving] = [perSecond(received - last.received), perSecond(stored - last.stored)];
-    this.#highest = backlog.lines > 0 ? Math.max(this.#highest, backlog.lines) : 0;
     const isDraining = leaving > arriving && backlog.lines > leaving; // and takes more than a second
-    const left = `${grouped(backlog.lines / (leaving - arriving))} s left`;
-    const bar = isDraining ? ` ${barOf(1 - backlog.lines / this.#highest)} ${left}` : "";
-    const lines = `${grouped(arriving)} lines/s in · ${grouped(leaving)} stored · backlog ${grouped(backlog.lines)}${bar}`;
-    return `${lines} · ${connections} connections · database ${stateOf(database)}`;
+    const left = isDraining ? ` (${grouped(backlog.lines / (leaving - arriving))} s left)` : "";
+    const lines = `${grouped(arriving)} lines/s in · ${grouped(leaving)} stored`;
+    return `${lines} · backlog ${grouped(backlog.lines)}${left} · ${connections} connections · database ${stateOf(database)}`;
   }
 }
 
 const stateOf = ({ up, cause = "" }: Health["database"] & { cause?: string }) =>
   up ? "up" : cause === NOT_YET ? "opening" : `away: ${cause}`;
 
-const barOf = (part: number) => `[${"#".repeat(part * BAR_CELLS).padEnd(BAR_CELLS, ".")}]`;
 const grouped = (value: number) => Math.round(value).toLocaleString("en-US");
+
+/** Whether the terminal is ours to draw on: with `&`, it is the shell's. Where there is no /proc, it is. */
+function isInForeground(): boolean {
+  if (!existsSync("/proc/self/stat")) return true;
+  const [, , group, , , ofTerminal] = readFileSync("/proc/self/stat", "utf8")
+    .replace(/^.*\) /s, "")
+    .split(" ");
+  return group === ofTerminal;
+}
 
 // ---- Helpers ---------------------------------------------------------------
 // The data directory's lock, and small things that are used above.
 
+interface DirectoryLock {
+  answer(run: Collector["run"]): void;
+  release(): void;
+}
+
 /**
- * Keeps a second collector off a data directory: a listening Unix socket, which the kernel closes when its process ends,
- * in containers too. Who listens at the highest `lock.N` holds the directory. N only grows: who finds N dead links N + 1,
- * and of two who try, `link` lets one. The holder tells other processes who it is, and runs their commands.
+ * Keeps a second collector off a data directory: a listening Unix socket, which the kernel closes when its process
+ * ends, in containers too. Who listens at the highest `lock.N` holds the directory. N only grows: who finds N dead links
+ * N + 1, and of two who try, `link` lets one. The holder tells other processes who it is and, from `answer` on, runs
+ * their commands; one that is there for its own only (`isBrief`) is waited for. Throws {@link UsageError} with the
+ * process id of another that stays.
  */
-class DirectoryLock {
-  #run: (command: Command) => Promise<string> = () => Promise.reject(new Error("the collector is starting; try again"));
-  readonly #server = createServer((socket) => void this.#serve(socket).catch(() => socket.destroy()));
-
-  /** Throws {@link UsageError} with the holder's process id while another process holds the directory. */
-  static async acquire(directory: string): Promise<DirectoryLock> {
-    const lock = new DirectoryLock();
-    const own = `lock-${randomUUID()}`;
-    lock.#server.listen(socketPath(directory, own));
-    await once(lock.#server, "listening").catch((error: unknown) => {
-      throw new UsageError(
-        `Cannot use --data-dir ${directory}: ${codeOf(error)}; choose a folder that this user may write`,
-      );
-    });
-    try {
-      while (!(await takeLock(directory, own)));
-    } catch (error) {
-      lock.release();
-      throw error;
-    }
-    return lock;
-  }
-
-  /** From here on, commands are run by `run`. */
-  answer(run: (command: Command) => Promise<string>): void {
-    this.#run = run;
-  }
-
-  release(): void {
-    this.#server.close();
-  }
-
-  async #serve(socket: Socket): Promise<void> {
-    socket.on("error", () => {}).write(`${JSON.stringify({ pid: process.pid })}\n`);
+async function lockDirectory(directory: string, isBrief = false): Promise<DirectoryLock> {
+  const answering = deferred<Collector["run"]>();
+  const serve = async (socket: Socket) => {
+    socket.on("error", () => {}).write(`${JSON.stringify({ pid: process.pid, isBrief })}\n`);
     const command = JSON.parse(await firstLine(socket)) as Command;
-    const answer = await this.#run(command).then(
-      (output) => ({ output }),
-      (error: Error) => ({ error: error.message }),
-    );
-    socket.end(`${JSON.stringify(answer)}\n`);
+    const answer = (await answering.promise)(command).then((output) => ({ output }));
+    socket.end(`${JSON.stringify(await answer.catch((error: Error) => ({ error: error.message })))}\n`);
+  };
+  const server = createServer((socket) => void serve(socket).catch(() => socket.destroy()));
+  const own = `lock-${randomUUID()}`;
+  const cause = await once(server.listen(socketPath(directory, own)), "listening").then(() => "", codeOf);
+  if (cause) return refuseFolder(directory, `${cause}; choose a folder that this user may write`);
+  try {
+    while (!(await takeLock(directory, own)));
+  } catch (error) {
+    server.close();
+    throw error;
   }
+  return { answer: answering.resolve, release: () => void server.close() };
 }
 
 async function takeLock(directory: string, own: string): Promise<boolean> {
   const newest = await newestLock(directory);
   const holder = await askHolder(directory, newest);
-  if (holder) {
-    const remedy = "stop it, or choose another";
-    throw new UsageError(
-      `Cannot use --data-dir ${directory}: the collector with process id ${holder.pid} does; ${remedy}`,
-    );
-  }
+  if (holder?.isBrief) return sleep(LOOK_AGAIN).then(() => false);
+  const remedy = "stop it, or choose another";
+  if (holder) return refuseFolder(directory, `collector.ts with process id ${holder.pid} does; ${remedy}`);
   const mine = join(directory, `lock.${newest + 1}`);
-  const isLinked = await link(join(directory, own), mine).then(() => true, isTaken);
-  if (!isLinked) return false;
+  if (!(await link(join(directory, own), mine).then(() => true, falseAt("EEXIST")))) return false;
   if ((await newestLock(directory)) > newest + 1) return rm(mine).then(() => false); // a number of long ago: look again
   for (const name of [own, ...range(newest + 1).map((old) => `lock.${old}`)])
     await rm(join(directory, name), { force: true });
   return true;
-}
-
-function isTaken(error: unknown): false {
-  if (codeOf(error) !== "EEXIST") throw error;
-  return false;
 }
 
 async function newestLock(directory: string): Promise<number> {
@@ -3702,32 +3650,48 @@ async function newestLock(directory: string): Promise<number> {
 }
 
 interface Answer {
-  pid: number;
+  pid?: number;
+  isBrief?: boolean;
   output?: string;
   error?: string;
 }
 
 const HOLDER_MOST = 5 * SECOND; // until it says who it is
+const LOOK_AGAIN = 100;
 
-/** Who holds the directory and, to a command, its output or error; `undefined` where nobody listens any more. */
+/**
+ * Who holds the directory and, unless it is there briefly, its answer to a command; `undefined` where nobody listens.
+ * One that closes without a word is about to end, or out of files: it counts as brief.
+ */
 async function askHolder(directory: string, number: number, command?: Command): Promise<Answer | undefined> {
   const socket = connect(socketPath(directory, `lock.${number}`));
-  const isGone = await once(socket, "connect").then(() => false, isRefused);
-  if (isGone) return undefined;
-  const hello = await deadline(firstLine(socket), HOLDER_MOST).catch((error: unknown) => {
+  const isThere = await once(socket, "connect").then(() => true, falseAt("ECONNREFUSED", "ENOENT"));
+  if (!isThere) return undefined;
+  try {
+    const hello = await deadline(firstLine(socket), HOLDER_MOST).catch(() => {
+      return socket.destroyed || socket.readableEnded
+        ? '{"isBrief":true}'
+        : refuseFolder(directory, "its holder is silent");
+    });
+    const holder = JSON.parse(hello) as Answer;
+    if (command === undefined || holder.isBrief) return holder;
+    socket.write(`${JSON.stringify(command)}\n`);
+    return JSON.parse(await firstLine(socket)) as Answer;
+  } finally {
     socket.destroy();
-    throw new UsageError(`Cannot use --data-dir ${directory}: the collector that does is silent: ${codeOf(error)}`);
-  });
-  const { pid } = JSON.parse(hello) as Answer;
-  if (command) socket.write(`${JSON.stringify(command)}\n`);
-  const answer = command ? (JSON.parse(await firstLine(socket)) as Answer) : {};
-  socket.destroy();
-  return { ...answer, pid };
+  }
 }
 
-function isRefused(error: unknown): true {
-  if (!/^(ECONNREFUSED|ENOENT)$/.test(codeOf(error))) throw error;
-  return true;
+function refuseFolder(directory: string, why: string): never {
+  throw new UsageError(`Cannot use --data-dir ${directory}: ${why}`);
+}
+
+/** For what rejects: `false` in place of an error with one of the codes. */
+function falseAt(...codes: string[]): (error: unknown) => false {
+  return (error) => {
+    if (codes.includes(codeOf(error))) return false;
+    throw error;
+  };
 }
 
 async function firstLine(socket: Socket): Promise<string> {
@@ -3851,13 +3815,14 @@ function describe(error: unknown): string {
   return parts.filter(Boolean).join(", ");
 }
 
-/** Resolves to whether it was made just now. */
+/** Resolves to whether it was made just now. Level by level: Node's recursive mkdir does not end in /proc. */
 async function makeFolder(path: string): Promise<boolean> {
-  try {
-    return (await mkdir(path, { recursive: true, mode: 0o700 })) !== undefined;
-  } catch (error) {
-    throw new UsageError(`Cannot use the folder ${path}: ${codeOf(error)}; choose another --data-dir DIR`);
-  }
+  if (existsSync(path)) return false;
+  await makeFolder(dirname(resolve(path)));
+  const made = mkdir(path, { mode: 0o700 }).then(() => true, falseAt("EEXIST"));
+  return made.catch((error: unknown) => {
+    throw new UsageError(`Cannot make the folder ${path}: ${codeOf(error)}; choose another --data-dir DIR`);
+  });
 }
 
 async function syncFolder(path: string): Promise<void> {
@@ -3876,21 +3841,21 @@ const DRIVER = "postgres";
 const EMBEDDED = ["@electric-sql/pglite", "@electric-sql/pglite-socket"];
 const METRICS = "prom-client";
 
-/** The packages' entry points, as URLs. Throws {@link UsageError} with the words that install those that are missing. */
+/** The packages' entry points, as URLs. Throws {@link UsageError} with what installs those that are missing. */
 function locatePackages(...names: string[]): string[] {
   const { resolve: find } = createRequire(import.meta.url);
-  const missing = names.filter((name) => !isThere(() => find(name)));
+  const missing: string[] = [];
+  const found = names.map((name) => {
+    try {
+      return pathToFileURL(find(name)).href;
+    } catch {
+      missing.push(name);
+      return "";
+    }
+  });
+  if (missing.length === 0) return found;
   const orElse = missing.some((name) => EMBEDDED.includes(name)) ? ", or set --database-url" : "";
-  if (missing.length === 0) return names.map((name) => pathToFileURL(find(name)).href);
-  throw new UsageError(`Cannot find the packages that it runs on: npm i ${missing.join(" ")}${orElse}`);
-}
-
-function isThere(find: () => string): boolean {
-  try {
-    return find() !== "";
-  } catch {
-    return false;
-  }
+  throw new UsageError(`Cannot find ${missing.join(" and ")}: type npm i ${missing.join(" ")}${orElse}`);
 }
 
 function readSchema(): string {
@@ -3913,82 +3878,91 @@ async function main(): Promise<void> {
   process.umask(0o077);
   const options = readOptions(flags, process.env);
   if (command.words.length > 0) return void process.stdout.write(await runOnce(options, command));
-  const terminal = process.stderr.isTTY && process.env["TERM"] !== "dumb" ? new StatusLine() : undefined;
-  const { http, ...others } = { ...options, log: terminal?.log ?? writeLog };
-  const isAsked = Boolean(flags.http ?? process.env["COLLECTOR_HTTP"]); // the default is gone without where it is taken
-  const starting = startCollector(isAsked ? { ...others, http } : others);
-  obeySignals(starting, options);
-  const collector = await starting;
-  terminal?.follow(collector);
-  if (process.env["NOTIFY_SOCKET"]) execFile("systemd-notify", ["--ready"], sayUnlessDone); // Node has no Unix datagrams
-  await collector.done.finally(() => terminal?.end());
+  await collect(options, Boolean(flags.http ?? process.env["COLLECTOR_HTTP"]));
   process.exit(0); // whatever a driver keeps open
 }
 
 function readCommandLine(args: string[]) {
-  const { values, positionals: words } = parseWords(args);
+  const options: ParseArgsConfig["options"] = {};
+  for (const name of ["help", "version", "json"]) options[name] = { type: "boolean" };
+  for (const name of optionNames())
+    options[wordOf(name)] = { type: "string", multiple: OPTIONS[name][1].isList === true };
+  const { values, positionals: words } = parseArgs({ args, options, allowPositionals: true });
   const allowed = 'allowed is query "select …", dead list, dead retry [ID …] or dead drop [ID …]';
   if (words.length > 0 && !isCommand(words)) throw new UsageError(`Cannot run "${words.join(" ")}": ${allowed}`);
-  const isJson = values["json"] === true;
-  if (isJson && words.length !== 2) throw new UsageError("Cannot use --json: allowed is query or dead list with it");
-  const given = optionNames().map((name) => [name, values[flagOf(name).slice(2)]] as const);
-  const flags = Object.fromEntries(
-    given.flatMap(([name, value]) => (value === undefined ? [] : [[name, String(value)]])),
-  ) as Parameters<typeof readOptions>[0];
-  const command: Command = { words, isJson };
-  return { flags, command, isHelp: values["help"] === true, isVersion: values["version"] === true };
+  const { help: isHelp = false, version: isVersion = false, json = false } = values;
+  if (json && words.length !== 2) throw new UsageError("Cannot use --json: allowed is query or dead list with it");
+  const flags = optionNames().map((name) => [name, values[wordOf(name)]?.toString()]);
+  const command = { words, isJson: json === true };
+  return { flags: Object.fromEntries(flags) as Parameters<typeof readOptions>[0], command, isHelp, isVersion };
 }
 
-function parseWords(args: string[]) {
-  const flags = optionNames().map((name) => ({ name: flagOf(name).slice(2), multiple: OPTIONS[name].isList === true }));
-  const texts = Object.fromEntries(flags.map(({ name, multiple }) => [name, { type: "string" as const, multiple }]));
-  const switches = Object.fromEntries(["help", "version", "json"].map((name) => [name, { type: "boolean" as const }]));
-  try {
-    return parseArgs({ args, options: { ...texts, ...switches }, allowPositionals: true });
-  } catch (error) {
-    throw new UsageError(`Cannot start: ${(error as Error).message.split(/\.\s/)[0]}; --help lists what is allowed`);
-  }
+/** Resolves once it has stopped. A default port of --http that is taken is gone without. */
+async function collect({ http, ...options }: Options, isHttpAsked: boolean): Promise<void> {
+  const statusLine = process.stderr.isTTY && process.env["TERM"] !== "dumb" ? new StatusLine() : undefined;
+  const log = statusLine?.log ?? writeLog;
+  const starting = startCollector({ ...options, ...(isHttpAsked ? { http } : {}), log });
+  obeySignals(starting, options, log);
+  const collector = await starting;
+  statusLine?.show(collector);
+  if (process.env["NOTIFY_SOCKET"])
+    execFile("systemd-notify", ["--ready"], (error) => {
+      if (error) log(`cannot tell systemd that it is ready: ${codeOf(error)}`); // Node has no Unix datagrams
+    });
+  await collector.done.finally(() => statusLine?.end());
 }
 
-/** On the embedded database, asks the collector that runs on it: a second PGlite on its files would damage them. */
+/** Runs a command without starting a collector; resolves to what it prints. */
 async function runOnce(options: Options, command: Command): Promise<string> {
-  const { databaseUrl, dataDir } = options;
-  if (databaseUrl !== "") {
-    const client = await makeClient(databaseUrl, 1);
-    return runCommand(client.sql, command).finally(() => client.close());
-  }
+  const [subject = "", what] = command.words;
+  const ask = options.databaseUrl === "" ? askEmbedded : askServer;
+  return ask(options, command).catch((error: Error) => {
+    if (error.message.startsWith("Cannot ")) throw error;
+    const name = subject === "query" ? subject : `${subject} ${what}`;
+    throw new Error(`Cannot run ${name}: ${error.message || codeOf(error)}`);
+  });
+}
+
+async function askServer({ databaseUrl }: Options, command: Command): Promise<string> {
+  const client = await makeClient(databaseUrl, 1);
+  return runCommand(client.sql, command).finally(() => client.close());
+}
+
+/** Asks the collector that runs on the embedded database: a second PGlite on its files would damage them. */
+async function askEmbedded(options: Options, command: Command): Promise<string> {
+  const { dataDir } = options;
   if (!existsSync(dataDir)) throw new UsageError(`Cannot read --data-dir ${dataDir}: there is no such folder`);
-  const answer = await askHolder(dataDir, await newestLock(dataDir), command);
-  if (answer?.output !== undefined) return answer.output;
-  if (answer) throw new Error(answer.error);
-  const lock = await DirectoryLock.acquire(dataDir);
+  const { output, error } = (await askHolder(dataDir, await newestLock(dataDir), command)) ?? {};
+  if (output !== undefined) return output;
+  if (error !== undefined) throw new Error(error);
+  const lock = await lockDirectory(dataDir, true);
   const database = new Database(options, readSchema(), writeLog);
   return database.run(command).finally(() => database.close().finally(() => lock.release()));
 }
 
-function sayUnlessDone(error: Error | null): void {
-  if (error) writeLog(`cannot tell systemd that it is ready: ${codeOf(error)}`);
-}
-
 /**
- * The first signal stops in order, once the start is done; one that comes a second or more later, at once: npx passes one
- * signal on twice. With TLS, SIGHUP has the certificates read again; without, it ends the process, as a closed terminal should.
+ * The first signal stops in order, once the start is done; one that comes a second or more later, at once: npx passes
+ * one on twice. SIGHUP has the TLS files read again; without TLS it ends the process, as a closed terminal should.
  */
-function obeySignals(starting: Promise<Collector>, options: Options): void {
-  const obey = (act: (collector: Collector) => unknown) => void starting.then(act, () => {}); // main says why a start failed
+function obeySignals(starting: Promise<Collector>, options: Pick<Options, "drainTimeout" | "tlsCert">, log: Log): void {
+  const obey = (act: (collector: Collector) => unknown) => void starting.then(act, () => {}); // main says why it failed
   const signals: number[] = [];
   const stop = () => {
-    signals.push(Date.now());
-    if (Date.now() - (signals[0] ?? 0) >= SECOND) process.exit(1);
-    obey((collector) => collector.close());
+    if (signals.push(Date.now()) === 1) {
+      log(`stopping, for up to ${options.drainTimeout / SECOND} s; a second signal ends it at once`);
+      obey((collector) => collector.close());
+    } else if (Date.now() - (signals[0] ?? 0) >= SECOND) process.exit(1);
   };
   for (const signal of ["SIGTERM", "SIGINT"]) process.on(signal, stop);
   if (options.tlsCert !== "") process.on("SIGHUP", () => obey((collector) => collector.reloadCertificates()));
 }
 
 function fail(error: unknown): never {
-  process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
-  process.exit(error instanceof UsageError ? 2 : 1);
+  const { code = "", message } = error as Error & { code?: string };
+  const isArgument = code.startsWith("ERR_PARSE_ARGS");
+  const text = isArgument ? `Cannot start: ${message.split(/\.\s/)[0]}; --help lists what is allowed` : message;
+  process.stderr.write(`${text}\n`);
+  process.exit(isArgument || error instanceof UsageError ? 2 : 1);
 }
 
 const script = process.argv[1] ?? "";
