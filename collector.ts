@@ -246,7 +246,7 @@ const withoutMapping = (ip: string) => ip.replace(/^::ffff:(?=\d+\.)/i, "");
 /** `debug=2d`: lines up to that level are kept that many ms. */
 function levelAgeOf(text: string): { to: number; age: number } | undefined {
   const [, name = "", time = ""] = /^(\w+)=(\w+)$/.exec(text) ?? [];
-  const to = LEVELS.get(name.toLowerCase());
+  const to = levelNamed(name);
   const age = quantity("TIME", "0s", "36500d").parse(time);
   return to === undefined || age === undefined ? undefined : { to, age };
 }
@@ -1692,6 +1692,167 @@ export class AsyncQueue<T> implements AsyncIterable<T> {
 // Lines to records. A format looks at a line's first characters and leaves it
 // to the next as soon as it can; nothing here throws, loses or refuses a line.
 
+const PARSE_MOST = 1; // ms, until others have their turn: sockets, and workers whose statements go on
+
+/** The runs of a block's entries, in order. */
+async function runsOf(entries: Entry[]): Promise<Run[]> {
+  const runs: Run[] = [];
+  let resumed = performance.now();
+  for (const { position, time, body } of entries) {
+    let next = time;
+    for (const lines of framesOf(body)) {
+      const run = runOf({ position, time: next, peer: lines.peer }, lines);
+      next += run.lines;
+      runs.push(run);
+      if (performance.now() - resumed < PARSE_MOST) continue;
+      await immediate();
+      resumed = performance.now();
+    }
+  }
+  return runs;
+}
+
+/** Lines divided by \n, none empty; or one frame. */
+interface Lines {
+  text: string;
+  isFrame: boolean;
+  notes?: Notes | undefined;
+  /** How many they are, where all are plain text. */
+  plainLines?: number;
+}
+
+/** The frames of an entry's body, decoded together where they are sound. */
+function* framesOf(body: Buffer): Generator<Lines & { peer: string }> {
+  for (let at = 0; at < body.length;) {
+    const frameBytes = body.readUInt32LE(at + 4);
+    const start = at + SECTION_HEADER_BYTES + body.readUInt8(at + 8);
+    const peer = body.toString("latin1", at + SECTION_HEADER_BYTES, start);
+    const bytes = body.subarray(start, start + body.readUInt32LE(at));
+    at = start + bytes.length;
+    for (const lines of frameBytes > 0 ? [frameText(bytes, frameBytes)] : linesOf(bytes)) yield { peer, ...lines };
+  }
+}
+
+const PIECE_BYTES = 64 * KIB; // to parse at a time: few records are objects then, and they and their text die young
+
+/** Plain text in one piece, as it goes on as it is. */
+function* linesOf(bytes: Buffer): Generator<Lines> {
+  const first = bytes.toString("latin1", 0, endOfLine(bytes, 0));
+  const text = recognise(first) === undefined && isUtf8(bytes) ? joinLines(bytes.toString()) : "";
+  const plainLines = countPlainLines(text);
+  if (plainLines > 0) yield { text, isFrame: false, plainLines };
+  else for (const piece of piecesOf(bytes)) yield* decode(piece);
+}
+
+function* piecesOf(bytes: Buffer): Generator<Buffer> {
+  for (let at = 0, end = 0; at < bytes.length; at = end) {
+    end = endOfLine(bytes, at + PIECE_BYTES) + 1 || bytes.length;
+    yield bytes.subarray(at, end);
+  }
+}
+
+function* decode(bytes: Buffer): Generator<Lines> {
+  const text = isUtf8(bytes) ? joinLines(bytes.toString()) : undefined;
+  if (text !== undefined && text !== "") yield { text, isFrame: false };
+  if (text === undefined) for (const line of splitLines(bytes)) yield frameText(line, line.length);
+}
+
+/** 0 where one of them is more than plain text. */
+function countPlainLines(text: string): number {
+  let lines = 0;
+  for (let at = 0, end = 0; at < text.length; at = end + 1, lines++) {
+    end = text.indexOf("\n", at);
+    if (end < 0) end = text.length;
+    if (recognise(text.slice(at, end))) return 0;
+  }
+  return lines;
+}
+
+function joinLines(text: string): string {
+  const even = text.includes("\r") || text.includes("\0") ? text.replace(/\r\n|\0/g, "\n") : text;
+  const dense = even.startsWith("\n") || even.includes("\n\n") ? even.replace(/^\n+|\n+(?=\n)/g, "") : even;
+  return dense.endsWith("\n") ? dense.slice(0, -1) : dense;
+}
+
+function* splitLines(bytes: Buffer): Generator<Buffer> {
+  for (let at = 0, end = 0; at < bytes.length; at = end + 1) {
+    end = endOfLine(bytes, at);
+    if (end < 0) end = bytes.length;
+    if (lengthOf(bytes, at, end) > 0) yield bytes.subarray(at, at + lengthOf(bytes, at, end));
+  }
+}
+
+/** U+FFFD stands for NUL and for what is not UTF-8; then a note has the bytes as they came. */
+function frameText(bytes: Buffer, frameBytes: number): Lines {
+  const text = bytes.toString().replaceAll("\0", "\ufffd");
+  const isSound = isUtf8(bytes) && !bytes.includes(NUL);
+  const cut = frameBytes > bytes.length ? { cut_from: frameBytes } : undefined;
+  const notes = isSound ? cut : { ...cut, raw: bytes.toString("base64") };
+  return { text, isFrame: true, notes };
+}
+
+type Origin = Pick<Run, "position" | "time" | "peer">;
+
+/** Plain text, which comes by the thousand lines, is passed on as it is. */
+function runOf({ position, time, peer }: Origin, { text: source, isFrame, notes, plainLines = 0 }: Lines): Run {
+  const run = { position, time, peer, source, isFrame, notes };
+  if (plainLines > 0) return { ...run, lines: plainLines, altered: 0, values: { ...NO_VALUES, messages: source } };
+  const records = (isFrame ? [source] : source.split("\n")).map((line) => notedRecordOf(line, time / 1000, notes));
+  const altered = notes?.raw === undefined ? records.filter(({ isAltered }) => isAltered).length : 1;
+  return { ...run, lines: records.length, altered, values: valuesOf(records, source) };
+}
+
+/** A line as a record, with our notes among its attributes. */
+function notedRecordOf(line: string, now: number, notes: Notes | undefined): LogRecord {
+  const record = parseLine(line, now);
+  return noted(record, record.isAltered ? { raw: Buffer.from(line).toString("base64"), ...notes } : notes);
+}
+
+function noted(record: LogRecord, notes: Notes | undefined): LogRecord {
+  if (notes === undefined) return record;
+  const members = record.attributes === undefined ? "" : `${record.attributes.slice(1, -1)},`;
+  return { ...record, attributes: `{${members}"@collector":${JSON.stringify(notes)}}` };
+}
+
+const NO_VALUES = { delimiter: "\n", levels: "", loggedFrom: 0, loggedAt: "", hosts: "", apps: "", attributes: "" };
+
+function valuesOf(records: LogRecord[], source: string): Values {
+  const delimiter = delimiterOf(records, source);
+  const loggedFrom = records.find(({ loggedAt }) => loggedAt !== undefined)?.loggedAt ?? 0;
+  const column = (read: (record: LogRecord) => string | number | undefined) => {
+    const cells = records.map(read);
+    return cells.some((cell) => cell !== undefined) ? cells.join(delimiter) : "";
+  };
+  return {
+    delimiter,
+    levels: column(({ level }) => (level === DEFAULT_LEVEL ? undefined : level)),
+    loggedFrom,
+    loggedAt: column(({ loggedAt }) => (loggedAt === undefined ? undefined : loggedAt - loggedFrom)),
+    hosts: column(({ host }) => host),
+    apps: column(({ app }) => app),
+    attributes: column(({ attributes }) => attributes),
+    messages: column(({ message }) => message),
+  };
+}
+
+/** A character that is in none of the values. It is a newline, unless an escape or a frame brought newlines into them. */
+function delimiterOf(records: LogRecord[], source: string): string {
+  if (!source.includes("\\") && (records.length > 1 || !source.includes("\n"))) return "\n";
+  const texts = records.flatMap(({ message, host = "", app = "", attributes = "" }) => [
+    message,
+    host,
+    app,
+    attributes,
+  ]);
+  const values = ["-0123456789", ...texts]; // numbers, too
+  for (let code = NEWLINE; ; code++) {
+    const character = String.fromCharCode(code);
+    if (!values.some((value) => value.includes(character))) return character;
+  }
+}
+
+// -- formats
+
 interface Format {
   name: string;
   /** The first character of a line that could be of this format. */
@@ -1736,136 +1897,393 @@ function withoutAnsi(text: string): string {
   return text.indexOf(ESCAPE_CODE) >= 0 ? text.replace(CONTROL_SEQUENCE, "") || text : text;
 }
 
-// Levels and times
+// -- JSON
 
-const DEFAULT_LEVEL = 200;
+const DEEPEST_JSON = 1000; // objects in objects; PGlite's stack holds a few thousand
 
-/** Monolog's scale, under the names that loggers use. */
-const LEVEL_NAMES = {
-  100: "trace trce verbose vrb silly finest finer fine debug dbug dbg",
-  200: "info inf information informational default",
-  250: "notice success",
-  300: "warn warning wrn",
-  400: "error err eror fail severe",
-  500: "critical crit dpanic",
-  550: "alert",
-  600: "emergency emerg fatal ftl panic",
-};
-const LEVELS = new Map(
-  Object.entries(LEVEL_NAMES).flatMap(([level, names]) => names.split(" ").map((name) => [name, Number(level)])),
-);
-const SEVERITIES = [600, 550, 500, 400, 300, 250, 200, 100]; // RFC 5424, section 6.2.1, on Monolog's scale
-const LEVEL_TEXT = /^ *(?:([a-z]+)(?:[+-]\d+)?|(\d{1,3})) *$/i; // "INFO+2" is slog's
-
-/** A level's name in any case, or a number: 10 to 60 as pino and bunyan count, 100 to 600 as Monolog does. */
-export function levelOf(value: unknown): number | undefined {
-  if (typeof value === "number") return levelOfNumber(value);
-  if (typeof value !== "string") return undefined;
-  const level = LEVELS.get(value.toLowerCase());
-  if (level !== undefined) return level;
-  const [, name, number] = LEVEL_TEXT.exec(withoutAnsi(value)) ?? [];
-  return number === undefined ? LEVELS.get(name?.toLowerCase() ?? "") : levelOfNumber(Number(number));
+/** A JSON object (RFC 8259), or a GELF 1.1 message; `undefined` for whatever JSON.parse would not take as one. */
+export function parseJson(line: string): LogRecord | undefined {
+  const at = endOfSpace(line, 0);
+  if (line.charCodeAt(at) !== BRACE) return undefined;
+  const text = soundJson(line);
+  const fields: Field[] = [];
+  const end = endOfMembers(text, at, fields);
+  return end > 0 && endOfSpace(text, end) === text.length ? recordOf(line, fields, text !== line) : undefined;
 }
 
-function levelOfNumber(value: number): number | undefined {
-  if (!(value >= 10 && value <= 600)) return undefined;
-  if (value < 100) return [100, 100, 200, 300, 400, 600][Math.min(Math.floor(value / 10), 6) - 1];
-  return SEVERITIES.find((level) => level <= value);
+/** jsonb holds neither NUL nor half a surrogate pair: their escapes become U+FFFD's. */
+function soundJson(line: string): string {
+  if (!line.includes("\\u") || !UNSOUND.test(line)) return line;
+  return line.replace(JSON_ESCAPE, (escape, unsound?: string) => (unsound === undefined ? escape : "\\ufffd"));
 }
 
-const ZONE = /^ ?(?:Z|UTC|GMT|([+-])(\d\d):?(\d\d)?)$/i;
-const EPOCH = /^\d{9,19}(?:\.\d+)?$/;
+const UNSOUND = /\\(?:u0000|x00|u[dD][89a-fA-F])/; // at first sight
+const JSON_ESCAPE =
+  /\\(?:u[dD][89abAB][\da-fA-F]{2}\\u[dD][c-fC-F][\da-fA-F]{2}|(u0000|u[dD][89a-fA-F][\da-fA-F]{2})|[^])/g;
 
-/** µs since 1970, from RFC 3339 and its like (local where it names no zone) or an epoch (s, ms, µs or ns by magnitude). */
-export function timeOf(value: unknown): number | undefined {
-  if (typeof value === "number") return timeOfEpoch(value);
-  if (typeof value !== "string") return undefined;
-  const ms = timeOfSecond(value);
-  if (ms === undefined) return EPOCH.test(value) ? timeOfEpoch(Number(value)) : undefined;
-  const isPointed = value.charCodeAt(19) === DOT || value.charCodeAt(19) === COMMA;
-  const end = isPointed ? endOfDigits(value, 20) : 19;
-  const offset = end === 20 ? undefined : offsetOf(value, end, ms);
-  return offset === undefined ? undefined : (ms - offset) * 1000 + (isPointed ? microsOf(value, 20, end) : 0);
-}
+// Each of these finds where what starts at `at` ends, and is -1 where it is not JSON; each passes a -1 on.
 
-function endOfDigits(text: string, at: number): number {
-  let end = at;
-  while (isDigit(text.charCodeAt(end))) end++;
-  return end;
-}
-
-/** Of a fraction's digits; those behind the sixth are cut off. */
-function microsOf(text: string, at: number, end: number): number {
-  let micros = 0;
-  for (let digit = at; digit < at + 6; digit++)
-    micros = micros * 10 + (digit < end ? text.charCodeAt(digit) - ZERO : 0);
-  return micros;
-}
-
-/** "2026-11-22T10:00:00" as if it were UTC, in ms, at the beginning of a text; Date.parse costs more than the rest of a line. */
-function timeOfSecond(text: string): number | undefined {
-  const mark = text.charCodeAt(4);
-  const isDate = (mark === DASH || mark === SLASH) && text.charCodeAt(7) === mark;
-  const between = text.charCodeAt(10);
-  const isClock = text.charCodeAt(13) === COLON && text.charCodeAt(16) === COLON;
-  if (!isDate || !isClock || (between !== SPACE && (between | SPACE) !== LOWER_T)) return undefined;
-  const day = dayOfDate(text);
-  const [hours, minutes, seconds] = [twoDigits(text, 11), twoDigits(text, 14), twoDigits(text, 17)];
-  const isReal = hours < 24 && minutes < 60 && seconds < 60;
-  return isReal && day !== undefined ? day + ((hours * 60 + minutes) * 60 + seconds) * 1000 : undefined; // NaN is not real
-}
-
-/** The day that was read last, in ms since 1970. */
-const lastDay = { text: "", time: 0 };
-
-function dayOfDate(text: string): number | undefined {
-  if (text.startsWith(lastDay.text) && lastDay.text !== "") return lastDay.time;
-  const [year, month, day] = [twoDigits(text, 0) * 100 + twoDigits(text, 2), twoDigits(text, 5), twoDigits(text, 8)];
-  const time = Date.UTC(year, month - 1, day);
-  if (!(year >= 100 && month <= 12) || new Date(time).getUTCDate() !== day) return undefined;
-  return Object.assign(lastDay, { text: text.slice(0, 10), time }).time;
-}
-
-function twoDigits(text: string, at: number): number {
-  const tens = text.charCodeAt(at) - ZERO;
-  const ones = text.charCodeAt(at + 1) - ZERO;
-  return tens >= 0 && tens <= 9 && ones >= 0 && ones <= 9 ? tens * 10 + ones : Number.NaN;
-}
-
-/** The hour that was read last, and how far ahead of UTC it is here, in ms: finding that out is dear, too. */
-const localHour = { start: Number.NaN, offset: 0 };
-
-/** The zone from `at` on as ms ahead of UTC; the collector's own where there is none, `undefined` where it is no zone. */
-function offsetOf(text: string, at: number, time: number): number | undefined {
-  if (at === text.length - 1 && (text.charCodeAt(at) | SPACE) === LOWER_Z) return 0;
-  if (at === text.length) {
-    const start = time - (time % 3_600_000);
-    if (start !== localHour.start)
-      Object.assign(localHour, { start, offset: start - Date.parse(new Date(start).toISOString().slice(0, 19)) });
-    return localHour.offset;
+/** A line's object; its members go to `fields` as their text, so that numbers keep every digit. */
+function endOfMembers(text: string, at: number, fields: Field[]): number {
+  let start = endOfSpace(text, at + 1);
+  if (text.charCodeAt(start) === BRACE_END) return start + 1;
+  for (;;) {
+    const seen = JSON_KEYS[fields.length];
+    const isSeen = seen !== undefined && text.startsWith(seen.source, start);
+    const keyEnd = isSeen ? 0 : endOfString(text, start);
+    const value = isSeen ? endOfSpace(text, start + seen.source.length) : endOfColon(text, keyEnd);
+    const end = endOfValue(text, value, 1);
+    if (end < 0) return -1;
+    const { name, place } = isSeen
+      ? seen
+      : remember(JSON_KEYS, fields.length, text.slice(start, value), readString(text, start, keyEnd));
+    fields.push({ key: name, place, value: place && readValue(text, value, end), source: text.slice(start, end) });
+    const next = endOfSpace(text, end);
+    if (text.charCodeAt(next) === BRACE_END) return next + 1;
+    if (text.charCodeAt(next) !== COMMA) return -1;
+    start = endOfSpace(text, next + 1);
   }
-  const [zone, sign = "+", hours = "0", minutes = "0"] = ZONE.exec(text.slice(at)) ?? [];
-  return zone === undefined ? undefined : Number(`${sign}1`) * (Number(hours) * 60 + Number(minutes)) * 60_000;
 }
 
-/** Numbers below 100,000,000 are durations or counters rather than times before 1973. */
-function timeOfEpoch(value: number): number | undefined {
-  if (!(value >= 1e8 && value < 1e20)) return undefined;
-  return Math.round(value < 1e11 ? value * 1e6 : value < 1e14 ? value * 1e3 : value < 1e17 ? value : value / 1e3);
+/** An object or an array in a value. */
+function endOfContainer(text: string, at: number, depth: number): number {
+  const isObject = text.charCodeAt(at) === BRACE;
+  const close = isObject ? BRACE_END : BRACKET_END;
+  let start = endOfSpace(text, at + 1);
+  if (text.charCodeAt(start) === close) return start + 1;
+  for (;;) {
+    const value = isObject ? endOfColon(text, endOfString(text, start)) : start;
+    const next = endOfSpace(text, endOfValue(text, value, depth));
+    if (text.charCodeAt(next) === close) return next + 1;
+    if (text.charCodeAt(next) !== COMMA) return -1;
+    start = endOfSpace(text, next + 1);
+  }
 }
 
-/** The most recent such date ("11-22") in the past, with a day of slack for clocks that are ahead. */
-function timeOfYearless(date: string, clock: string, zone: string, now: number): number | undefined {
-  const latest = now + 86_400_000;
-  const newest = new Date(latest).getFullYear();
-  for (let year = newest; year >= newest - 8; year--) {
-    const time = timeOf(`${year}-${date} ${clock}${zone}`);
-    if (time !== undefined && time <= latest * 1000) return time;
+function endOfColon(text: string, at: number): number {
+  const colon = endOfSpace(text, at);
+  return text.charCodeAt(colon) === COLON ? endOfSpace(text, colon + 1) : -1;
+}
+
+const BARE_VALUE = /-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?|true|false|null/y;
+
+function endOfValue(text: string, at: number, depth: number): number {
+  const code = text.charCodeAt(at);
+  if (code === QUOTE) return endOfString(text, at);
+  if (code !== BRACE && code !== BRACKET) return endOfMatch(BARE_VALUE, text, at);
+  return depth < DEEPEST_JSON ? endOfContainer(text, at, depth + 1) : -1;
+}
+
+const STRING_ESCAPE = /\\(?:["\\/bfnrt]|u[\da-fA-F]{4})/y;
+
+function endOfString(text: string, at: number): number {
+  if (text.charCodeAt(at) !== QUOTE) return -1;
+  for (let end = at + 1; end < text.length; end++) {
+    const code = text.charCodeAt(end);
+    if (code === QUOTE) return end + 1;
+    if (code < SPACE) return -1;
+    if (code !== BACKSLASH) continue;
+    end = endOfMatch(STRING_ESCAPE, text, end) - 1;
+    if (end < 0) return -1;
+  }
+  return -1;
+}
+
+function endOfSpace(text: string, at: number): number {
+  for (let end = at; ; end++) {
+    const code = text.charCodeAt(end);
+    if (code !== SPACE && code !== NEWLINE && code !== RETURN && code !== TAB) return end;
+  }
+}
+
+/** Where a sticky pattern's match ends, or -1. */
+function endOfMatch(expression: RegExp, text: string, at: number): number {
+  expression.lastIndex = at;
+  return at >= 0 && expression.test(text) ? expression.lastIndex : -1;
+}
+
+function readValue(text: string, at: number, end: number): unknown {
+  const code = text.charCodeAt(at);
+  if (code === QUOTE) return readString(text, at, end);
+  return isDigit(code) ? Number(text.slice(at, end)) : JSON.parse(text.slice(at, end));
+}
+
+function readString(text: string, at: number, end: number): string {
+  const inner = text.slice(at + 1, end - 1);
+  return inner.indexOf("\\") >= 0 ? (JSON.parse(text.slice(at, end)) as string) : inner;
+}
+
+function quote(text: string): string {
+  return /["\\]|[^ -\uffff]/.test(text) ? JSON.stringify(text) : `"${text}"`;
+}
+
+// -- syslog
+
+/** RFC 5424, section 6.2.1, under the names of syslog.h. */
+const FACILITIES = (
+  "kern user mail daemon auth syslog lpr news uucp cron authpriv ftp ntp audit alert clock " +
+  "local0 local1 local2 local3 local4 local5 local6 local7"
+).split(" ");
+
+type Sender = Pick<LogRecord, "loggedAt" | "host" | "app">;
+
+/** A syslog message's record; a priority over 191 is none (RFC 5424, section 6.2.1). `rest`: further attributes. */
+function recordOfSyslog(priority: number, sender: Sender, rest: string, message: string): LogRecord | undefined {
+  const [level, facility] = [SEVERITIES[priority & 7], FACILITIES[priority >> 3]];
+  if (level === undefined || facility === undefined) return undefined;
+  const { loggedAt, host, app } = sender;
+  return { level, message, loggedAt, host, app, attributes: `{"facility":"${facility}"${rest}}`, isAltered: false };
+}
+
+const messageFrom = (line: string, start: number) => withoutNewline(line.slice(start)) || line;
+const member = (name: string, text: string | undefined) => (text ? `,"${name}":${quote(text)}` : "");
+
+/** Groups: priority, time, host, app, process id, message id; `-` is none. */
+const HEADER_5424 = /^<(\d{1,3})>1 (?:-|(\S+)) (?:-|(\S+)) (?:-|(\S+)) (?:-|(\S+)) (?:-|(\S+)) /;
+
+/** RFC 5424, section 6. Where the structured data is missing (Heroku) or broken, the message begins there. */
+export function parseSyslog5424(line: string): LogRecord | undefined {
+  const [header, priority, time, host, app, procid, msgid] = HEADER_5424.exec(line) ?? [];
+  const loggedAt = timeOf(time);
+  if (header === undefined || (time !== undefined && loggedAt === undefined)) return undefined;
+  const elements = structuredData(line, header.length);
+  const start = line.charCodeAt(elements.end) === BYTE_ORDER_MARK ? elements.end + 1 : elements.end;
+  const rest = member("procid", procid) + member("msgid", msgid) + elements.rest;
+  return recordOfSyslog(Number(priority), { loggedAt, host, app }, rest, messageFrom(line, start));
+}
+
+/** RFC 5424, section 6.3, as `{"id":{"name":"value"}}`, and where the message begins. */
+function structuredData(line: string, start: number): { rest: string; end: number } {
+  const elements = new Map<string, string>();
+  let at = line.charCodeAt(start) === DASH ? start + 1 : start;
+  while (line.charCodeAt(at) === BRACKET) {
+    const idEnd = endOfKey(line, at + 1);
+    const parameters = new Map<string, string>();
+    const end = addParameters(parameters, line, idEnd);
+    if (line.charCodeAt(end) !== BRACKET_END) break;
+    add(elements, line.slice(at + 1, idEnd), jsonOf(parameters));
+    at = end + 1;
+  }
+  if (!isEndOfWord(line, at)) return { rest: "", end: start };
+  return { rest: elements.size > 0 ? `,"structured_data":${jsonOf(elements)}` : "", end: at + 1 };
+}
+
+/** Adds an element's ` name="value"`s, where only `"`, `\` and `]` are escaped (section 6.3.3); returns their end. */
+function addParameters(parameters: Map<string, string>, line: string, start: number): number {
+  let at = start;
+  while (line.charCodeAt(at) === SPACE) {
+    const nameEnd = endOfKey(line, at + 1);
+    if (line.charCodeAt(nameEnd) !== EQUALS || line.charCodeAt(nameEnd + 1) !== QUOTE) return -1;
+    const end = endOfQuoted(line, nameEnd + 1);
+    const value = unescape5424(line.slice(nameEnd + 2, end - 1));
+    add(parameters, line.slice(at + 1, nameEnd), quote(value));
+    at = end;
+  }
+  return at;
+}
+
+const unescape5424 = (value: string) => (value.includes("\\") ? value.replace(/\\(["\\\]])/g, "$1") : value);
+
+/** A name that comes twice, as section 7.2.1 has it, gets an array. */
+function add(members: Map<string, string>, name: string, json: string): void {
+  const others = members.get(name);
+  if (others === undefined) members.set(name, json);
+  else members.set(name, others.startsWith("[") ? `${others.slice(0, -1)},${json}]` : `[${others},${json}]`);
+}
+
+function jsonOf(members: Map<string, string>): string {
+  let json = "";
+  for (const [name, value] of members) json += `${json === "" ? "" : ","}${quote(name)}:${value}`;
+  return `{${json}}`;
+}
+
+const MONTHS = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split(" ");
+const PRIORITY = /^<(\d{1,3})> ?/;
+const DATE_3164 = new RegExp(
+  String.raw`(?:(\d+)?: )?(?:([\w.-]+): )?[*.]?` + // Cisco: sequence number, origin, a mark where the clock is not set
+    String.raw`(?:(\d{4}) )?(${MONTHS.join("|")}) {1,2}(\d\d?) (?:(\d{4}) )?(\d\d:\d\d:\d\d(?:\.\d+)?)` +
+    String.raw`(?: ((?:UTC|GMT|TZ)(?:[+-]\d{1,2})?|[A-Z]{1,5}(?=:| \d{4} )))?(?: (\d{4})(?=[: ]))?(:)?(?: |$)`,
+  "y",
+);
+const HOST = /([\w.:%/-]+) (?:: )?/y;
+const TAG = /([a-z/_(.-][^\s:[\]]*)(?:\[([^\s\]]*)\])?:(?: |$)/iy;
+
+/** RFC 3164 as it is really sent: date, host and tag may each be missing, and Cisco's devices add their own. */
+export function parseSyslog3164(line: string, now = Date.now()): LogRecord | undefined {
+  const [prefix, priority] = PRIORITY.exec(line) ?? [];
+  if (prefix === undefined) return undefined;
+  const { end, loggedAt, hasHost, origin, sequence } = dateOf3164(line, prefix.length, now);
+  const isTagFirst = !hasHost || tagAt(line, end).length > 0;
+  const [hostPart = "", host] = isTagFirst ? [] : matchAt(HOST, line, end);
+  const start = end + hostPart.length;
+  const [tag = "", app, pid] = tagAt(line, start);
+  const rest = member("procid", pid) + member("sequence", sequence);
+  const sender = { loggedAt, host: origin ?? host, app };
+  return recordOfSyslog(Number(priority), sender, rest, messageFrom(line, start + tag.length));
+}
+
+/** A tag with its colon, its name and process id; a level's word is none (`error: …` from Python's SysLogHandler). */
+function tagAt(line: string, at: number): (string | undefined)[] {
+  const groups = matchAt(TAG, line, at);
+  return levelNamed(groups[1] ?? "") === undefined ? groups : [];
+}
+
+interface Date3164 {
+  end: number;
+  loggedAt?: number | undefined;
+  /** Whether a host may follow; a date that ends in a colon has none. */
+  hasHost: boolean;
+  origin?: string | undefined;
+  sequence?: string | undefined;
+}
+
+function dateOf3164(line: string, at: number, now: number): Date3164 {
+  const isoEnd = endOfMatch(TIME, line, at);
+  const isoTime = isoEnd < 0 ? undefined : timeOf(line.slice(at, isoEnd));
+  if (isoTime !== undefined) return { end: endOfSpace(line, isoEnd), loggedAt: isoTime, hasHost: true };
+  const [all, sequence, origin, year1, month = "", day = "", year2, clock = "", zone = "", year3, colon] = matchAt(
+    DATE_3164,
+    line,
+    at,
+  );
+  if (all === undefined) return { end: at, hasHost: false };
+  const year = year1 ?? year2 ?? year3;
+  const date = `${String(MONTHS.indexOf(month) + 1).padStart(2, "0")}-${day.padStart(2, "0")}`;
+  const utc = zone === "UTC" || zone === "GMT" ? "Z" : ""; // others are ambiguous, and taken for the collector's own
+  const loggedAt = year ? timeOf(`${year}-${date} ${clock}${utc}`) : timeOfYearless(date, clock, utc, now);
+  return { end: at + all.length, loggedAt, hasHost: colon === undefined && origin === undefined, origin, sequence };
+}
+
+// -- logfmt
+
+/** `level=info msg="…" key=value`, where the line consists of nothing else and says its level or message. */
+export function parseLogfmt(line: string): LogRecord | undefined {
+  if (line.charCodeAt(endOfKey(line, 0)) !== EQUALS) return undefined; // as nearly all plain text
+  const fields = fieldsOfLogfmt(line);
+  return fields ? recordOf(line, fields, line.includes("\\") && UNSOUND.test(line)) : undefined;
+}
+
+const GO_ESCAPE = /\\(?:x([\da-f]{2})|[^])/gi; // of Go's strconv.Quote, as slog prints it
+const toJsonEscape = (escape: string, hex?: string) => (hex === undefined ? escape : `\\u00${hex}`);
+
+/** Bare words are true, but two of them in a row, or one behind an unquoted message, are prose. */
+function fieldsOfLogfmt(line: string): Field[] | undefined {
+  const fields: Field[] = [];
+  let isLog = false;
+  let isOpen = false; // to being prose
+  for (let at = 0; at < line.length; at = endOfSpace(line, at)) {
+    const seen = LOGFMT_KEYS[fields.length];
+    const isSeen = seen !== undefined && line.startsWith(seen.source, at);
+    const keyEnd = isSeen ? at + seen.name.length : endOfKey(line, at);
+    if (keyEnd === at) return undefined;
+    const isBare = line.charCodeAt(keyEnd) !== EQUALS;
+    const name = isSeen ? seen.name : line.slice(at, keyEnd);
+    const { place } = isSeen ? seen : remember(LOGFMT_KEYS, fields.length, `${name}=`, name);
+    const isQuoted = !isBare && line.charCodeAt(keyEnd + 1) === QUOTE;
+    if (isBare && isOpen) return undefined;
+    at = isBare ? keyEnd : isQuoted ? endOfQuoted(line, keyEnd + 1) : endOfWord(line, keyEnd + 1);
+    if (!isEndOfWord(line, at)) return undefined;
+    const value = isBare || (isQuoted ? unquote(line.slice(keyEnd + 1, at)) : line.slice(keyEnd + 1, at));
+    if (value === undefined) return undefined;
+    fields.push({ key: name, place, value, source: undefined });
+    isLog ||= place?.column === LEVEL_COLUMN || place?.column === MESSAGE_COLUMN;
+    isOpen = isBare || (!isQuoted && place?.column === MESSAGE_COLUMN);
+  }
+  return isLog ? fields : undefined;
+}
+
+/** A key or name holds no space, `=`, `"` or `]` (RFC 5424, section 6.3.3). */
+function endOfKey(line: string, at: number): number {
+  for (let end = at; ; end++) {
+    const code = line.charCodeAt(end);
+    if (!(code > SPACE) || code === EQUALS || code === QUOTE || code === BRACKET_END) return end;
+  }
+}
+
+function endOfWord(line: string, at: number): number {
+  while (line.charCodeAt(at) > SPACE) at++;
+  return at;
+}
+
+function isEndOfWord(line: string, at: number): boolean {
+  return at === line.length || line.charCodeAt(at) <= SPACE;
+}
+
+function endOfQuoted(line: string, at: number): number {
+  let end = at + 1;
+  while (end < line.length && line.charCodeAt(end) !== QUOTE) end += line.charCodeAt(end) === BACKSLASH ? 2 : 1;
+  return end + 1;
+}
+
+function unquote(quoted: string): string | undefined {
+  if (!quoted.includes("\\")) return quoted.slice(1, -1);
+  try {
+    return JSON.parse(soundJson(quoted.replace(GO_ESCAPE, toJsonEscape))) as string;
+  } catch {
+    return undefined; // the line is plain text, whole
+  }
+}
+
+// -- text with a time or a level
+
+const TIME =
+  /(?:\d{4}([-/])\d\d\1\d\d[T ])?\d\d?:\d\d(?::\d\d)?(?:[.,]\d{1,9})?(?:[AP]M)?(?: ?(?:Z|UTC|GMT|[+-]\d\d:?\d\d))?(?![\w:])/iy;
+const KLOG = /^([IWEF])(\d{4})?(\d\d)(\d\d) (\d\d:\d\d:\d\d(?:\.\d+)?) +\d+ /;
+const KLOG_LEVELS: Record<string, number> = { I: 200, W: 300, E: 400, F: 600 };
+
+/** Text that begins with a time, or has a level where people put one; the message stays the whole line. */
+export function parseText(line: string, now?: number): LogRecord | undefined {
+  if (isUpper(line.charCodeAt(0)) && isDigit(line.charCodeAt(1))) return parseKlog(line, now);
+  const start = line.charCodeAt(0) === BRACKET ? 1 : line.startsWith(", [", 1) ? 4 : 0; // the latter is Ruby's
+  const end = isDigit(line.charCodeAt(start)) ? endOfMatch(TIME, line, start) : -1;
+  const loggedAt = end < 0 ? undefined : timeOf(line.slice(start, end));
+  const level = end > 0 || start > 0 ? levelAfter(line, Math.max(end, 0)) : levelAt(line, 0);
+  return level === undefined && loggedAt === undefined ? undefined : recordOfText(line, level, loggedAt);
+}
+
+function recordOfText(message: string, level = DEFAULT_LEVEL, loggedAt?: number): LogRecord {
+  return { level, message, loggedAt, host: undefined, app: undefined, attributes: undefined, isAltered: false };
+}
+
+/** `W1122 10:00:00.000000    1234 file.go:12] …` of klog and glog, where newer ones write the year, too. */
+function parseKlog(line: string, now = Date.now()): LogRecord | undefined {
+  const [, letter = "", year, month, day, clock = ""] = KLOG.exec(line) ?? [];
+  const date = `${month}-${day}`;
+  const loggedAt = year ? timeOf(`${year}-${date} ${clock}`) : timeOfYearless(date, clock, "", now);
+  return loggedAt === undefined ? undefined : recordOfText(line, KLOG_LEVELS[letter], loggedAt);
+}
+
+const BEFORE_LEVEL = /[\s\]|,:-]*/y;
+/** A group in brackets, a number, a name before a dash or a bar, `channel.` of Monolog, `user@database`, a zone, `module:`. */
+const SKIPPED =
+  /\[\w*:(?=[a-z]+\])|\[[^\]]*\]|#?\d+(?=[\s\]])|[^\s[\]]+(?= +[-|] )|[\w-]+\.(?=[A-Z]+:)|[^\s@]+@[^\s@]+(?= )|[A-Z]{3,4}(?= \[)/y;
+
+/** The level behind a time, and behind up to three things that people put between. */
+function levelAfter(line: string, start: number): number | undefined {
+  for (let skipped = 0, at = start; skipped < 4 && at >= 0; skipped++) {
+    at = endOfMatch(BEFORE_LEVEL, line, at);
+    const level = levelAt(line, line.charCodeAt(at) === BRACKET ? at + 1 : at);
+    if (level !== undefined) return level;
+    at = endOfMatch(SKIPPED, line, at);
   }
   return undefined;
 }
 
-// Keys to columns, for JSON and logfmt
+/** A level's word: in capitals, or in any case where a colon, a tab or a closing bracket follows. */
+function levelAt(line: string, at: number): number | undefined {
+  let end = at;
+  while (isLetter(line.charCodeAt(end))) end++;
+  if (end - at > LONGEST_LEVEL) return undefined;
+  const next = line.charCodeAt(end);
+  const isMarked = next === COLON || next === TAB || line.charCodeAt(endOfSpace(line, end)) === BRACKET_END;
+  if (isMarked) return levelNamed(line.slice(at, end));
+  const isCapital = isUpper(line.charCodeAt(at)) && isEndOfWord(line, end);
+  return isCapital ? LEVELS.get(line.slice(at, end)) : undefined;
+}
+
+const LONGEST_LEVEL = "informational".length;
+
+// -- keys to columns, for JSON and logfmt
 
 /** A key's value, and both as JSON text for `attributes`. */
 interface Field {
@@ -1989,393 +2407,141 @@ function sourceOf({ key, value }: Field): string {
   return `${quote(key)}:${value === true ? "true" : quote(value as string)}`;
 }
 
-// JSON
+// -- levels and times
 
-const DEEPEST_JSON = 1000; // objects in objects; PGlite's stack holds a few thousand
+const DEFAULT_LEVEL = 200;
 
-/** A JSON object (RFC 8259), or a GELF 1.1 message; `undefined` for whatever JSON.parse would not take as one. */
-export function parseJson(line: string): LogRecord | undefined {
-  const at = endOfSpace(line, 0);
-  if (line.charCodeAt(at) !== BRACE) return undefined;
-  const text = soundJson(line);
-  const fields: Field[] = [];
-  const end = endOfMembers(text, at, fields);
-  return end > 0 && endOfSpace(text, end) === text.length ? recordOf(line, fields, text !== line) : undefined;
-}
-
-/** jsonb holds neither NUL nor half a surrogate pair: their escapes become U+FFFD's. */
-function soundJson(line: string): string {
-  if (!line.includes("\\u") || !UNSOUND.test(line)) return line;
-  return line.replace(JSON_ESCAPE, (escape, unsound?: string) => (unsound === undefined ? escape : "\\ufffd"));
-}
-
-const UNSOUND = /\\(?:u0000|x00|u[dD][89a-fA-F])/; // at first sight
-const JSON_ESCAPE =
-  /\\(?:u[dD][89abAB][\da-fA-F]{2}\\u[dD][c-fC-F][\da-fA-F]{2}|(u0000|u[dD][89a-fA-F][\da-fA-F]{2})|[^])/g;
-
-// Each of these finds where what starts at `at` ends, and is -1 where it is not JSON; each passes a -1 on.
-
-/** A line's object; its members go to `fields` as their text, so that numbers keep every digit. */
-function endOfMembers(text: string, at: number, fields: Field[]): number {
-  let start = endOfSpace(text, at + 1);
-  if (text.charCodeAt(start) === BRACE_END) return start + 1;
-  for (;;) {
-    const seen = JSON_KEYS[fields.length];
-    const isSeen = seen !== undefined && text.startsWith(seen.source, start);
-    const keyEnd = isSeen ? 0 : endOfString(text, start);
-    const value = isSeen ? endOfSpace(text, start + seen.source.length) : endOfColon(text, keyEnd);
-    const end = endOfValue(text, value, 1);
-    if (end < 0) return -1;
-    const { name, place } = isSeen
-      ? seen
-      : remember(JSON_KEYS, fields.length, text.slice(start, value), readString(text, start, keyEnd));
-    fields.push({ key: name, place, value: place && readValue(text, value, end), source: text.slice(start, end) });
-    const next = endOfSpace(text, end);
-    if (text.charCodeAt(next) === BRACE_END) return next + 1;
-    if (text.charCodeAt(next) !== COMMA) return -1;
-    start = endOfSpace(text, next + 1);
-  }
-}
-
-/** An object or an array in a value. */
-function endOfContainer(text: string, at: number, depth: number): number {
-  const isObject = text.charCodeAt(at) === BRACE;
-  const close = isObject ? BRACE_END : BRACKET_END;
-  let start = endOfSpace(text, at + 1);
-  if (text.charCodeAt(start) === close) return start + 1;
-  for (;;) {
-    const value = isObject ? endOfColon(text, endOfString(text, start)) : start;
-    const next = endOfSpace(text, endOfValue(text, value, depth));
-    if (text.charCodeAt(next) === close) return next + 1;
-    if (text.charCodeAt(next) !== COMMA) return -1;
-    start = endOfSpace(text, next + 1);
-  }
-}
-
-function endOfColon(text: string, at: number): number {
-  const colon = endOfSpace(text, at);
-  return text.charCodeAt(colon) === COLON ? endOfSpace(text, colon + 1) : -1;
-}
-
-const BARE_VALUE = /-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?|true|false|null/y;
-
-function endOfValue(text: string, at: number, depth: number): number {
-  const code = text.charCodeAt(at);
-  if (code === QUOTE) return endOfString(text, at);
-  if (code !== BRACE && code !== BRACKET) return endOfMatch(BARE_VALUE, text, at);
-  return depth < DEEPEST_JSON ? endOfContainer(text, at, depth + 1) : -1;
-}
-
-const STRING_ESCAPE = /\\(?:["\\/bfnrt]|u[\da-fA-F]{4})/y;
-
-function endOfString(text: string, at: number): number {
-  if (text.charCodeAt(at) !== QUOTE) return -1;
-  for (let end = at + 1; end < text.length; end++) {
-    const code = text.charCodeAt(end);
-    if (code === QUOTE) return end + 1;
-    if (code < SPACE) return -1;
-    if (code !== BACKSLASH) continue;
-    end = endOfMatch(STRING_ESCAPE, text, end) - 1;
-    if (end < 0) return -1;
-  }
-  return -1;
-}
-
-function endOfSpace(text: string, at: number): number {
-  for (let end = at; ; end++) {
-    const code = text.charCodeAt(end);
-    if (code !== SPACE && code !== NEWLINE && code !== RETURN && code !== TAB) return end;
-  }
-}
-
-/** Where a sticky pattern's match ends, or -1. */
-function endOfMatch(expression: RegExp, text: string, at: number): number {
-  expression.lastIndex = at;
-  return at >= 0 && expression.test(text) ? expression.lastIndex : -1;
-}
-
-function readValue(text: string, at: number, end: number): unknown {
-  const code = text.charCodeAt(at);
-  if (code === QUOTE) return readString(text, at, end);
-  return isDigit(code) ? Number(text.slice(at, end)) : JSON.parse(text.slice(at, end));
-}
-
-function readString(text: string, at: number, end: number): string {
-  const inner = text.slice(at + 1, end - 1);
-  return inner.indexOf("\\") >= 0 ? (JSON.parse(text.slice(at, end)) as string) : inner;
-}
-
-function quote(text: string): string {
-  return /["\\]|[^ -\uffff]/.test(text) ? JSON.stringify(text) : `"${text}"`;
-}
-
-// Syslog
-
-/** RFC 5424, section 6.2.1, under the names of syslog.h. */
-const FACILITIES = (
-  "kern user mail daemon auth syslog lpr news uucp cron authpriv ftp ntp audit alert clock " +
-  "local0 local1 local2 local3 local4 local5 local6 local7"
-).split(" ");
-
-type Sender = Pick<LogRecord, "loggedAt" | "host" | "app">;
-
-/** A syslog message's record; a priority over 191 is none (RFC 5424, section 6.2.1). `rest`: further attributes. */
-function recordOfSyslog(priority: number, sender: Sender, rest: string, message: string): LogRecord | undefined {
-  const [level, facility] = [SEVERITIES[priority & 7], FACILITIES[priority >> 3]];
-  if (level === undefined || facility === undefined) return undefined;
-  const { loggedAt, host, app } = sender;
-  return { level, message, loggedAt, host, app, attributes: `{"facility":"${facility}"${rest}}`, isAltered: false };
-}
-
-const messageFrom = (line: string, start: number) => withoutNewline(line.slice(start)) || line;
-const member = (name: string, text: string | undefined) => (text ? `,"${name}":${quote(text)}` : "");
-
-/** Groups: priority, time, host, app, process id, message id; `-` is none. */
-const HEADER_5424 = /^<(\d{1,3})>1 (?:-|(\S+)) (?:-|(\S+)) (?:-|(\S+)) (?:-|(\S+)) (?:-|(\S+)) /;
-
-/** RFC 5424, section 6. Where the structured data is missing (Heroku) or broken, the message begins there. */
-export function parseSyslog5424(line: string): LogRecord | undefined {
-  const [header, priority, time, host, app, procid, msgid] = HEADER_5424.exec(line) ?? [];
-  const loggedAt = timeOf(time);
-  if (header === undefined || (time !== undefined && loggedAt === undefined)) return undefined;
-  const elements = structuredData(line, header.length);
-  const start = line.charCodeAt(elements.end) === BYTE_ORDER_MARK ? elements.end + 1 : elements.end;
-  const rest = member("procid", procid) + member("msgid", msgid) + elements.rest;
-  return recordOfSyslog(Number(priority), { loggedAt, host, app }, rest, messageFrom(line, start));
-}
-
-/** RFC 5424, section 6.3, as `{"id":{"name":"value"}}`, and where the message begins. */
-function structuredData(line: string, start: number): { rest: string; end: number } {
-  const elements = new Map<string, string>();
-  let at = line.charCodeAt(start) === DASH ? start + 1 : start;
-  while (line.charCodeAt(at) === BRACKET) {
-    const idEnd = endOfKey(line, at + 1);
-    const parameters = new Map<string, string>();
-    const end = addParameters(parameters, line, idEnd);
-    if (line.charCodeAt(end) !== BRACKET_END) break;
-    add(elements, line.slice(at + 1, idEnd), jsonOf(parameters));
-    at = end + 1;
-  }
-  if (!isEndOfWord(line, at)) return { rest: "", end: start };
-  return { rest: elements.size > 0 ? `,"structured_data":${jsonOf(elements)}` : "", end: at + 1 };
-}
-
-/** Adds an element's ` name="value"`s, where only `"`, `\` and `]` are escaped (section 6.3.3); returns their end. */
-function addParameters(parameters: Map<string, string>, line: string, start: number): number {
-  let at = start;
-  while (line.charCodeAt(at) === SPACE) {
-    const nameEnd = endOfKey(line, at + 1);
-    if (line.charCodeAt(nameEnd) !== EQUALS || line.charCodeAt(nameEnd + 1) !== QUOTE) return -1;
-    const end = endOfQuoted(line, nameEnd + 1);
-    const value = unescape5424(line.slice(nameEnd + 2, end - 1));
-    add(parameters, line.slice(at + 1, nameEnd), quote(value));
-    at = end;
-  }
-  return at;
-}
-
-const unescape5424 = (value: string) => (value.includes("\\") ? value.replace(/\\(["\\\]])/g, "$1") : value);
-
-/** A name that comes twice, as section 7.2.1 has it, gets an array. */
-function add(members: Map<string, string>, name: string, json: string): void {
-  const others = members.get(name);
-  if (others === undefined) members.set(name, json);
-  else members.set(name, others.startsWith("[") ? `${others.slice(0, -1)},${json}]` : `[${others},${json}]`);
-}
-
-function jsonOf(members: Map<string, string>): string {
-  let json = "";
-  for (const [name, value] of members) json += `${json === "" ? "" : ","}${quote(name)}:${value}`;
-  return `{${json}}`;
-}
-
-const MONTHS = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split(" ");
-const PRIORITY = /^<(\d{1,3})> ?/;
-const DATE_3164 = new RegExp(
-  String.raw`(?:(\d+)?: )?(?:([\w.-]+): )?[*.]?` + // Cisco: sequence number, origin, a mark where the clock is not set
-    String.raw`(?:(\d{4}) )?(${MONTHS.join("|")}) {1,2}(\d\d?) (?:(\d{4}) )?(\d\d:\d\d:\d\d(?:\.\d+)?)` +
-    String.raw`(?: ((?:UTC|GMT|TZ)(?:[+-]\d{1,2})?|[A-Z]{1,5}(?=:| \d{4} )))?(?: (\d{4})(?=[: ]))?(:)?(?: |$)`,
-  "y",
+/** Monolog's scale, under the names that loggers use. */
+const LEVEL_NAMES = {
+  100: "trace trce verbose vrb silly finest finer fine debug dbug dbg",
+  200: "info inf information informational default",
+  250: "notice success",
+  300: "warn warning wrn",
+  400: "error err eror fail severe",
+  500: "critical crit dpanic",
+  550: "alert",
+  600: "emergency emerg fatal ftl panic",
+};
+/** By name, in small letters and in capitals. */
+const LEVELS = new Map(
+  Object.entries(LEVEL_NAMES).flatMap(([level, names]) =>
+    `${names} ${names.toUpperCase()}`.split(" ").map((name) => [name, Number(level)]),
+  ),
 );
-const HOST = /([\w.:%/-]+) (?:: )?/y;
-const TAG = /([a-z/_(.-][^\s:[\]]*)(?:\[([^\s\]]*)\])?:(?: |$)/iy;
+const SEVERITIES = [600, 550, 500, 400, 300, 250, 200, 100]; // RFC 5424, section 6.2.1, on Monolog's scale
+const LEVEL_TEXT = /^ *(?:([a-z]+)(?:[+-]\d+)?|(\d{1,3})) *$/i; // "INFO+2" is slog's
 
-/** RFC 3164 as it is really sent: date, host and tag may each be missing, and Cisco's devices add their own. */
-export function parseSyslog3164(line: string, now = Date.now()): LogRecord | undefined {
-  const [prefix, priority] = PRIORITY.exec(line) ?? [];
-  if (prefix === undefined) return undefined;
-  const { end, loggedAt, hasHost, origin, sequence } = dateOf3164(line, prefix.length, now);
-  const isTagFirst = !hasHost || tagAt(line, end).length > 0;
-  const [hostPart = "", host] = isTagFirst ? [] : matchAt(HOST, line, end);
-  const start = end + hostPart.length;
-  const [tag = "", app, pid] = tagAt(line, start);
-  const rest = member("procid", pid) + member("sequence", sequence);
-  const sender = { loggedAt, host: origin ?? host, app };
-  return recordOfSyslog(Number(priority), sender, rest, messageFrom(line, start + tag.length));
+/** A level's name in any case, or a number: 10 to 60 as pino and bunyan count, 100 to 600 as Monolog does. */
+export function levelOf(value: unknown): number | undefined {
+  if (typeof value === "number") return levelOfNumber(value);
+  if (typeof value !== "string") return undefined;
+  const level = levelNamed(value);
+  if (level !== undefined) return level;
+  const [, name = "", number] = LEVEL_TEXT.exec(withoutAnsi(value)) ?? [];
+  return number === undefined ? levelNamed(name) : levelOfNumber(Number(number));
 }
 
-/** A tag with its colon, its name and process id; a level's word is none (`error: …` from Python's SysLogHandler). */
-function tagAt(line: string, at: number): (string | undefined)[] {
-  const groups = matchAt(TAG, line, at);
-  return LEVELS.has(groups[1]?.toLowerCase() ?? "") ? [] : groups;
+const levelNamed = (name: string) => LEVELS.get(name) ?? LEVELS.get(name.toLowerCase());
+
+function levelOfNumber(value: number): number | undefined {
+  if (!(value >= 10 && value <= 600)) return undefined;
+  if (value < 100) return [100, 100, 200, 300, 400, 600][Math.min(Math.floor(value / 10), 6) - 1];
+  return SEVERITIES.find((level) => level <= value);
 }
 
-interface Date3164 {
-  end: number;
-  loggedAt?: number | undefined;
-  /** Whether a host may follow; a date that ends in a colon has none. */
-  hasHost: boolean;
-  origin?: string | undefined;
-  sequence?: string | undefined;
+const ZONE = /^ ?(?:Z|UTC|GMT|([+-])(\d\d):?(\d\d)?)$/i;
+const EPOCH = /^\d{9,19}(?:\.\d+)?$/;
+
+/** µs since 1970, from RFC 3339 and its like (local where it names no zone) or an epoch (s, ms, µs or ns by magnitude). */
+export function timeOf(value: unknown): number | undefined {
+  if (typeof value === "number") return timeOfEpoch(value);
+  if (typeof value !== "string") return undefined;
+  const ms = timeOfSecond(value);
+  if (ms === undefined) return EPOCH.test(value) ? timeOfEpoch(Number(value)) : undefined;
+  const isPointed = value.charCodeAt(19) === DOT || value.charCodeAt(19) === COMMA;
+  const end = isPointed ? endOfDigits(value, 20) : 19;
+  const offset = end === 20 ? undefined : offsetOf(value, end, ms);
+  return offset === undefined ? undefined : (ms - offset) * 1000 + (isPointed ? microsOf(value, 20, end) : 0);
 }
 
-function dateOf3164(line: string, at: number, now: number): Date3164 {
-  const isoEnd = endOfMatch(TIME, line, at);
-  const isoTime = isoEnd < 0 ? undefined : timeOf(line.slice(at, isoEnd));
-  if (isoTime !== undefined) return { end: endOfSpace(line, isoEnd), loggedAt: isoTime, hasHost: true };
-  const [all, sequence, origin, year1, month = "", day = "", year2, clock = "", zone = "", year3, colon] = matchAt(
-    DATE_3164,
-    line,
-    at,
-  );
-  if (all === undefined) return { end: at, hasHost: false };
-  const year = year1 ?? year2 ?? year3;
-  const date = `${String(MONTHS.indexOf(month) + 1).padStart(2, "0")}-${day.padStart(2, "0")}`;
-  const utc = zone === "UTC" || zone === "GMT" ? "Z" : ""; // others are ambiguous, and taken for the collector's own
-  const loggedAt = year ? timeOf(`${year}-${date} ${clock}${utc}`) : timeOfYearless(date, clock, utc, now);
-  return { end: at + all.length, loggedAt, hasHost: colon === undefined && origin === undefined, origin, sequence };
+function endOfDigits(text: string, at: number): number {
+  let end = at;
+  while (isDigit(text.charCodeAt(end))) end++;
+  return end;
 }
 
-// logfmt
-
-/** `level=info msg="…" key=value`, where the line consists of nothing else and says its level or message. */
-export function parseLogfmt(line: string): LogRecord | undefined {
-  if (line.charCodeAt(endOfKey(line, 0)) !== EQUALS) return undefined; // as nearly all plain text
-  const fields = fieldsOfLogfmt(line);
-  return fields ? recordOf(line, fields, line.includes("\\") && UNSOUND.test(line)) : undefined;
+/** Of a fraction's digits; those behind the sixth are cut off. */
+function microsOf(text: string, at: number, end: number): number {
+  let micros = 0;
+  for (let digit = at; digit < at + 6; digit++)
+    micros = micros * 10 + (digit < end ? text.charCodeAt(digit) - ZERO : 0);
+  return micros;
 }
 
-const GO_ESCAPE = /\\(?:x([\da-f]{2})|[^])/gi; // of Go's strconv.Quote, as slog prints it
-const toJsonEscape = (escape: string, hex?: string) => (hex === undefined ? escape : `\\u00${hex}`);
+/** "2026-11-22T10:00:00" as if it were UTC, in ms, at the beginning of a text; Date.parse costs more than the rest of a line. */
+function timeOfSecond(text: string): number | undefined {
+  const mark = text.charCodeAt(4);
+  const isDate = (mark === DASH || mark === SLASH) && text.charCodeAt(7) === mark;
+  const between = text.charCodeAt(10);
+  const isClock = text.charCodeAt(13) === COLON && text.charCodeAt(16) === COLON;
+  if (!isDate || !isClock || (between !== SPACE && (between | SPACE) !== LOWER_T)) return undefined;
+  const day = dayOfDate(text);
+  const [hours, minutes, seconds] = [twoDigits(text, 11), twoDigits(text, 14), twoDigits(text, 17)];
+  const isReal = hours < 24 && minutes < 60 && seconds < 60;
+  return isReal && day !== undefined ? day + ((hours * 60 + minutes) * 60 + seconds) * 1000 : undefined; // NaN is not real
+}
 
-/** Bare words are true, but two of them in a row, or one behind an unquoted message, are prose. */
-function fieldsOfLogfmt(line: string): Field[] | undefined {
-  const fields: Field[] = [];
-  let isLog = false;
-  let isOpen = false; // to being prose
-  for (let at = 0; at < line.length; at = endOfSpace(line, at)) {
-    const seen = LOGFMT_KEYS[fields.length];
-    const isSeen = seen !== undefined && line.startsWith(seen.source, at);
-    const keyEnd = isSeen ? at + seen.name.length : endOfKey(line, at);
-    if (keyEnd === at) return undefined;
-    const isBare = line.charCodeAt(keyEnd) !== EQUALS;
-    const name = isSeen ? seen.name : line.slice(at, keyEnd);
-    const { place } = isSeen ? seen : remember(LOGFMT_KEYS, fields.length, `${name}=`, name);
-    const isQuoted = !isBare && line.charCodeAt(keyEnd + 1) === QUOTE;
-    if (isBare && isOpen) return undefined;
-    at = isBare ? keyEnd : isQuoted ? endOfQuoted(line, keyEnd + 1) : endOfWord(line, keyEnd + 1);
-    if (!isEndOfWord(line, at)) return undefined;
-    const value = isBare || (isQuoted ? unquote(line.slice(keyEnd + 1, at)) : line.slice(keyEnd + 1, at));
-    if (value === undefined) return undefined;
-    fields.push({ key: name, place, value, source: undefined });
-    isLog ||= place?.column === LEVEL_COLUMN || place?.column === MESSAGE_COLUMN;
-    isOpen = isBare || (!isQuoted && place?.column === MESSAGE_COLUMN);
+/** The day that was read last, in ms since 1970. */
+const lastDay = { text: "", time: 0 };
+
+function dayOfDate(text: string): number | undefined {
+  if (text.startsWith(lastDay.text) && lastDay.text !== "") return lastDay.time;
+  const [year, month, day] = [twoDigits(text, 0) * 100 + twoDigits(text, 2), twoDigits(text, 5), twoDigits(text, 8)];
+  const time = Date.UTC(year, month - 1, day);
+  if (!(year >= 100 && month <= 12) || new Date(time).getUTCDate() !== day) return undefined;
+  return Object.assign(lastDay, { text: text.slice(0, 10), time }).time;
+}
+
+function twoDigits(text: string, at: number): number {
+  const tens = text.charCodeAt(at) - ZERO;
+  const ones = text.charCodeAt(at + 1) - ZERO;
+  return tens >= 0 && tens <= 9 && ones >= 0 && ones <= 9 ? tens * 10 + ones : Number.NaN;
+}
+
+/** The hour that was read last, and how far ahead of UTC it is here, in ms: finding that out is dear, too. */
+const localHour = { start: Number.NaN, offset: 0 };
+
+/** The zone from `at` on as ms ahead of UTC; the collector's own where there is none, `undefined` where it is no zone. */
+function offsetOf(text: string, at: number, time: number): number | undefined {
+  if (at === text.length - 1 && (text.charCodeAt(at) | SPACE) === LOWER_Z) return 0;
+  if (at === text.length) {
+    const start = time - (time % 3_600_000);
+    if (start !== localHour.start)
+      Object.assign(localHour, { start, offset: start - Date.parse(new Date(start).toISOString().slice(0, 19)) });
+    return localHour.offset;
   }
-  return isLog ? fields : undefined;
+  const [zone, sign = "+", hours = "0", minutes = "0"] = ZONE.exec(text.slice(at)) ?? [];
+  return zone === undefined ? undefined : Number(`${sign}1`) * (Number(hours) * 60 + Number(minutes)) * 60_000;
 }
 
-/** A key or name holds no space, `=`, `"` or `]` (RFC 5424, section 6.3.3). */
-function endOfKey(line: string, at: number): number {
-  for (let end = at; ; end++) {
-    const code = line.charCodeAt(end);
-    if (!(code > SPACE) || code === EQUALS || code === QUOTE || code === BRACKET_END) return end;
-  }
+/** Numbers below 100,000,000 are durations or counters rather than times before 1973. */
+function timeOfEpoch(value: number): number | undefined {
+  if (!(value >= 1e8 && value < 1e20)) return undefined;
+  return Math.round(value < 1e11 ? value * 1e6 : value < 1e14 ? value * 1e3 : value < 1e17 ? value : value / 1e3);
 }
 
-function endOfWord(line: string, at: number): number {
-  while (line.charCodeAt(at) > SPACE) at++;
-  return at;
-}
-
-function isEndOfWord(line: string, at: number): boolean {
-  return at === line.length || line.charCodeAt(at) <= SPACE;
-}
-
-function endOfQuoted(line: string, at: number): number {
-  let end = at + 1;
-  while (end < line.length && line.charCodeAt(end) !== QUOTE) end += line.charCodeAt(end) === BACKSLASH ? 2 : 1;
-  return end + 1;
-}
-
-function unquote(quoted: string): string | undefined {
-  if (!quoted.includes("\\")) return quoted.slice(1, -1);
-  try {
-    return JSON.parse(soundJson(quoted.replace(GO_ESCAPE, toJsonEscape))) as string;
-  } catch {
-    return undefined; // the line is plain text, whole
-  }
-}
-
-// Text with a time or a level
-
-const TIME =
-  /(?:\d{4}([-/])\d\d\1\d\d[T ])?\d\d?:\d\d(?::\d\d)?(?:[.,]\d{1,9})?(?:[AP]M)?(?: ?(?:Z|UTC|GMT|[+-]\d\d:?\d\d))?(?![\w:])/iy;
-const KLOG = /^([IWEF])(\d{4})?(\d\d)(\d\d) (\d\d:\d\d:\d\d(?:\.\d+)?) +\d+ /;
-const KLOG_LEVELS: Record<string, number> = { I: 200, W: 300, E: 400, F: 600 };
-
-/** Text that begins with a time, or has a level where people put one; the message stays the whole line. */
-export function parseText(line: string, now?: number): LogRecord | undefined {
-  if (isUpper(line.charCodeAt(0)) && isDigit(line.charCodeAt(1))) return parseKlog(line, now);
-  const start = line.charCodeAt(0) === BRACKET ? 1 : line.startsWith(", [", 1) ? 4 : 0; // the latter is Ruby's
-  const end = isDigit(line.charCodeAt(start)) ? endOfMatch(TIME, line, start) : -1;
-  const loggedAt = end < 0 ? undefined : timeOf(line.slice(start, end));
-  const level = end > 0 || start > 0 ? levelAfter(line, Math.max(end, 0)) : levelAt(line, 0);
-  return level === undefined && loggedAt === undefined ? undefined : recordOfText(line, level, loggedAt);
-}
-
-function recordOfText(message: string, level = DEFAULT_LEVEL, loggedAt?: number): LogRecord {
-  return { level, message, loggedAt, host: undefined, app: undefined, attributes: undefined, isAltered: false };
-}
-
-/** `W1122 10:00:00.000000    1234 file.go:12] …` of klog and glog, where newer ones write the year, too. */
-function parseKlog(line: string, now = Date.now()): LogRecord | undefined {
-  const [, letter = "", year, month, day, clock = ""] = KLOG.exec(line) ?? [];
-  const date = `${month}-${day}`;
-  const loggedAt = year ? timeOf(`${year}-${date} ${clock}`) : timeOfYearless(date, clock, "", now);
-  return loggedAt === undefined ? undefined : recordOfText(line, KLOG_LEVELS[letter], loggedAt);
-}
-
-const BEFORE_LEVEL = /[\s\]|,:-]*/y;
-/** A group in brackets, a number, a name before a dash or a bar, `channel.` of Monolog, `user@database`, a zone, `module:`. */
-const SKIPPED =
-  /\[\w*:(?=[a-z]+\])|\[[^\]]*\]|#?\d+(?=[\s\]])|[^\s[\]]+(?= +[-|] )|[\w-]+\.(?=[A-Z]+:)|[^\s@]+@[^\s@]+(?= )|[A-Z]{3,4}(?= \[)/y;
-
-/** The level behind a time, and behind up to three things that people put between. */
-function levelAfter(line: string, start: number): number | undefined {
-  for (let skipped = 0, at = start; skipped < 4 && at >= 0; skipped++) {
-    at = endOfMatch(BEFORE_LEVEL, line, at);
-    const level = levelAt(line, line.charCodeAt(at) === BRACKET ? at + 1 : at);
-    if (level !== undefined) return level;
-    at = endOfMatch(SKIPPED, line, at);
+/** The most recent such date ("11-22") in the past, with a day of slack for clocks that are ahead. */
+function timeOfYearless(date: string, clock: string, zone: string, now: number): number | undefined {
+  const latest = now + 86_400_000;
+  const newest = new Date(latest).getFullYear();
+  for (let year = newest; year >= newest - 8; year--) {
+    const time = timeOf(`${year}-${date} ${clock}${zone}`);
+    if (time !== undefined && time <= latest * 1000) return time;
   }
   return undefined;
 }
 
-/** A level's word: in capitals, or in any case where a colon, a tab or a closing bracket follows. */
-function levelAt(line: string, at: number): number | undefined {
-  let end = at;
-  while (isLetter(line.charCodeAt(end))) end++;
-  const isCapitals = isUpper(line.charCodeAt(at + 1)) && isEndOfWord(line, end);
-  const next = line.charCodeAt(end);
-  const isMarked = next === COLON || next === TAB || line.charCodeAt(endOfSpace(line, end)) === BRACKET_END;
-  if (end - at > LONGEST_LEVEL || !(isMarked || isCapitals)) return undefined;
-  const word = line.slice(at, end);
-  return isMarked || word === word.toUpperCase() ? LEVELS.get(word.toLowerCase()) : undefined;
-}
-
-const LONGEST_LEVEL = "informational".length;
-
-// Characters
+// -- characters
 
 const [TAB, BYTE_ORDER_MARK] = [9, 0xfeff];
 const [QUOTE, COMMA, DASH, DOT, ZERO, COLON, EQUALS] = [34, 44, 45, 46, 48, 58, 61];
@@ -2390,159 +2556,6 @@ const isLetter = (code: number) => isUpper(code) || (code >= 97 && code <= 122);
 function matchAt(expression: RegExp, text: string, at: number): (string | undefined)[] {
   expression.lastIndex = at;
   return expression.exec(text) ?? [];
-}
-
-// -- runs: the lines of a sender that travel together
-
-const PARSE_MOST = 1; // ms, until others have their turn: sockets, and workers whose statements go on
-
-/** The runs of a block's entries, in order. */
-async function runsOf(entries: Entry[]): Promise<Run[]> {
-  const runs: Run[] = [];
-  let resumed = performance.now();
-  for (const { position, time, body } of entries) {
-    let next = time;
-    for (const lines of framesOf(body)) {
-      const run = runOf({ position, time: next, peer: lines.peer }, lines);
-      next += run.lines;
-      runs.push(run);
-      if (performance.now() - resumed < PARSE_MOST) continue;
-      await immediate();
-      resumed = performance.now();
-    }
-  }
-  return runs;
-}
-
-type Origin = Pick<Run, "position" | "time" | "peer">;
-
-/** Plain text, which comes by the thousand lines, is passed on as it is: its lines are counted, and not touched one by one. */
-function runOf({ position, time, peer }: Origin, { text: source, isFrame, notes, plainLines = 0 }: Lines): Run {
-  const run = { position, time, peer, source, isFrame, notes };
-  if (plainLines > 0) return { ...run, lines: plainLines, altered: 0, values: { ...NO_VALUES, messages: source } };
-  const records = (isFrame ? [source] : source.split("\n")).map((line) => notedRecordOf(line, time / 1000, notes));
-  const altered = notes?.raw === undefined ? records.filter(({ isAltered }) => isAltered).length : 1;
-  return { ...run, lines: records.length, altered, values: valuesOf(records, source) };
-}
-
-/** 0 where one of them is more than plain text. */
-function countPlainLines(text: string): number {
-  let lines = 0;
-  for (let at = 0, end = 0; at < text.length; at = end + 1, lines++) {
-    end = text.indexOf("\n", at);
-    if (end < 0) end = text.length;
-    if (recognise(text.slice(at, end))) return 0;
-  }
-  return lines;
-}
-
-/** A line as a record, with our notes among its attributes. */
-function notedRecordOf(line: string, now: number, notes: Notes | undefined): LogRecord {
-  const record = parseLine(line, now);
-  return noted(record, record.isAltered ? { raw: Buffer.from(line).toString("base64"), ...notes } : notes);
-}
-
-function noted(record: LogRecord, notes: Notes | undefined): LogRecord {
-  if (notes === undefined) return record;
-  const members = record.attributes === undefined ? "" : `${record.attributes.slice(1, -1)},`;
-  return { ...record, attributes: `{${members}"@collector":${JSON.stringify(notes)}}` };
-}
-
-const NO_VALUES = { delimiter: "\n", levels: "", loggedFrom: 0, loggedAt: "", hosts: "", apps: "", attributes: "" };
-
-function valuesOf(records: LogRecord[], source: string): Values {
-  const delimiter = delimiterOf(records, source);
-  const loggedFrom = records.find(({ loggedAt }) => loggedAt !== undefined)?.loggedAt ?? 0;
-  const column = (read: (record: LogRecord) => string | number | undefined) => {
-    const cells = records.map(read);
-    return cells.some((cell) => cell !== undefined) ? cells.join(delimiter) : "";
-  };
-  return {
-    delimiter,
-    levels: column(({ level }) => (level === DEFAULT_LEVEL ? undefined : level)),
-    loggedFrom,
-    loggedAt: column(({ loggedAt }) => (loggedAt === undefined ? undefined : loggedAt - loggedFrom)),
-    hosts: column(({ host }) => host),
-    apps: column(({ app }) => app),
-    attributes: column(({ attributes }) => attributes),
-    messages: column(({ message }) => message),
-  };
-}
-
-/** A character that is in none of the values. It is a newline, unless an escape or a frame brought newlines into them. */
-function delimiterOf(records: LogRecord[], source: string): string {
-  if (!source.includes("\\") && (records.length > 1 || !source.includes("\n"))) return "\n";
-  const values = records.flatMap(({ level, loggedAt, message, host = "", app = "", attributes = "" }) => {
-    return [`${level} ${loggedAt}`, message, host, app, attributes];
-  });
-  for (let code = NEWLINE; ; code++) {
-    const character = String.fromCharCode(code);
-    if (!values.some((value) => value.includes(character))) return character;
-  }
-}
-
-/** Lines divided by \n, none empty; or one frame. */
-interface Lines {
-  text: string;
-  isFrame: boolean;
-  notes?: Notes | undefined;
-  /** How many they are, where all are plain text. */
-  plainLines?: number;
-}
-
-/** The frames of an entry's body, decoded together where they are sound. */
-function* framesOf(body: Buffer): Generator<Lines & { peer: string }> {
-  for (let at = 0; at < body.length;) {
-    const frameBytes = body.readUInt32LE(at + 4);
-    const start = at + SECTION_HEADER_BYTES + body.readUInt8(at + 8);
-    const peer = body.toString("latin1", at + SECTION_HEADER_BYTES, start);
-    const bytes = body.subarray(start, start + body.readUInt32LE(at));
-    at = start + bytes.length;
-    for (const lines of frameBytes > 0 ? [frameText(bytes, frameBytes)] : linesOf(bytes)) yield { peer, ...lines };
-  }
-}
-
-const PIECE_BYTES = 64 * KIB; // to parse at a time: few records are objects then, and they and their text die young
-
-/** Plain text in one piece, as it goes on as it is. */
-function* linesOf(bytes: Buffer): Generator<Lines> {
-  const first = bytes.toString("latin1", 0, endOfLine(bytes, 0));
-  const text = recognise(first) === undefined && isUtf8(bytes) ? joinLines(bytes.toString()) : "";
-  const plainLines = countPlainLines(text);
-  if (plainLines > 0) return yield { text, isFrame: false, plainLines };
-  for (let at = 0, end = 0; at < bytes.length; at = end) {
-    end = endOfLine(bytes, at + PIECE_BYTES) + 1 || bytes.length;
-    yield* decode(bytes.subarray(at, end));
-  }
-}
-
-function* decode(bytes: Buffer): Generator<Lines> {
-  const text = isUtf8(bytes) ? joinLines(bytes.toString()) : undefined;
-  if (text !== undefined && text !== "") yield { text, isFrame: false };
-  if (text === undefined) for (const line of splitLines(bytes)) yield frameText(line, line.length);
-}
-
-function joinLines(text: string): string {
-  const even = text.includes("\r") || text.includes("\0") ? text.replace(/\r\n|\0/g, "\n") : text;
-  const dense = even.startsWith("\n") || even.includes("\n\n") ? even.replace(/^\n+|\n+(?=\n)/g, "") : even;
-  return dense.endsWith("\n") ? dense.slice(0, -1) : dense;
-}
-
-function* splitLines(bytes: Buffer): Generator<Buffer> {
-  for (let at = 0, end = 0; at < bytes.length; at = end + 1) {
-    end = endOfLine(bytes, at);
-    if (end < 0) end = bytes.length;
-    if (lengthOf(bytes, at, end) > 0) yield bytes.subarray(at, at + lengthOf(bytes, at, end));
-  }
-}
-
-/** U+FFFD stands for NUL and for what is not UTF-8; then a note has the bytes as they came. */
-function frameText(bytes: Buffer, frameBytes: number): Lines {
-  const text = bytes.toString().replaceAll("\0", "\ufffd");
-  const isSound = isUtf8(bytes) && !bytes.includes(NUL);
-  const cut = frameBytes > bytes.length ? { cut_from: frameBytes } : undefined;
-  const notes = isSound ? cut : { ...cut, raw: bytes.toString("base64") };
-  return { text, isFrame: true, notes };
 }
 
 // ---- Workers ---------------------------------------------------------------
