@@ -2736,9 +2736,7 @@ describe("faults: writes and syncs, refused at the file calls", () => {
   });
 
   test("a process whose fdatasync fails ends with one line and exit code 1, and its sender without an ok", async (t) => {
-    const preload = join(await folder(t), "preload.mjs");
-    await writeFile(preload, FAILING_SYNCS);
-    const program = [process.execPath, "--import", "tsx", "--import", preload, join(HERE, "collector.ts")];
+    const program = await preloaded(t, FAILING_SYNCS);
     const flags = ["--data-dir", await folder(t)];
     const running = await Program.start(t, flags, { DATABASE_URL: NOWHERE }, { program });
     const sender = await Sender.connect(t, running.port);
@@ -3156,6 +3154,22 @@ describe("faults: the database", () => {
     await eventually(async () => assert.deepEqual(messages(await rowsOf(sql)), ["before", "during"]));
   });
 
+  test("a connection that stalls for ever is given up after a minute (here a second), and its batch stored by another", async (t) => {
+    const { url, sql } = await freshDatabase(t);
+    const relay = await Relay.before(t, url);
+    const program = await preloaded(t, MINUTES_AS_SECONDS);
+    const running = await Program.start(t, ["--data-dir", await folder(t)], { DATABASE_URL: relay.url }, { program });
+    await converse(running.port, "before\n");
+    await eventually(async () => assert.deepEqual(messages(await rowsOf(sql)), ["before"]));
+
+    relay.stall();
+    const replies = await converse(running.port, "during\n");
+
+    assert.equal(replies, "ok\n");
+    await eventually(async () => assert.deepEqual(messages(await rowsOf(sql)), ["before", "during"]));
+    await eventually(() => assert.match(running.stderr, /cannot store .*: no answer in 70 s.*\n(.*\n)*.* is back/));
+  });
+
   test("a statement_timeout that only an eighth of a batch keeps within halves it as often as it takes", async (t) => {
     const { url, sql, name } = await databaseWithTables(t);
     await sql.unsafe(`create function slow() returns trigger language plpgsql as $$
@@ -3366,6 +3380,16 @@ const FULL_FOR_BIG_LINES = `create function full_disk() returns trigger language
   create trigger full_disk before insert on logs for each row execute function full_disk()`;
 
 /** After the first lines, whatever is synced is not. */
+/** A collector's command line, with a module that is loaded before it. */
+async function preloaded(t: TestContext, source: string) {
+  const preload = join(await folder(t), "preload.mjs");
+  await writeFile(preload, source);
+  return [process.execPath, "--import", "tsx", "--import", preload, join(HERE, "collector.ts")];
+}
+
+const MINUTES_AS_SECONDS = `const { setTimeout: later } = globalThis;
+  globalThis.setTimeout = (run, ms, ...words) => later(run, ms < 60_000 ? ms : ms / 60, ...words);`;
+
 const FAILING_SYNCS = `import { open } from "node:fs/promises";
   const handle = await open(process.execPath);
   const { prototype } = handle.constructor;
@@ -3482,16 +3506,14 @@ async function tablespaceOn(t: TestContext, disk: string): Promise<string> {
 
 /** A collector's command line, whose clock can be set off, by some seconds, while it runs. */
 async function settableClock(t: TestContext) {
-  const directory = await folder(t);
-  const [preload, file] = [join(directory, "clock.mjs"), join(directory, "offset")];
+  const file = join(await folder(t), "offset");
   await writeFile(file, "0");
-  await writeFile(
-    preload,
+  const program = await preloaded(
+    t,
     `import { readFileSync } from "node:fs";
     const { now } = Date;
     Date.now = () => now() + 1000 * Number(readFileSync(${JSON.stringify(file)}, "utf8"));`,
   );
-  const program = [process.execPath, "--import", "tsx", "--import", preload, join(HERE, "collector.ts")];
   return { program, set: (seconds: number) => writeFile(file, String(seconds)) };
 }
 
@@ -4303,6 +4325,11 @@ class Relay {
     await relay.mend();
     undoAfter(t, () => relay.cut());
     return relay;
+  }
+
+  /** What is connected now passes nothing on any more, and is not closed either. */
+  stall(): void {
+    for (const socket of this.#sockets) socket.unpipe().pause();
   }
 
   cut(): void {
