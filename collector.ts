@@ -329,7 +329,7 @@ interface Run {
 interface Values {
   delimiter: string;
   levels: string;
-  /** µs since 1970, to which `loggedAt` are differences: they are small numbers, which cost a tenth to write and to read. */
+  /** µs since 1970; `loggedAt` are differences to it: small numbers cost a tenth to write and to read. */
   loggedFrom: number;
   loggedAt: string;
   hosts: string;
@@ -367,7 +367,7 @@ export interface Collector {
   port: number;
   /** One for each address of `listen`. */
   ports: number[];
-  /** Resolves after `close()`; rejects when durability can't be promised any more, or the database is not one for us. */
+  /** Resolves after `close()`; rejects where durability can't be promised, or the database is not one for us. */
   done: Promise<void>;
   ledger(): Ledger;
   /** What /healthz says. */
@@ -457,7 +457,7 @@ function startLoops({ options, journal, senders, database }: Parts, pages: Healt
     pages.close();
     await senders.close();
     await journal.seal();
-    await deadline(Promise.allSettled(tasks), options.drainTimeout).catch(() => {}); // what is left waits in the journal
+    await deadline(Promise.allSettled(tasks), options.drainTimeout).catch(() => {}); // the rest waits in the journal
     stop.abort();
     await database.close();
     await journal.close();
@@ -699,7 +699,7 @@ const OWED_MOST = 1024;
 
 /**
  * The replies owed to a sender: counts of `ok` with error lines between them, written as fast as the sender reads. One
- * that reads nothing costs at most 1,024 of them; past that, a cut line is answered `ok`, for it is durable like the others.
+ * that reads nothing costs at most 1,024 of them; past that, a cut line is answered `ok`, as it is durable, too.
  */
 class Replies {
   readonly #socket: Socket;
@@ -821,8 +821,8 @@ function makeTlsServer(options: Options): TlsServer | undefined {
 
 /**
  * For the handshakes to come, and without session tickets: TLS 1.3 sends them behind the handshake, where a sender that
- * never reads leaves them unread, and its close then resets the connection and loses its last lines. Node has no option for
- * it; a callback that returns 0 is how OpenSSL is told. Bun has no such callback.
+ * never reads leaves them unread, and its close then resets the connection and loses its last lines. Node has no option
+ * for it; a callback that returns 0 is how OpenSSL is told. Bun has no such callback.
  */
 function useCertificates(server: TlsServer, certificates: SecureContextOptions): TlsServer {
   server.setSecureContext(certificates);
@@ -865,8 +865,8 @@ const OCTET_COUNT_BYTES = 13; // "1234567 <191>": what tells an octet count from
 const HTTP = /^[A-Z]{3,10} \S+ HTTP\/\d/;
 
 /**
- * Cuts a sender's bytes into frames of at most `maxLine` bytes, their endings not counted: lines, and octet-counted syslog
- * messages (RFC 6587, section 3.4.1). `#ack on` or `#ack off` as its first line says whether it gets replies.
+ * Cuts a sender's bytes into frames of at most `maxLine` bytes, their endings not counted: lines, and octet-counted
+ * syslog messages (RFC 6587, section 3.4.1). `#ack on` or `#ack off` as its first line says if it gets replies.
  */
 export class Framer {
   /** Why the connection is refused, once it turns out to speak HTTP or TLS. */
@@ -987,7 +987,7 @@ export class Framer {
     return partial;
   }
 
-  /** Adds a frame of `length` bytes: as a line where it can be one; else, or where it is cut, as a section of its own. */
+  /** Adds a frame of `length` bytes: as a line where it can be one; else, or cut, as a section of its own. */
   #addFrame(frames: Frames, bytes: Buffer, length: number, isCounted: boolean): void {
     if (length === 0 || (this.#isFirst && this.#isOpening(frames, bytes.subarray(0, length)))) return;
     const isCut = length > this.#maxLine;
@@ -1169,7 +1169,7 @@ export class Journal {
     this.failed.catch(() => {});
   }
 
-  /** Takes up what earlier starts left (synced before it is read on); a new segment under a new id follows when the disk has room. */
+  /** Takes up what earlier starts left; a new segment under a new id follows when the disk has room. */
   static async open(directory: string, bytesMax: number, log: Log): Promise<Journal> {
     const journal = new Journal(directory, bytesMax, log);
     await makeFolder(directory);
@@ -1180,7 +1180,7 @@ export class Journal {
     return journal;
   }
 
-  /** Resolves when the lines are synced; waits while the journal or its disk is full. Rejects only after `waitNoMore()` or a failed sync. */
+  /** Resolves when the lines are synced; waits for room. Rejects after `waitNoMore()` or a failed sync. */
   async append(peer: string, frames: Frames): Promise<void> {
     if (frames.lines === 0) return;
     const isDurable = deferred<boolean>();
@@ -1271,7 +1271,7 @@ export class Journal {
     if (hasEntries && this.released === this.received) await this.#addSegment().then(leaveOnly, () => {});
     this.#removal.hush();
     const last = this.#segments.at(-1);
-    if (last?.journal === this.#id) await last.handle.truncate(last.size).catch(() => {}); // the padding, which may stay
+    if (last?.journal === this.#id) await last.handle.truncate(last.size).catch(() => {}); // the padding may stay
     for (const { handle } of this.#segments) await handle.close();
   }
 
@@ -1567,10 +1567,11 @@ export class Journal {
     }
   }
 
-  /** A released segment becomes an empty file whose name remembers its keys; a damaged one is set aside, never deleted. */
+  /** Leaves an empty file whose name remembers a segment's keys; a damaged segment is set aside, never deleted. */
   async #remove({ path, endPosition, isDamaged, handle }: Segment): Promise<void> {
     const released = path.replace(/\.segment$/, `-${endPosition}.released`);
-    if (existsSync(path)) await rename(path, isDamaged ? path.replace(/segment$/, "bad") : released); // else it was tried before
+    const kept = isDamaged ? path.replace(/segment$/, "bad") : released;
+    if (existsSync(path)) await rename(path, kept); // else an earlier try did
     await writeFile(released, "", { mode: 0o600 });
     await syncFolder(this.#directory);
     await handle.close();
@@ -1692,7 +1693,7 @@ export class AsyncQueue<T> implements AsyncIterable<T> {
 // Lines to records. A format looks at a line's first characters and leaves it
 // to the next as soon as it can; nothing here throws, loses or refuses a line.
 
-const PARSE_MOST = 1; // ms, until others have their turn: sockets, and workers whose statements go on
+const PARSE_MS = 1; // until others have their turn: sockets, and workers whose statements go on
 
 /** The runs of a block's entries, in order. */
 async function runsOf(entries: Entry[]): Promise<Run[]> {
@@ -1704,7 +1705,7 @@ async function runsOf(entries: Entry[]): Promise<Run[]> {
       const run = runOf({ position, time: next, peer: lines.peer }, lines);
       next += run.lines;
       runs.push(run);
-      if (performance.now() - resumed < PARSE_MOST) continue;
+      if (performance.now() - resumed < PARSE_MS) continue;
       await immediate();
       resumed = performance.now();
     }
@@ -1838,7 +1839,7 @@ function valuesOf(records: LogRecord[], lines: string[], source: string): Values
   };
 }
 
-/** A character that is in none of the values. It is a newline, unless an escape or a frame brought newlines into them. */
+/** A character that is in no value: a newline, unless an escape or a frame brought newlines into them. */
 function delimiterOf(records: LogRecord[], source: string): string {
   if (!source.includes("\\") && (records.length > 1 || !source.includes("\n"))) return "\n";
   const texts = records.flatMap(({ message, host = "", app = "", attributes = "" }) => [
@@ -2257,7 +2258,7 @@ function parseKlog(line: string, now = Date.now()): LogRecord | undefined {
 }
 
 const BEFORE_LEVEL = /[\s\]|,:-]*/y;
-/** A group in brackets, a number, a name before a dash or a bar, `channel.` of Monolog, `user@database`, a zone, `module:`. */
+/** `[…]`, a number, a name before a dash or a bar, `channel.` of Monolog, `user@database`, a zone, `module:`. */
 const SKIPPED =
   /\[\w*:(?=[a-z]+\])|\[[^\]]*\]|#?\d+(?=[\s\]])|[^\s[\]]+(?= +[-|] )|[\w-]+\.(?=[A-Z]+:)|[^\s@]+@[^\s@]+(?= )|[A-Z]{3,4}(?= \[)/y;
 
@@ -2455,7 +2456,7 @@ function levelOfNumber(value: number): number | undefined {
 const ZONE = /^ ?(?:Z|UTC|GMT|([+-])(\d\d):?(\d\d)?)$/i;
 const EPOCH = /^\d{9,19}(?:\.\d+)?$/;
 
-/** µs since 1970, from RFC 3339 and its like (local where it names no zone) or an epoch (s, ms, µs or ns by magnitude). */
+/** µs since 1970, from RFC 3339 and its like (local without a zone) or an epoch (s, ms, µs or ns by magnitude). */
 export function timeOf(value: unknown): number | undefined {
   if (typeof value === "number") return timeOfEpoch(value);
   if (typeof value !== "string") return undefined;
@@ -2481,7 +2482,7 @@ function microsOf(text: string, at: number, end: number): number {
   return micros;
 }
 
-/** "2026-11-22T10:00:00" as if it were UTC, in ms, at the beginning of a text; Date.parse costs more than the rest of a line. */
+/** A text's "2026-11-22T10:00:00" as if it were UTC, in ms; Date.parse costs more than the rest of a line. */
 function timeOfSecond(text: string): number | undefined {
   const mark = text.charCodeAt(4);
   const isDate = (mark === DASH || mark === SLASH) && text.charCodeAt(7) === mark;
@@ -2490,8 +2491,8 @@ function timeOfSecond(text: string): number | undefined {
   if (!isDate || !isClock || (between !== SPACE && (between | SPACE) !== LOWER_T)) return undefined;
   const day = dayOfDate(text);
   const [hours, minutes, seconds] = [twoDigits(text, 11), twoDigits(text, 14), twoDigits(text, 17)];
-  const isReal = hours < 24 && minutes < 60 && seconds < 60;
-  return isReal && day !== undefined ? day + ((hours * 60 + minutes) * 60 + seconds) * 1000 : undefined; // NaN is not real
+  const isReal = hours < 24 && minutes < 60 && seconds < 60; // NaN is not
+  return isReal && day !== undefined ? day + ((hours * 60 + minutes) * 60 + seconds) * 1000 : undefined;
 }
 
 /** The day that was read last, in ms since 1970. */
@@ -2514,7 +2515,7 @@ function twoDigits(text: string, at: number): number {
 /** The hour that was read last, and how far ahead of UTC it is here, in ms: finding that out is dear, too. */
 const localHour = { start: Number.NaN, offset: 0 };
 
-/** The zone from `at` on as ms ahead of UTC; the collector's own where there is none, `undefined` where it is no zone. */
+/** The zone from `at` on, in ms ahead of UTC; the collector's own at the text's end, `undefined` where it is none. */
 function offsetOf(text: string, at: number, time: number): number | undefined {
   if (at === text.length - 1 && (text.charCodeAt(at) | SPACE) === LOWER_Z) return 0;
   if (at === text.length) {
@@ -2565,11 +2566,11 @@ function matchAt(expression: RegExp, text: string, at: number): (string | undefi
 // The main loop. What is not committed stays in the journal; each failure
 // chooses the next try, none gives a line up.
 
-const REST_MOST = 2; // ms
+const REST_MS = 2;
 
 /**
- * Follows the journal, in batches; the queue's bound keeps it a few of them ahead of the database at most. Having caught
- * up, it waits until all is stored, and 2 ms at most: a trickle of lines is not a commit each, which would slow the syncs.
+ * Follows the journal, in batches; the queue's bound keeps it a few of them ahead of the database. Having caught up, it
+ * waits until all is stored, and 2 ms at most: a trickle of lines must not be a commit each, and slow the syncs.
  */
 async function follow(journal: Journal, queue: AsyncQueue<Batch>): Promise<void> {
   let lines = 0;
@@ -2580,7 +2581,7 @@ async function follow(journal: Journal, queue: AsyncQueue<Batch>): Promise<void>
     lines += block.lines;
     if (!journal.isCaughtUp(block)) continue;
     await journal.whenReleased(lines);
-    await sleep(Math.min(performance.now() - started, REST_MOST));
+    await sleep(Math.min(performance.now() - started, REST_MS));
   }
   queue.close();
 }
@@ -2593,8 +2594,8 @@ async function work(queue: AsyncQueue<Batch>, journal: Journal, database: Databa
   }
 }
 
-const PAUSE_LEAST = 100;
-const PAUSE_MOST = 5 * SECOND;
+const PAUSE_LEAST_MS = 100;
+const PAUSE_MOST_MS = 5 * SECOND;
 
 /** How to store a batch: as one statement; after making its days' partitions; in halves; line by line. */
 type Step = "insert" | "partition" | "halve" | "take apart";
@@ -2610,22 +2611,23 @@ async function storeUntilDone(batch: Batch, database: Database, stop: AbortSigna
       if (stop.aborted || error instanceof DatabaseRefused) throw error;
       database.retries++;
       const next = nextStep(error, batch.positions.length);
-      const pause = Math.min(PAUSE_LEAST * 2 ** failures, PAUSE_MOST) * (0.5 + Math.random() / 2); // all don't return at once
+      const jitter = 0.5 + Math.random() / 2; // so that not all return at once
+      const pause = Math.min(PAUSE_LEAST_MS * 2 ** failures, PAUSE_MOST_MS) * jitter;
       if (next === step || next === "insert") await database.noteDown(batch, error, pause, stop);
       step = next;
     }
   }
 }
 
-/** Content is taken apart, a missing partition is made, too much is halved; all else is tried again as it is, for ever. */
+/** Content is taken apart, a missing partition made, too much halved; all else is tried again as it is, for ever. */
 function nextStep(error: unknown, entries: number): Step {
   const { code = "", constraint_name: constraint } = error as Partial<postgres.PostgresError>;
   if (code === "23514" && constraint === undefined) return "partition";
   if (code === "57014" && entries > 1) return "halve";
-  return /^(22|23|54)...$|^P0001$/.test(code) ? "take apart" : "insert"; // data, constraints, limits, a trigger's `raise`
+  return /^(22|23|54)...$|^P0001$/.test(code) ? "take apart" : "insert"; // data, constraints, limits, `raise`
 }
 
-/** Looks at the chores, and whether the database is there, at the start and once a minute; sooner where a chore failed. */
+/** Looks at the chores, and whether the database is there, once a minute; sooner where a chore failed. */
 async function keepHouse(chores: Chore[], database: Database, stop: AbortSignal): Promise<void> {
   while (!stop.aborted) {
     try {
@@ -2636,7 +2638,7 @@ async function keepHouse(chores: Chore[], database: Database, stop: AbortSignal)
       await sleep(soonest, undefined, { signal: stop }).catch(() => {});
     } catch (error) {
       if (error instanceof DatabaseRefused) throw error;
-      if (!stop.aborted) await database.noteDown(undefined, error, PAUSE_MOST, stop);
+      if (!stop.aborted) await database.noteDown(undefined, error, PAUSE_MOST_MS, stop);
     }
   }
 }
@@ -2660,7 +2662,7 @@ function choresOf(options: Options, journal: Journal, database: Database, log: L
   ];
 }
 
-const IS_AWAY = /^(08|25006|53|57P|42(P01|703|883))/; // no chore's own trouble: connection, shutdown, something of ours is gone
+const IS_AWAY = /^(08|25006|53|57P|42(P01|703|883))/; // not a chore's own trouble: the server's, or our tables are gone
 
 /** Something to see to now and then; its trouble is its own, said once a cause, while lines are stored. */
 class Chore {
@@ -2754,9 +2756,9 @@ function levelRules(text: string): LevelRule[] {
 // One statement stores a batch and its entries' keys, or nothing. The key is
 // the entry, so it does not matter how entries are grouped when they come again.
 
-const STATEMENT_MOST = MINUTE;
-const CANCEL_MOST = 10 * SECOND;
-const CLOSE_MOST = 3 * SECOND;
+const STATEMENT_MS = MINUTE;
+const CANCEL_MS = 10 * SECOND;
+const CLOSE_MS = 3 * SECOND;
 const DAYS_AHEAD = 7;
 
 /** The database is there, but is not one to store into: said, not tried again. */
@@ -2810,7 +2812,7 @@ class Database {
     return range(this.#embedded ? 1 : this.#options.workers).map(start);
   }
 
-  /** Resolves when the batch is committed: all of it or, taken apart, what the database accepts, the rest in `dead_letters`. */
+  /** Resolves when the batch is committed, all of it: taken apart, what the database refuses is in `dead_letters`. */
   async store(batch: Batch, step: Step): Promise<void> {
     if (step === "halve") {
       for (const half of halves(batch)) await this.#storeHalf(half);
@@ -2871,7 +2873,8 @@ class Database {
       (sql) => sql`
       select (extract(epoch from coalesce(reached, before)) * 1000000)::bigint as next, reached is null as "isDone"
       from (select ${ago(sql, age)} as before) as rule,
-           delete_logs(${from}::int, ${to}::int, to_timestamp(${since / 1e6}::float8), before, ${WALKED_AT_ONCE}::int) as reached`,
+           delete_logs(${from}::int, ${to}::int, to_timestamp(${since / 1e6}::float8), before,
+                       ${WALKED_AT_ONCE}::int) as reached`,
     );
     return { next: Number(row?.["next"]), isDone: row?.["isDone"] === true };
   }
@@ -2900,7 +2903,7 @@ class Database {
     this.#condition.say(cause, `cannot store into ${this.name}: ${cause}; lines wait in the journal, trying again`);
     if (this.status.isUp) this.#awayAt = performance.now();
     this.status = { isUp: false, since: this.status.isUp ? Date.now() : this.status.since, cause };
-    if (/^(42(P01|703|883)|25006)$/.test(codeOf(error))) await this.#discard(); // something of ours is gone: set up anew
+    if (/^(42(P01|703|883)|25006)$/.test(codeOf(error))) await this.#discard(); // ours is gone: set up anew
     await sleep(pause, undefined, { signal: stop }).catch(() => {});
   }
 
@@ -2908,7 +2911,7 @@ class Database {
   async close(): Promise<void> {
     this.#isClosed = true;
     this.#condition.hush();
-    await deadline(this.#discard(), CLOSE_MOST).catch(() => {});
+    await deadline(this.#discard(), CLOSE_MS).catch(() => {});
     await this.#embedded?.close();
   }
 
@@ -2929,7 +2932,7 @@ class Database {
     const client = this.#embedded ? await this.#embedded.connect() : await makeClient(databaseUrl, workers + 1);
     this.#days.clear();
     try {
-      await deadline(applySchema(client.sql, this.#schema), STATEMENT_MOST);
+      await deadline(applySchema(client.sql, this.#schema), STATEMENT_MS);
       return client;
     } catch (error) {
       await client.close();
@@ -2942,9 +2945,9 @@ class Database {
     const client = await this.#connect();
     const connecting = this.#client;
     const running = start(client.sql);
-    const cancel = setTimeout(() => client.cancel(running), STATEMENT_MOST);
+    const cancel = setTimeout(() => client.cancel(running), STATEMENT_MS);
     try {
-      return await deadline(running, STATEMENT_MOST + CANCEL_MOST);
+      return await deadline(running, STATEMENT_MS + CANCEL_MS);
     } catch (error) {
       if (!isFromServer(error) && this.#client === connecting) await this.#discard();
       throw error;
@@ -3035,11 +3038,12 @@ async function makeClient(url: string, max: number, path?: string): Promise<Clie
 
 const SCHEMA_LOCK = 0x636f6c6c; // "coll"
 
-/** Refuses a database that is not one to store into; applies schema.sql; goes on without, where rights lack but tables don't. */
+/** Applies schema.sql; goes on without where only rights lack. Refuses a database that is not one to store into. */
 async function applySchema(sql: postgres.Sql, schema: string): Promise<void> {
   await checkDatabase(sql);
   try {
-    await sql.unsafe(`select pg_advisory_xact_lock(${SCHEMA_LOCK});\n${schema}`).simple(); // one query is one transaction
+    const locked = `select pg_advisory_xact_lock(${SCHEMA_LOCK});\n${schema}`;
+    await sql.unsafe(locked).simple(); // one query is one transaction
   } catch (error) {
     const tables = await sql`select from pg_class where oid in (to_regclass('logs'), to_regclass('log_entries'))`.catch(
       () => [],
@@ -3053,7 +3057,8 @@ const LOGS_COLUMNS = ["created_at", "id", "level", "message", "logged_at", "host
 
 async function checkDatabase(sql: postgres.Sql): Promise<void> {
   const [row] = await sql`select current_setting('server_encoding') as encoding,
-    array_to_string(array(select attname from pg_attribute where attrelid = to_regclass('logs') and attnum > 0), ',') as columns`;
+    (select coalesce(string_agg(attname, ','), '') from pg_attribute
+     where attrelid = to_regclass('logs') and attnum > 0) as columns`;
   const { encoding, columns } = row as unknown as { encoding: string; columns: string };
   const missing = LOGS_COLUMNS.filter((name) => columns !== "" && !columns.split(",").includes(name));
   const isForeign = `its table logs lacks ${missing.join(", ")}, so it is not ours; rename it, or use another database`;
@@ -3083,7 +3088,8 @@ const storeOrBury = (sql: Tag, lines: Run[]) => sql`
 
 const claimEntries = (sql: Tag, { segment }: Block, positions: number[]) => sql`
   insert into log_entries (journal, position)
-  select ${segment.journal}::uuid, position from unnest(${arrayLiteral(positions)}::bigint[]) as position order by position
+  select ${segment.journal}::uuid, position
+  from unnest(${arrayLiteral(positions)}::bigint[]) as position order by position
   on conflict do nothing returning position`;
 
 type Tag = Pick<postgres.Sql, "unsafe"> &
@@ -3093,34 +3099,34 @@ type Tag = Pick<postgres.Sql, "unsafe"> &
   ) => postgres.PendingQuery<postgres.Row[]>);
 
 /**
- * Every run becomes its lines again, a line's time being the run's + its number in µs. What PostgreSQL may have to bury
- * travels as it came, too. Columns that are all null travel as {}.
+ * Every run becomes its lines again, a line's time being the run's + its number in µs. What PostgreSQL may have to
+ * bury travels as it came, too. Columns that are all null travel as {}.
  */
 function selectLines(sql: Tag, runs: Run[], refusable: Run[]) {
-  const column = (name: Exclude<keyof Values, "loggedFrom">) =>
-    textArray(
-      sql,
-      runs.map(({ values }) => values[name]),
-    );
+  const each = (some: Run[], read: (run: Run) => string | number) => sql`${arrayLiteral(some.map(read))}`;
+  const text = (read: (values: Values) => string) => textArray(sql, runs, ({ values }) => read(values));
   return sql`
     select run.position, to_timestamp((run.time + line.n - 1) / 1e6::float8) as created_at,
            coalesce(line.level::smallint, ${DEFAULT_LEVEL}) as level, line.message,
-           to_timestamp((run.logged_from + line.logged_at::bigint) / 1e6::float8) as logged_at, line.host, line.app, run.peer, line.attributes,
-           run.source, run.notes
-    from unnest(${arrayLiteral(runs.map(({ position }) => position))}::bigint[],
-                ${arrayLiteral(runs.map(({ time }) => time))}::bigint[], ${arrayLiteral(runs.map(({ peer }) => peer))}::text[],
-                ${arrayLiteral(runs.map(({ values }) => values.loggedFrom))}::bigint[],
-                ${column("delimiter")}, ${column("levels")}, ${column("loggedAt")}, ${column("hosts")}, ${column("apps")},
-                ${column("attributes")}, ${column("messages")}, ${arrayLiteral(refusable.map(({ source }) => source))}::text[],
-                ${arrayLiteral(refusable.map(({ notes }) => JSON.stringify({ "@collector": notes })))}::text[])
-           as run (position, time, peer, logged_from, delimiter, levels, logged_at, hosts, apps, attributes, messages, source, notes),
+           to_timestamp((run.logged_from + line.logged_at::bigint) / 1e6::float8) as logged_at,
+           line.host, line.app, run.peer, line.attributes, run.source, run.notes
+    from unnest(${each(runs, ({ position }) => position)}::bigint[], ${each(runs, ({ time }) => time)}::bigint[],
+                ${each(runs, ({ peer }) => peer)}::text[], ${text(({ delimiter }) => delimiter)},
+                ${text(({ levels }) => levels)}, ${text(({ loggedAt }) => loggedAt)},
+                ${each(runs, ({ values }) => values.loggedFrom)}::bigint[], ${text(({ hosts }) => hosts)},
+                ${text(({ apps }) => apps)}, ${text(({ attributes }) => attributes)},
+                ${text(({ messages }) => messages)},
+                ${each(refusable, ({ source }) => source)}::text[],
+                ${each(refusable, ({ notes }) => JSON.stringify({ "@collector": notes }))}::text[])
+           as run (position, time, peer, delimiter, levels, logged_at, logged_from, hosts, apps, attributes, messages,
+                   source, notes),
          unnest(string_to_array(run.levels, run.delimiter, ''), string_to_array(run.logged_at, run.delimiter, ''),
                 string_to_array(run.hosts, run.delimiter, ''), string_to_array(run.apps, run.delimiter, ''),
                 string_to_array(run.attributes, run.delimiter, ''), string_to_array(run.messages, run.delimiter, ''))
            with ordinality as line (level, logged_at, host, app, attributes, message, n)`;
 }
 
-/** An array as PostgreSQL reads it (section 8.15.2): postgres.js passes text on as it is, four times faster than arrays. */
+/** An array as PostgreSQL reads it (section 8.15.2): postgres.js passes on text four times faster than arrays. */
 const arrayLiteral = (values: (string | number)[]) =>
   `{${values.map((value) => (typeof value === "string" ? quoted(value) : value)).join(",")}}`;
 
@@ -3128,8 +3134,9 @@ const quoted = (text: string) => `"${/["\\]/.test(text) ? text.replace(/["\\]/g,
 
 const FEW_RUNS = 64;
 
-/** Texts of runs. Few, and so long, ones are parameters of their own: of an array, PostgreSQL reads letter by letter. */
-function textArray(sql: Tag, texts: string[]) {
+/** Texts of runs. Few, so long ones, are parameters of their own: an array is read letter by letter. */
+function textArray(sql: Tag, runs: Run[], read: (run: Run) => string) {
+  const texts = runs.map(read);
   if (texts.every((text) => text === "")) return sql`'{}'::text[]`; // unnest pads with nulls
   if (texts.length > FEW_RUNS) return sql`${arrayLiteral(texts)}::text[]`;
   return sql`array[${texts.map((text, index) => (index === 0 ? sql`${text}::text` : sql`, ${text}::text`))}]`;
@@ -3156,7 +3163,7 @@ const daysOf = (runs: Run[]) => new Set(runs.flatMap(({ time, lines }) => [dayOf
 
 const dayOf = (time: number) => Math.floor(time / 1000 / DAY);
 
-/** PGlite in a thread of its own, so that it holds up nobody's `ok`; it speaks PostgreSQL's protocol on a Unix socket. */
+/** PGlite in a thread of its own, to hold up nobody's `ok`; it speaks PostgreSQL's protocol on a Unix socket. */
 class EmbeddedPostgres {
   readonly name: string;
   readonly #dataDir: string;
@@ -3178,7 +3185,7 @@ class EmbeddedPostgres {
     if (!this.#thread) return;
     const exited = once(this.#thread, "exit");
     this.#thread.postMessage("close");
-    await deadline(exited, CANCEL_MOST).catch(() => this.#thread?.terminate());
+    await deadline(exited, CANCEL_MS).catch(() => this.#thread?.terminate());
   }
 
   #directory(): string {
@@ -3193,7 +3200,8 @@ class EmbeddedPostgres {
     const [outcome] = (await Promise.race([once(thread, "message"), once(thread, "exit")])) as [string | number];
     if (outcome !== "ready") {
       throw new DatabaseRefused(
-        `Cannot open ${this.name}: ${outcome}; if its disk has room and the folder is yours, move it away to start with an empty one`,
+        `Cannot open ${this.name}: ${outcome}; ` +
+          "if its disk has room and the folder is yours, move it away to start with an empty one",
       );
     }
     this.#thread = thread.once("exit", () => (this.#thread = undefined));
@@ -3384,7 +3392,7 @@ class HealthPages {
     this.#server.closeAllConnections();
   }
 
-  /** `accepting`: lines can be made durable now. Times are in RFC 3339, or seconds (`_s`); counts are since the start. */
+  /** `accepting`: lines can be made durable now. Times are RFC 3339, or seconds (`_s`); counts are since the start. */
   health() {
     const { options, journal, senders, database } = this.#parts;
     const { received, stored, deadLettered, inJournal } = ledgerOf(journal, database);
@@ -3592,7 +3600,8 @@ class StatusLine {
     const isDraining = leaving > arriving && backlog.lines > leaving; // and takes more than a second
     const left = isDraining ? ` (${grouped(backlog.lines / (leaving - arriving))} s left)` : "";
     const lines = `${grouped(arriving)} lines/s in · ${grouped(leaving)} stored`;
-    return `${lines} · backlog ${grouped(backlog.lines)}${left} · ${connections} connections · database ${stateOf(database)}`;
+    const waiting = `backlog ${grouped(backlog.lines)}${left}`;
+    return `${lines} · ${waiting} · ${connections} connections · database ${stateOf(database)}`;
   }
 }
 
@@ -3620,8 +3629,8 @@ interface DirectoryLock {
 
 /**
  * Keeps a second collector off a data directory: a listening Unix socket, which the kernel closes when its process
- * ends, in containers too. Who listens at the highest `lock.N` holds the directory. N only grows: who finds N dead links
- * N + 1, and of two who try, `link` lets one. The holder tells other processes who it is and, from `answer` on, runs
+ * ends, in containers too. Who listens at the highest `lock.N` holds the directory. N only grows: who finds N dead
+ * links N + 1, and of two who try, `link` lets one. The holder tells other processes who it is and, from `answer` on, runs
  * their commands; one that is there for its own only (`isBrief`) is waited for. Throws {@link UsageError} with the
  * process id of another that stays.
  */
@@ -3672,7 +3681,7 @@ interface Answer {
   error?: string;
 }
 
-const HOLDER_MOST = 5 * SECOND; // until it says who it is
+const HOLDER_MS = 5 * SECOND; // until it says who it is
 const LOOK_AGAIN = 100;
 
 /**
@@ -3684,7 +3693,7 @@ async function askHolder(directory: string, number: number, command?: Command): 
   const isThere = await once(socket, "connect").then(() => true, falseAt("ECONNREFUSED", "ENOENT"));
   if (!isThere) return undefined;
   try {
-    const hello = await deadline(firstLine(socket), HOLDER_MOST).catch(() => {
+    const hello = await deadline(firstLine(socket), HOLDER_MS).catch(() => {
       return socket.destroyed || socket.readableEnded
         ? '{"isBrief":true}'
         : refuseFolder(directory, "its holder is silent");
