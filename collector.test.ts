@@ -2127,7 +2127,7 @@ describe("life of the process", () => {
     const next = await Program.start(t, flags, { DATABASE_URL: url });
 
     assert.equal(code, 0);
-    assert.match(away.stderr, /^stopping, for up to 0\.2 s; .*\nstopped: 2 lines /m);
+    assert.match(away.stderr, /^stopping, for up to 0\.2 s; (?:.*\n)+stopped: 2 lines /m);
     await eventually(async () => assert.deepEqual(messages(await rowsOf(sql)), ["one", "two"]));
     assert.equal(await next.stop(), 0);
   });
@@ -2358,7 +2358,7 @@ describe("health", () => {
     assert.deepEqual([status, type, rest.accepting], [200, "application/json; charset=utf-8", true]);
     assert.match(state, /^accepting lines; database away since 20\S+: ECONNREFUSED$/);
     assert.deepEqual([database.up, database.cause, backlog.lines], [false, "ECONNREFUSED", 2]);
-    assert.ok(Date.now() - Date.parse(database.since) < 60_000 && backlog.oldest_age_s > 0 && backlog.bytes > 8);
+    assert.ok(Date.now() - Date.parse(database.since) < 60_000 && backlog.oldest_age_s < 60 && backlog.bytes > 8);
     assert.ok(room.bytes > 0 && room.bytes <= KIB ** 3);
     assert.deepEqual(
       [rest.received, rest.stored, rest.dead_letters, rest.maintained],
