@@ -2499,7 +2499,7 @@ describe("health", () => {
     };
 
     const [coloured, plain] = [await shown({}), await shown({ NO_COLOR: "1" })];
-    const [piped, behind] = [await shown({}, "2>&1 | cat"), await shown({}, "& sleep 10")];
+    const [piped, behind] = [await shown({}, "2>&1 | cat"), await shown({}, '& trap "kill $!" HUP EXIT; cat')];
 
     const line1 = "0 lines/s in · 0 stored · backlog 0 · 0 connections · database away: ECONNREFUSED";
     await eventually(() => assert.ok(coloured.stdout.includes(`\r\x1b[K\x1b[33m${line1}\x1b[0m\r\x1b[K`)));
