@@ -135,6 +135,9 @@ describe("options", () => {
       { flags: { maxLine: "64KB" }, says: /--max-line "64KB": .*size/ },
       { flags: { idleTimeout: "5" }, says: /--idle-timeout "5": .*time/ },
       { flags: { databaseUrl: "mysql://x" }, says: /--database-url "mysql:\/\/x": .*postgres:\/\// },
+      { flags: { databaseUrl: "postgers://u:secret@h/db" }, says: /--database-url "postgers:\/\/\*\*\*@h\/db": / },
+      { flags: { databaseUrl: "postgres://u:se?cret@h/db" }, says: /--database-url "postgres:\/\/\*\*\*@h\/db": / },
+      { flags: { databaseUrl: "postgres://h:99999/db" }, says: /--database-url "postgres:\/\/h:99999\/db": / },
       { environment: { COLLECTOR_JOURNAL_MAX: "lots" }, says: /COLLECTOR_JOURNAL_MAX "lots": .*size/ },
       { environment: { COLLECTOR_DRAIN_TIMEOUT: "-1s" }, says: /COLLECTOR_DRAIN_TIMEOUT "-1s": .*time/ },
     ];
@@ -330,6 +333,20 @@ describe("connections", () => {
 
     await sender.hears(/^error: [^\n]+\n$/);
     assert.equal(lookalike, "ok\nok\n");
+  });
+
+  test("an HTTP request of whatever length is refused, and a handshake's bytes within a line are not", async (t) => {
+    const collector = await start(t, { maxLine: 100 });
+    const sender = await Sender.connect(t, collector.port);
+
+    const reply = await converse(collector.port, `POST /${"a".repeat(9000)} HTTP/1.1\r\n\r\none\ntwo\n`);
+    await sender.send("x".repeat(50));
+    await eventually(() => assert.equal(collector.health().connections, 1));
+    await sender.send(Buffer.from([22, 3, 1, 10]));
+
+    assert.match(reply, /^error: an HTTP request [^\n]+\n$/);
+    await sender.hears("ok\n");
+    assert.equal(collector.ledger().received, 1);
   });
 
   test("a sender beyond --max-connections is refused with an error line, until another one leaves", async (t) => {
@@ -2865,6 +2882,18 @@ describe("faults: the journal's folder, refused at the file calls", () => {
 });
 
 describe("faults: a disk that is full", () => {
+  test("a collector that was started on a full disk stops at a signal, though nobody is connected", async (t) => {
+    const disk = await smallDisk(t, "4m");
+    if (disk === undefined) return t.skip(NO_MOUNT);
+    await fillUp(disk);
+    const program = await Program.start(t, ["--data-dir", join(disk, "data")], { DATABASE_URL: NOWHERE });
+    await eventually(() => assert.match(program.stderr, CANNOT_WRITE));
+
+    const code = await program.stop();
+
+    assert.equal(code, 0, program.stderr);
+  });
+
   test("the journal's: nothing is acknowledged until there is room; a start on the full disk listens, and drains it", async (t) => {
     const disk = await smallDisk(t, "4m");
     if (disk === undefined) return t.skip(NO_MOUNT);

@@ -123,7 +123,8 @@ export function readOptions(
     const value = text === "" && fallback === "" ? text : parse(text);
     if (value !== undefined) return [name, value];
     const source = flag === undefined ? variableOf(name) : flagOf(name);
-    throw new UsageError(`Cannot use ${source} "${text}": allowed is ${allowed}`);
+    const shown = text.replace(/:\/\/.*@/s, "://***@"); // no password
+    throw new UsageError(`Cannot use ${source} "${shown}": allowed is ${allowed}`);
   });
   const options = Object.fromEntries(values) as Options;
   const { http, listen } = options;
@@ -201,10 +202,13 @@ function anyPath(placeholder: string): Parser<string> {
 
 const POSTGRES_URL = /^postgres(ql)?:\/\/([^%]|%[\da-f]{2})*$/i;
 
+/** With one of its hosts, as the driver reads it. */
+const isPostgresUrl = (text: string) => POSTGRES_URL.test(text) && URL.canParse(text.replace(/,[^/?]*/, ""));
+
 /** What it leaves out is as for psql: PGHOST and the like, or the defaults. */
 function postgresUrl(): Parser<string> {
   const allowed = "postgres://user:password@host:port/database";
-  return { placeholder: "URL", allowed, parse: (text) => (POSTGRES_URL.test(text) ? text : undefined) };
+  return { placeholder: "URL", allowed, parse: (text) => (isPostgresUrl(text) ? text : undefined) };
 }
 
 function oneOf<Word extends string>(...words: Word[]): Parser<Word> {
@@ -421,7 +425,6 @@ export async function startCollector(given: Partial<Options> & { log?: Log } = {
     return { port: ports[0]!, ports, http, ...collector };
   } catch (error) {
     pages?.close();
-    journal?.waitNoMore();
     await journal?.seal();
     await journal?.close();
     lock.release();
@@ -666,13 +669,13 @@ async function* chunksOf(
     arrived.isAll = true;
     changed.notify();
   };
-  socket.on("data", (chunk: Buffer) => {
+  const take = (chunk: Buffer) => {
     arrived.chunks.push(chunk);
     arrived.bytes += chunk.length;
     if (arrived.bytes >= allowance()) socket.pause();
     changed.notify();
-  });
-  socket.on("end", end).on("close", end);
+  };
+  socket.on("data", take).on("end", end).on("close", end);
   cutOff.addEventListener("abort", end);
   try {
     while (arrived.chunks.length > 0 || !arrived.isAll) {
@@ -689,6 +692,7 @@ async function* chunksOf(
     }
     yield undefined;
   } finally {
+    socket.off("data", take); // what comes now is not kept
     cutOff.removeEventListener("abort", end);
   }
 }
@@ -863,6 +867,7 @@ const [LESS_THAN, GREATER_THAN, BRACE] = [60, 62, 123];
 const LINE_END = Buffer.of(NEWLINE);
 const OCTET_COUNT_BYTES = 13; // "1234567 <191>": what tells an octet count from a line that begins with a number
 const HTTP = /^[A-Z]{3,10} \S+ HTTP\/\d/;
+const HTTP_BEGUN = /^(?:GET|HEAD|POST|PUT|DELETE|OPTIONS|PATCH|TRACE|CONNECT) \S+(?: \S*)?$/; // of a frame that is longer
 
 /**
  * Cuts a sender's bytes into frames of at most `maxLine` bytes, their endings not counted: lines, and octet-counted
@@ -898,7 +903,8 @@ export class Framer {
     const isShort = this.#octets === 0 && this.#length > 0 && this.#length < OCTET_COUNT_BYTES;
     const chunk = isShort ? Buffer.concat([this.#takePartial(), more]) : more; // what it begins is seen only now
     const isTls = chunk[0] === 0x16 && chunk[1] === 3; // RFC 8446, section 5.1
-    if (this.#isFirst && isTls) this.foreign = "a TLS handshake on a port for plain TCP; turn TLS off in the sender";
+    if (this.#isFirst && this.#length === 0 && isTls)
+      this.foreign = "a TLS handshake on a port for plain TCP; turn TLS off in the sender";
     for (let at = 0; at < chunk.length && this.foreign === undefined;) {
       if (this.#octets === 0 && this.#length === 0) at += this.#startOctets(chunk, at);
       if (this.#octets > 0) at = this.#takeOctets(frames, chunk, at);
@@ -989,7 +995,7 @@ export class Framer {
 
   /** Adds a frame of `length` bytes: as a line where it can be one; else, or cut, as a section of its own. */
   #addFrame(frames: Frames, bytes: Buffer, length: number, isCounted: boolean): void {
-    if (length === 0 || (this.#isFirst && this.#isOpening(frames, bytes.subarray(0, length)))) return;
+    if (length === 0 || (this.#isFirst && this.#isOpening(frames, bytes, length))) return;
     const isCut = length > this.#maxLine;
     const kept = bytes.subarray(0, isCut ? cutOf(bytes, this.#maxLine) : length);
     const isAlone = isCut || kept.at(-1) === RETURN || (isCounted && endOfLine(kept, 0) >= 0);
@@ -1002,13 +1008,14 @@ export class Framer {
   }
 
   /** Whether a first frame is none to store. A web page must not be able to post lines (RFC 9112, section 3). */
-  #isOpening(frames: Frames, bytes: Buffer): boolean {
-    const frame = bytes.toString("latin1", 0, 8 * KIB);
+  #isOpening(frames: Frames, bytes: Buffer, length: number): boolean {
+    const frame = bytes.toString("latin1", 0, Math.min(length, 8 * KIB));
+    const isHttp = HTTP.test(frame) || (frame.length < length && HTTP_BEGUN.test(frame));
     const isAck = /^#ack (?:on|off)$/.test(frame);
     this.#isFirst = false;
     if (isAck) this.#ack = frame.endsWith("on") ? "always" : "never";
     if (isAck) addReply(frames.replies, 1);
-    if (HTTP.test(frame)) this.foreign = "an HTTP request on a port for log lines; send lines over plain TCP";
+    if (isHttp) this.foreign = "an HTTP request on a port for log lines; send lines over plain TCP";
     return isAck || this.foreign !== undefined;
   }
 
@@ -1183,10 +1190,11 @@ export class Journal {
   /** Resolves when the lines are synced; waits for room. Rejects after `waitNoMore()` or a failed sync. */
   async append(peer: string, frames: Frames): Promise<void> {
     if (frames.lines === 0) return;
+    const isTaken = this.#phase === "open" || this.#phase === "sealing";
     const isDurable = deferred<boolean>();
-    this.#appends.push({ peer, frames, isDurable });
+    if (isTaken) this.#appends.push({ peer, frames, isDurable });
     this.#changed.appends.notify();
-    if (this.#phase === "failed" || !(await isDurable.promise))
+    if (!isTaken || !(await isDurable.promise))
       throw new NotDurable("Cannot write the journal, and the collector is stopping");
   }
 
@@ -1254,8 +1262,9 @@ export class Journal {
     this.#changed.room.notify();
   }
 
-  /** Takes no more than what was appended so far; `read()` ends behind it. */
+  /** Takes no more than what was appended so far, and waits for room no more; `read()` ends behind it. */
   async seal(): Promise<void> {
+    this.waitNoMore();
     if (this.#phase === "open") this.#phase = "sealing";
     this.#changed.appends.notify();
     await this.#writer;
@@ -1469,7 +1478,7 @@ export class Journal {
       const { bytesWritten } = await handle.write(header, 0, header.length, 0);
       if (bytesWritten < header.length) throw new Error(SHORT_WRITE);
       await this.#sync(path, handle.datasync());
-      await this.#sync(this.#directory, syncFolder(this.#directory));
+      await withFolder(this.#directory, (folder) => this.#sync(this.#directory, folder.sync()));
     } catch (error) {
       await handle.close();
       throw error;
@@ -1541,7 +1550,9 @@ export class Journal {
     let at = bytes.indexOf(ENTRY_MAGIC, 1);
     while (at >= 0 && !readEntry(bytes, at, segment.journal)) at = bytes.indexOf(ENTRY_MAGIC, at + 1);
     const skipped = at < 0 ? bytes.length : at;
-    if (at < 0 && isTornTail(bytes)) return offset + skipped;
+    const isContinued = this.#segments.some((s) => s.journal === segment.journal && s.sequence > segment.sequence);
+    const isEmpty = bytes.every((byte) => byte === 0);
+    if (at < 0 && (isEmpty || (!isContinued && isTornTail(bytes)))) return offset + skipped;
     const place = `${skipped} bytes at ${offset} of ${segment.path}`;
     this.#log(`cannot read ${place}: damaged; going on behind, keeping it as .bad`);
     segment.isDamaged = true;
@@ -1573,7 +1584,7 @@ export class Journal {
     const kept = isDamaged ? path.replace(/segment$/, "bad") : released;
     if (existsSync(path)) await rename(path, kept); // else an earlier try did
     await writeFile(released, "", { mode: 0o600 });
-    await syncFolder(this.#directory);
+    await withFolder(this.#directory, (folder) => folder.sync());
     await handle.close();
   }
 }
@@ -2519,13 +2530,13 @@ const localHour = { start: Number.NaN, offset: 0 };
 function offsetOf(text: string, at: number, time: number): number | undefined {
   if (at === text.length - 1 && (text.charCodeAt(at) | SPACE) === LOWER_Z) return 0;
   if (at === text.length) {
-    const start = time - (time % 3_600_000);
+    const start = time - (time % HOUR);
     if (start !== localHour.start)
       Object.assign(localHour, { start, offset: start - Date.parse(new Date(start).toISOString().slice(0, 19)) });
     return localHour.offset;
   }
   const [zone, sign = "+", hours = "0", minutes = "0"] = ZONE.exec(text.slice(at)) ?? [];
-  return zone === undefined ? undefined : Number(`${sign}1`) * (Number(hours) * 60 + Number(minutes)) * 60_000;
+  return zone === undefined ? undefined : Number(`${sign}1`) * (Number(hours) * 60 + Number(minutes)) * MINUTE;
 }
 
 /** Numbers below 100,000,000 are durations or counters rather than times before 1973. */
@@ -2536,7 +2547,7 @@ function timeOfEpoch(value: number): number | undefined {
 
 /** The most recent such date ("11-22") in the past, with a day of slack for clocks that are ahead. */
 function timeOfYearless(date: string, clock: string, zone: string, now: number): number | undefined {
-  const latest = now + 86_400_000;
+  const latest = now + DAY;
   const newest = new Date(latest).getFullYear();
   for (let year = newest; year >= newest - 8; year--) {
     const time = timeOf(`${year}-${date} ${clock}${zone}`);
@@ -3163,6 +3174,8 @@ const daysOf = (runs: Run[]) => new Set(runs.flatMap(({ time, lines }) => [dayOf
 
 const dayOf = (time: number) => Math.floor(time / 1000 / DAY);
 
+const FULL_DISK_BYTES = 64 * MIB; // free: PGlite opens with a few segments of its own log
+
 /** PGlite in a thread of its own, to hold up nobody's `ok`; it speaks PostgreSQL's protocol on a Unix socket. */
 class EmbeddedPostgres {
   readonly name: string;
@@ -3196,15 +3209,15 @@ class EmbeddedPostgres {
     await rm(path, { force: true });
     const [pglite, socket] = locatePackages(...EMBEDDED);
     const workerData = { pglite, socket, path, directory: this.#directory() };
-    const thread = new Worker(EMBEDDED_THREAD, { eval: true, workerData }).on("error", () => {});
+    const thread = new Worker(EMBEDDED_THREAD, { eval: true, workerData }).on("error", () => {}); // `exit` follows
+    this.#thread = thread.once("exit", () => (this.#thread = undefined)); // from now on, `close()` ends it
     const [outcome] = (await Promise.race([once(thread, "message"), once(thread, "exit")])) as [string | number];
     if (outcome !== "ready") {
-      throw new DatabaseRefused(
-        `Cannot open ${this.name}: ${outcome}; ` +
-          "if its disk has room and the folder is yours, move it away to start with an empty one",
-      );
+      this.#thread = undefined;
+      if (freeBytes(this.#dataDir) < FULL_DISK_BYTES) throw new Error(`its disk is full (${outcome})`);
+      const remedy = "if the folder is yours, move it away to start with an empty one";
+      throw new DatabaseRefused(`Cannot open ${this.name}: ${outcome}; ${remedy}`);
     }
-    this.#thread = thread.once("exit", () => (this.#thread = undefined));
     await makePrivate(workerData.directory);
   }
 }
@@ -3221,7 +3234,7 @@ const EMBEDDED_THREAD = `
     parentPort.postMessage("ready");
     parentPort.once("message", () => server.stop().then(() => db.close()).then(() => process.exit()));
   };
-  run().catch((error) => parentPort.postMessage(String(error)));
+  run().catch((error) => parentPort.postMessage(String(error?.message ?? error?.code ?? JSON.stringify(error))));
 `;
 
 // -- commands: query, and dead list, retry and drop
@@ -3658,7 +3671,7 @@ async function lockDirectory(directory: string, isBrief = false): Promise<Direct
 async function takeLock(directory: string, own: string): Promise<boolean> {
   const newest = await newestLock(directory);
   const holder = await askHolder(directory, newest);
-  if (holder?.isBrief) return sleep(LOOK_AGAIN).then(() => false);
+  if (holder?.isBrief) return sleep(LOOK_AGAIN_MS).then(() => false);
   const remedy = "stop it, or choose another";
   if (holder) return refuseFolder(directory, `collector.ts with process id ${holder.pid} does; ${remedy}`);
   const mine = join(directory, `lock.${newest + 1}`);
@@ -3682,7 +3695,7 @@ interface Answer {
 }
 
 const HOLDER_MS = 5 * SECOND; // until it says who it is
-const LOOK_AGAIN = 100;
+const LOOK_AGAIN_MS = 100;
 
 /**
  * Who holds the directory and, unless it is there briefly, its answer to a command; `undefined` where nobody listens.
@@ -3720,10 +3733,11 @@ function falseAt(...codes: string[]): (error: unknown) => false {
 }
 
 async function firstLine(socket: Socket): Promise<string> {
-  let text = "";
-  for await (const chunk of socket.iterator({ destroyOnReturn: false })) {
-    text += String(chunk);
-    if (text.includes("\n")) return text.slice(0, text.indexOf("\n"));
+  const pieces: string[] = [];
+  for await (const chunk of socket.setEncoding("utf8").iterator({ destroyOnReturn: false })) {
+    const [piece = "", ...next] = String(chunk).split("\n");
+    pieces.push(piece);
+    if (next.length > 0) return pieces.join("");
   }
   throw new Error("the connection was closed");
 }
@@ -3850,9 +3864,9 @@ async function makeFolder(path: string): Promise<boolean> {
   });
 }
 
-async function syncFolder(path: string): Promise<void> {
-  const handle = await open(path, "r");
-  await handle.sync().finally(() => handle.close());
+async function withFolder(path: string, use: (folder: FileHandle) => Promise<void>): Promise<void> {
+  const folder = await open(path, "r");
+  await use(folder).finally(() => folder.close());
 }
 
 /** PGlite unpacks its first files readable for all. */
