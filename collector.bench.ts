@@ -1,7 +1,7 @@
 /**
  * collector.bench — the README's figures, measured on a real PostgreSQL with its default settings (fsync on).
  *
- *     npm run bench                                       all rows, about nine minutes
+ *     npm run bench                                       all rows, about four minutes
  *     npm run bench -- plain latency --pairs 5            some of them; `--lines N` sends fewer or more
  *     BENCH_DATABASE_URL=postgres://… npm run bench       on a server of yours, in a database made for the run
  *
