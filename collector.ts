@@ -427,7 +427,7 @@ export async function startCollector(given: Partial<Options> & { log?: Log } = {
     pages?.close();
     await journal?.seal();
     await journal?.close();
-    lock.release();
+    lock.unlock();
     throw error;
   }
 }
@@ -464,7 +464,7 @@ function startLoops({ options, journal, senders, database }: Parts, pages: Healt
     stop.abort();
     await database.close();
     await journal.close();
-    lock.release();
+    lock.unlock();
     const { inJournal } = ledger();
     log(inJournal === 0 ? "stopped: all lines are stored" : `stopped: ${inJournal} lines wait in the journal`);
     done.resolve();
@@ -3637,7 +3637,7 @@ function isInForeground(): boolean {
 
 interface DirectoryLock {
   answer(run: Collector["run"]): void;
-  release(): void;
+  unlock(): void;
 }
 
 /**
@@ -3665,7 +3665,7 @@ async function lockDirectory(directory: string, isBrief = false): Promise<Direct
     server.close();
     throw error;
   }
-  return { answer: answering.resolve, release: () => void server.close() };
+  return { answer: answering.resolve, unlock: () => void server.close() };
 }
 
 async function takeLock(directory: string, own: string): Promise<boolean> {
@@ -3871,8 +3871,8 @@ async function withFolder(path: string, use: (folder: FileHandle) => Promise<voi
 
 /** PGlite unpacks its first files readable for all. */
 async function makePrivate(directory: string): Promise<void> {
-  for (const entry of await readdir(directory, { recursive: true, withFileTypes: true })) {
-    if (entry.isFile()) await chmod(join(entry.parentPath, entry.name), 0o600).catch(() => {}); // or gone already
+  for (const file of await readdir(directory, { recursive: true, withFileTypes: true })) {
+    if (file.isFile()) await chmod(join(file.parentPath, file.name), 0o600).catch(() => {}); // or gone already
   }
 }
 
@@ -3976,7 +3976,7 @@ async function askEmbedded(options: Options, command: Command): Promise<string> 
   if (error !== undefined) throw new Error(error);
   const lock = await lockDirectory(dataDir, true);
   const database = new Database(options, readSchema(), writeLog);
-  return database.run(command).finally(() => database.close().finally(() => lock.release()));
+  return database.run(command).finally(() => database.close().finally(() => lock.unlock()));
 }
 
 /**
