@@ -3013,8 +3013,8 @@ async function makeClient(url: string, max: number, path?: string): Promise<Clie
   let attempts = 0;
   const socket = ({ host, port, path: file }: SocketOptions) => {
     const at = attempts++ % host.length; // of several hosts, the next at each try
-    const opened = new Socket();
-    const target = file ? { path: file } : { host: host[at]!, port: port[at]!, noDelay: true };
+    const opened = new Socket().setNoDelay(); // `connect` would not take it
+    const target = file ? { path: file } : { host: host[at]!, port: port[at]! };
     setImmediate(() => opened.connect(target)); // when postgres.js listens for errors
     sockets.add(opened.once("close", () => sockets.delete(opened)));
     return Object.assign(opened, { host: host[at] }); // the name that TLS checks
