@@ -2,12 +2,12 @@
  * collector — a TCP log collector that stores every line in PostgreSQL exactly once.
  *
  *     sockets ─► Framer ─► Journal ─► follow ─► AsyncQueue ─► work ─► PostgreSQL
- *        ▲                    │ fdatasync, then `ok`  (parsed batches)   one statement a batch,
+ *        ▲                    │ fdatasync, then `ok`  (parsed batches)   one COPY a batch,
  *        └─ backpressure: 2 MiB are read ahead while a sync runs         exactly once
  *
  * Guarantees
  * - `ok` is sent only once its line is written to the journal and fdatasynced: it survives kill -9 and a power cut.
- * - Such a line gets into the table, once: a batch and the keys of its entries are stored by one statement, so what
+ * - Such a line gets into the table, once: a batch and the keys of its entries are stored by one transaction, so what
  *   is sent again adds nothing. A line that the database refuses for its content goes to `dead_letters` instead.
  * - Memory is bounded whatever the backlog: what is not stored is on disk, and a full journal pauses the senders.
  * Limits
@@ -49,7 +49,8 @@ import type { SecureContextOptions, Server as TlsServer, TLSSocket } from "node:
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { parseArgs } from "node:util";
 import type { ParseArgsConfig } from "node:util";
-import { Worker } from "node:worker_threads";
+import { Writable } from "node:stream";
+import { MessageChannel, Worker } from "node:worker_threads";
 import { crc32 } from "node:zlib";
 import type postgres from "postgres";
 import type { Metric } from "prom-client";
@@ -293,7 +294,8 @@ export interface Entry {
 export interface Block {
   segment: Segment;
   entries: Entry[];
-  /** The offset in the segment at which it ends. */
+  /** The offsets in the segment at which it starts and ends. */
+  start: number;
   end: number;
   lines: number;
   isReleased: boolean;
@@ -313,46 +315,29 @@ export interface LogRecord {
   isAltered?: boolean | undefined;
 }
 
-/** Consecutive lines of an entry that came from one peer: what travels to PostgreSQL. */
-interface Run {
-  position: number;
-  /** Of its first line, in µs since 1970; each further line is one later. */
-  time: number;
-  peer: string;
-  lines: number;
-  /** The lines as they came, divided by newlines; or one frame, which may hold some. */
-  source: string;
-  isFrame: boolean;
-  values: Values;
-  notes: Notes | undefined;
-  /** Lines in which something had to be changed. */
-  altered: number;
-}
-
-/** A run's columns: each the values of its lines, divided by `delimiter`, "" for null; or "", where all are. */
-interface Values {
-  delimiter: string;
-  levels: string;
-  /** µs since 1970; `loggedAt` are differences to it: small numbers cost a tenth to write and to read. */
-  loggedFrom: number;
-  loggedAt: string;
-  hosts: string;
-  apps: string;
-  attributes: string;
-  messages: string;
-}
-
 /** Our own notes on a frame, under `@collector` in its attributes; `raw` is the line as it came, in base64. */
 interface Notes {
   cut_from?: number;
   raw?: string;
 }
 
-/** Records written by one statement, and the entries that they came from. */
+/** An entry's lines as they travel to PostgreSQL: rows of `logs`, in the binary format of its COPY. */
+interface EntryRows {
+  position: number;
+  /** Of its first line, in µs since 1970. */
+  time: number;
+  lines: number;
+  /** Those in which something had to be changed. */
+  altered: number;
+  bytes: Buffer;
+}
+
+/** Records written by one transaction, and the stretch of journal that they came from. */
 interface Batch {
   block: Block;
-  positions: number[];
-  runs: Run[];
+  entries: EntryRows[];
+  /** Reads the block's entries once more, for its lines as they came. */
+  reread: () => Promise<Entry[]>;
 }
 
 // ---- Collector -------------------------------------------------------------
@@ -1080,7 +1065,7 @@ function countDigits(bytes: Buffer, from: number): number {
 
 const SEGMENT_BYTES = 16 * MIB; // at most, unless one sync brings more
 const ENTRY_BYTES = 512 * KIB; // at most, unless one line is longer
-const BLOCK_BYTES = MIB; // of what is read, and stored, at a time
+const BLOCK_BYTES = 1.5 * MIB; // of what is read, and stored, at a time
 const SYNC_BYTES = 4 * MIB; // written and synced at a time
 const PADDING = Buffer.alloc(48 * KIB); // zeros behind what is written, for what comes next to be written over
 const TRY_AGAIN_MS = SECOND;
@@ -1229,6 +1214,13 @@ export class Journal {
     }
     this.#changed.room.notify();
     await this.#removeReleased();
+  }
+
+  /** A block's entries once more, in memory of their own. */
+  async reread({ segment, start, end }: Block): Promise<Entry[]> {
+    const bytes = Buffer.allocUnsafe(end - start);
+    await segment.handle.read(bytes, 0, bytes.length, start).catch(sayUnreadable(segment.path));
+    return readEntries(bytes, segment.journal);
   }
 
   /** Whether nothing behind this block is synced yet. */
@@ -1523,18 +1515,18 @@ export class Journal {
   // -- reading
 
   async #readBlock(segment: Segment, offset: number): Promise<Block> {
-    const block: Block = { segment, entries: [], end: offset, lines: 0, isReleased: false };
     let bytes = await this.#readAt(segment, offset, BLOCK_BYTES + ENTRY_BYTES);
     const needed = entryBytes(bytes);
     const isLong = needed > bytes.length && needed <= segment.size - offset; // an entry of one long line
     if (isLong) bytes = await this.#readAt(segment, offset, needed);
-    for (let at = 0, entry; at < BLOCK_BYTES && (entry = readEntry(bytes, at, segment.journal)); at += entry.bytes) {
-      block.entries.push(entry);
-      block.lines += entry.lines;
-      block.end += entry.bytes;
-      segment.endPosition = Math.max(segment.endPosition, entry.position + entry.bytes);
-    }
-    return block.lines > 0 ? block : { ...block, end: await this.#skipDamage(segment, offset) };
+    const entries = readEntries(bytes, segment.journal);
+    const last = entries.at(-1);
+    const lines = entries.reduce((sum, entry) => sum + entry.lines, 0);
+    segment.endPosition = Math.max(segment.endPosition, last ? last.position + last.bytes : 0);
+    const end = last
+      ? offset + entries.reduce((sum, entry) => sum + entry.bytes, 0)
+      : await this.#skipDamage(segment, offset);
+    return { segment, entries, start: offset, end, lines, isReleased: false };
   }
 
   async #readAt({ handle, path, size }: Segment, offset: number, most: number): Promise<Buffer> {
@@ -1651,6 +1643,14 @@ function readEntry(bytes: Buffer, at: number, journal: string): Entry | undefine
   return { ...header, body: entry.subarray(ENTRY_HEADER_BYTES) };
 }
 
+/** The entries that `bytes` begins with, of one block. */
+function readEntries(bytes: Buffer, journal: string): Entry[] {
+  const entries: Entry[] = [];
+  for (let at = 0, entry; at < BLOCK_BYTES && (entry = readEntry(bytes, at, journal)); at += entry.bytes)
+    entries.push(entry);
+  return entries;
+}
+
 /** Whether a segment's last bytes are what a crash leaves of an entry that was being written, so never acknowledged. */
 function isTornTail(tail: Buffer): boolean {
   const written = tail.findLastIndex((byte) => byte !== 0) + 1;
@@ -1704,89 +1704,67 @@ export class AsyncQueue<T> implements AsyncIterable<T> {
 // Lines to records. A format looks at a line's first characters and leaves it
 // to the next as soon as it can; nothing here throws, loses or refuses a line.
 
-const PARSE_MS = 1; // until others have their turn: sockets, and workers whose statements go on
+const PARSE_MS = 1; // until others have their turn: sockets, and workers whose rows are wanted
 
-/** The runs of a block's entries, in order. */
-async function runsOf(entries: Entry[]): Promise<Run[]> {
-  const runs: Run[] = [];
+/** The rows of a block's entries, in order. */
+async function rowsOf(entries: Entry[]): Promise<EntryRows[]> {
+  const all: EntryRows[] = [];
   let resumed = performance.now();
-  for (const { position, time, body } of entries) {
-    let next = time;
-    for (const lines of framesOf(body)) {
-      const run = runOf({ position, time: next, peer: lines.peer }, lines);
-      next += run.lines;
-      runs.push(run);
+  for (const { position, time, lines, bytes, body } of entries) {
+    const rows = new RowWriter(2 * bytes);
+    let [next, altered] = [time, 0];
+    for (const { peer, frames, notes } of piecesOf(body)) {
+      for (const frame of frames) {
+        const record = notedRecordOf(frame, next / 1000, notes);
+        if (record.isAltered || notes?.raw !== undefined) altered++;
+        rows.add(record, next++, peer);
+      }
       if (performance.now() - resumed < PARSE_MS) continue;
       await immediate();
       resumed = performance.now();
     }
+    all.push({ position, time, lines, altered, bytes: rows.written() });
   }
-  return runs;
+  return all;
 }
 
-/** Lines divided by \n, none empty; or one frame. */
-interface Lines {
-  text: string;
-  isFrame: boolean;
+/** Some frames of one peer; one that we have notes on is alone. */
+interface Piece {
+  peer: string;
+  frames: string[];
   notes?: Notes | undefined;
-  /** How many they are, where all are plain text. */
-  plainLines?: number;
 }
 
-/** The frames of an entry's body, decoded together where they are sound. */
-function* framesOf(body: Buffer): Generator<Lines & { peer: string }> {
+/** An entry's frames, decoded together where they are sound. */
+function* piecesOf(body: Buffer): Generator<Piece> {
   for (let at = 0; at < body.length;) {
     const frameBytes = body.readUInt32LE(at + 4);
     const start = at + SECTION_HEADER_BYTES + body.readUInt8(at + 8);
     const peer = body.toString("latin1", at + SECTION_HEADER_BYTES, start);
     const bytes = body.subarray(start, start + body.readUInt32LE(at));
     at = start + bytes.length;
-    for (const lines of frameBytes > 0 ? [frameText(bytes, frameBytes)] : linesOf(bytes)) yield { peer, ...lines };
+    if (frameBytes > 0) yield pieceOf(peer, bytes, frameBytes);
+    else yield* decode(peer, bytes);
   }
 }
 
-const PIECE_BYTES = 128 * KIB; // to parse at a time: few records at once are objects; V8 does not copy longer texts
+const PIECE_BYTES = 32 * KIB; // decoded at a time: few records at once are objects
 
-/** Plain text in one piece, as it goes on as it is. */
-function* linesOf(bytes: Buffer): Generator<Lines> {
-  const first = bytes.toString("latin1", 0, endOfLine(bytes, 0));
-  const text = recognise(first) === undefined && isUtf8(bytes) ? joinLines(bytes.toString()) : "";
-  const plainLines = countPlainLines(text);
-  if (plainLines > 0) yield { text, isFrame: false, plainLines };
-  else for (const piece of piecesOf(bytes)) yield* decode(piece);
-}
-
-function* piecesOf(bytes: Buffer): Generator<Buffer> {
+function* decode(peer: string, bytes: Buffer): Generator<Piece> {
   for (let at = 0, end = 0; at < bytes.length; at = end) {
     end = endOfLine(bytes, at + PIECE_BYTES) + 1 || bytes.length;
-    yield bytes.subarray(at, end);
+    const lines = bytes.subarray(at, end);
+    if (isUtf8(lines)) yield { peer, frames: splitText(lines.toString()) };
+    else for (const line of splitBytes(lines)) yield pieceOf(peer, line);
   }
 }
 
-function* decode(bytes: Buffer): Generator<Lines> {
-  const text = isUtf8(bytes) ? joinLines(bytes.toString()) : undefined;
-  if (text !== undefined && text !== "") yield { text, isFrame: false };
-  if (text === undefined) for (const line of splitLines(bytes)) yield frameText(line, line.length);
+function splitText(text: string): string[] {
+  const isPlain = !text.includes("\r") && !text.includes("\0");
+  return text.split(isPlain ? "\n" : /\r\n|[\n\0]/).filter((line) => line !== "");
 }
 
-/** 0 where one of them is more than plain text. */
-function countPlainLines(text: string): number {
-  let lines = 0;
-  for (let at = 0, end = 0; at < text.length; at = end + 1, lines++) {
-    end = text.indexOf("\n", at);
-    if (end < 0) end = text.length;
-    if (recognise(text.slice(at, end))) return 0;
-  }
-  return lines;
-}
-
-function joinLines(text: string): string {
-  const even = text.includes("\r") || text.includes("\0") ? text.replace(/\r\n|\0/g, "\n") : text;
-  const dense = even.startsWith("\n") || even.includes("\n\n") ? even.replace(/^\n+|\n+(?=\n)/g, "") : even;
-  return dense.endsWith("\n") ? dense.slice(0, -1) : dense;
-}
-
-function* splitLines(bytes: Buffer): Generator<Buffer> {
+function* splitBytes(bytes: Buffer): Generator<Buffer> {
   for (let at = 0, end = 0; at < bytes.length; at = end + 1) {
     end = endOfLine(bytes, at);
     if (end < 0) end = bytes.length;
@@ -1794,25 +1772,30 @@ function* splitLines(bytes: Buffer): Generator<Buffer> {
   }
 }
 
-/** U+FFFD stands for NUL and for what is not UTF-8; then a note has the bytes as they came. */
-function frameText(bytes: Buffer, frameBytes: number): Lines {
-  const text = bytes.toString().replaceAll("\0", "\ufffd");
+/** One frame. U+FFFD stands for NUL and for what is not UTF-8; then a note has the bytes as they came. */
+function pieceOf(peer: string, bytes: Buffer, frameBytes = bytes.length): Piece {
+  const frames = [bytes.toString().replaceAll("\0", "\ufffd")];
   const isSound = isUtf8(bytes) && !bytes.includes(NUL);
   const cut = frameBytes > bytes.length ? { cut_from: frameBytes } : undefined;
-  const notes = isSound ? cut : { ...cut, raw: bytes.toString("base64") };
-  return { text, isFrame: true, notes };
+  return { peer, frames, notes: isSound ? cut : { ...cut, raw: bytes.toString("base64") } };
 }
 
-type Origin = Pick<Run, "position" | "time" | "peer">;
+/** A line, and what it came from: what the database needs to set it aside. */
+interface Line {
+  position: number;
+  time: number;
+  peer: string;
+  record: LogRecord;
+  source: string;
+  notes: Notes | undefined;
+}
 
-/** Plain text, which comes by the thousand lines, is passed on as it is. */
-function runOf({ position, time, peer }: Origin, { text: source, isFrame, notes, plainLines = 0 }: Lines): Run {
-  const run = { position, time, peer, source, isFrame, notes };
-  if (plainLines > 0) return { ...run, lines: plainLines, altered: 0, values: { ...NO_VALUES, messages: source } };
-  const lines = isFrame ? [source] : source.split("\n");
-  const records = lines.map((line) => notedRecordOf(line, time / 1000, notes));
-  const altered = notes?.raw === undefined ? records.filter(({ isAltered }) => isAltered).length : 1;
-  return { ...run, lines: lines.length, altered, values: valuesOf(records, lines, source) };
+/** The lines of some pieces of an entry one by one, the first of them received at `time`. */
+function linesOf({ position, time }: Pick<Entry, "position" | "time">, pieces: Iterable<Piece>): Line[] {
+  const frames = [...pieces].flatMap((piece) => piece.frames.map((source) => ({ ...piece, source })));
+  return frames.map(({ peer, source, notes }, n) => {
+    return { position, time: time + n, peer, source, notes, record: notedRecordOf(source, time / 1000, notes) };
+  });
 }
 
 /** A line as a record, with our notes among its attributes. */
@@ -1827,42 +1810,79 @@ function noted(record: LogRecord, notes: Notes | undefined): LogRecord {
   return { ...record, attributes: `{${members}"@collector":${JSON.stringify(notes)}}` };
 }
 
-const NO_VALUES = { delimiter: "\n", levels: "", loggedFrom: 0, loggedAt: "", hosts: "", apps: "", attributes: "" };
+// -- rows
 
-/** `source`: the lines undivided; where they are the messages, too, it is not put together again. */
-function valuesOf(records: LogRecord[], lines: string[], source: string): Values {
-  const delimiter = delimiterOf(records, source);
-  const areWhole = delimiter === "\n" && records.every(({ message }, n) => message === lines[n]);
-  const loggedFrom = records.find(({ loggedAt }) => loggedAt !== undefined)?.loggedAt ?? 0;
-  const column = (read: (record: LogRecord) => string | number | undefined) => {
-    const cells = records.map(read);
-    return cells.some((cell) => cell !== undefined) ? cells.join(delimiter) : "";
-  };
-  return {
-    delimiter,
-    levels: column(({ level }) => (level === DEFAULT_LEVEL ? undefined : level)),
-    loggedFrom,
-    loggedAt: column(({ loggedAt }) => (loggedAt === undefined ? undefined : loggedAt - loggedFrom)),
-    hosts: column(({ host }) => host),
-    apps: column(({ app }) => app),
-    attributes: column(({ attributes }) => attributes),
-    messages: areWhole ? source : column(({ message }) => message),
-  };
-}
+const ROW_COLUMNS = ["created_at", "level", "message", "logged_at", "host", "app", "peer", "attributes"];
+const JSONB_VERSION = "\x01";
+const ROW_BYTES = 64; // at most, beside its texts
+const UTF8_BYTES = 3; // of a UTF-16 code unit, at most
+const EPOCH_2000 = Date.UTC(2000, 0) * 1000; // PostgreSQL's, in µs since 1970
+const TWO_TO_32 = 2 ** 32;
 
-/** A character that is in no value: a newline, unless an escape or a frame brought newlines into them. */
-function delimiterOf(records: LogRecord[], source: string): string {
-  if (!source.includes("\\") && (records.length > 1 || !source.includes("\n"))) return "\n";
-  const texts = records.flatMap(({ message, host = "", app = "", attributes = "" }) => [
-    message,
-    host,
-    app,
-    attributes,
-  ]);
-  const values = ["-0123456789", ...texts]; // numbers, too
-  for (let code = NEWLINE; ; code++) {
-    const character = String.fromCharCode(code);
-    if (!values.some((value) => value.includes(character))) return character;
+/** Rows as COPY reads them (PostgreSQL's manual, COPY, "Binary Format"): a field is its length, or -1, and its bytes. */
+class RowWriter {
+  #bytes: Buffer;
+  #view: DataView;
+  #at = 0;
+
+  constructor(bytes: number) {
+    this.#bytes = Buffer.allocUnsafeSlow(bytes);
+    this.#view = new DataView(this.#bytes.buffer);
+  }
+
+  add({ level, message, loggedAt, host = "", app = "", attributes = "" }: LogRecord, time: number, peer: string): void {
+    const units = message.length + host.length + app.length + peer.length + attributes.length;
+    this.#makeRoom(ROW_BYTES + UTF8_BYTES * units);
+    this.#view.setInt16(this.#at, ROW_COLUMNS.length);
+    this.#at += 2;
+    this.#addTime(time);
+    this.#addInt16(level);
+    this.#addText(message);
+    this.#addTime(loggedAt);
+    this.#addText(host);
+    this.#addText(app);
+    this.#addText(peer);
+    this.#addText(attributes, JSONB_VERSION);
+  }
+
+  written(): Buffer {
+    return this.#bytes.subarray(0, this.#at);
+  }
+
+  #addInt16(value: number): void {
+    this.#view.setInt32(this.#at, 2);
+    this.#view.setInt16(this.#at + 4, value);
+    this.#at += 6;
+  }
+
+  #addTime(time: number | undefined): void {
+    if (time === undefined) return this.#addNull();
+    const high = Math.floor((time - EPOCH_2000) / TWO_TO_32);
+    this.#view.setInt32(this.#at, 8);
+    this.#view.setInt32(this.#at + 4, high);
+    this.#view.setUint32(this.#at + 8, time - EPOCH_2000 - high * TWO_TO_32);
+    this.#at += 12;
+  }
+
+  #addText(text: string, prefix = ""): void {
+    if (text === "") return this.#addNull();
+    const start = this.#at + 4 + (prefix === "" ? 0 : this.#bytes.write(prefix, this.#at + 4));
+    const end = start + this.#bytes.write(text, start);
+    this.#view.setInt32(this.#at, end - this.#at - 4);
+    this.#at = end;
+  }
+
+  #addNull(): void {
+    this.#view.setInt32(this.#at, -1);
+    this.#at += 4;
+  }
+
+  #makeRoom(more: number): void {
+    if (this.#at + more <= this.#bytes.length) return;
+    const larger = Buffer.allocUnsafeSlow(Math.max(2 * this.#bytes.length, this.#at + more));
+    this.#bytes.copy(larger, 0, 0, this.#at);
+    this.#bytes = larger;
+    this.#view = new DataView(larger.buffer);
   }
 }
 
@@ -1889,19 +1909,14 @@ const PARSERS = Array.from({ length: 128 }, (_, code) =>
   FORMATS.filter(({ starts }) => starts.test(String.fromCharCode(code))).map(({ parse }) => parse),
 );
 
-/** A line as a record; plain text, whole, where it is nothing else. */
+/** A line as a record; plain text, whole, where it is nothing else. `now`: when it was received, in ms. */
 export function parseLine(line: string, now?: number): LogRecord {
-  return recognise(line, now) ?? { level: DEFAULT_LEVEL, message: line };
-}
-
-/** A line as a record; `undefined` for plain text, which then costs no object. `now`: when it was received, in ms. */
-export function recognise(line: string, now?: number): LogRecord | undefined {
   const clean = withoutAnsi(line);
   for (const parse of PARSERS[clean.charCodeAt(0)] ?? []) {
     const record = parse(clean, now);
     if (record) return clean === line ? record : { ...record, isAltered: true };
   }
-  return clean === line ? undefined : { level: DEFAULT_LEVEL, message: clean, isAltered: true };
+  return clean === line ? recordOfText(line) : { ...recordOfText(clean), isAltered: true };
 }
 
 const ESCAPE_CODE = "\x1b";
@@ -2588,7 +2603,7 @@ async function follow(journal: Journal, queue: AsyncQueue<Batch>): Promise<void>
   for await (const block of journal.read()) {
     const { entries } = block;
     const started = performance.now();
-    await queue.push({ block, positions: entries.map(({ position }) => position), runs: await runsOf(entries) });
+    await queue.push({ block, entries: await rowsOf(entries), reread: () => journal.reread(block) });
     lines += block.lines;
     if (!journal.isCaughtUp(block)) continue;
     await journal.whenReleased(lines);
@@ -2608,12 +2623,12 @@ async function work(queue: AsyncQueue<Batch>, journal: Journal, database: Databa
 const PAUSE_LEAST_MS = 100;
 const PAUSE_MOST_MS = 5 * SECOND;
 
-/** How to store a batch: as one statement; after making its days' partitions; in halves; line by line. */
-type Step = "insert" | "partition" | "halve" | "take apart";
+/** How to store a batch: as it is; after making its days' partitions; in halves; line by line. */
+type Step = "copy" | "partition" | "halve" | "take apart";
 
 /** Resolves when the batch is committed; rejects only when stopped, or when the database is not one to store into. */
 async function storeUntilDone(batch: Batch, database: Database, stop: AbortSignal): Promise<void> {
-  let step: Step = "insert";
+  let step: Step = "copy";
   for (let failures = 0; ; failures++) {
     try {
       await database.store(batch, step);
@@ -2621,21 +2636,21 @@ async function storeUntilDone(batch: Batch, database: Database, stop: AbortSigna
     } catch (error) {
       if (stop.aborted || error instanceof DatabaseRefused) throw error;
       database.retries++;
-      const next = nextStep(error, batch.positions.length);
+      const next = nextStep(error, batch.entries.length);
       const jitter = 0.5 + Math.random() / 2; // so that not all return at once
       const pause = Math.min(PAUSE_LEAST_MS * 2 ** failures, PAUSE_MOST_MS) * jitter;
-      if (next === step || next === "insert") await database.noteDown(batch, error, pause, stop);
+      if (next === step || next === "copy") await database.noteDown(batch, error, pause, stop);
       step = next;
     }
   }
 }
 
-/** Content is taken apart, a missing partition made, too much halved; all else is tried again as it is, for ever. */
+/** Content is taken apart, and where COPY is refused; a missing partition made; too much halved; all else tried again. */
 function nextStep(error: unknown, entries: number): Step {
   const { code = "", constraint_name: constraint } = error as Partial<postgres.PostgresError>;
   if (code === "23514" && constraint === undefined) return "partition";
   if (code === "57014" && entries > 1) return "halve";
-  return /^(22|23|54)...$|^P0001$/.test(code) ? "take apart" : "insert"; // data, constraints, limits, `raise`
+  return /^(22|23|54)...$|^P0001$|^0A000$/.test(code) ? "take apart" : "copy"; // data, constraints, limits, `raise`
 }
 
 /** Looks at the chores, and whether the database is there, once a minute; sooner where a chore failed. */
@@ -2764,7 +2779,7 @@ function levelRules(text: string): LevelRule[] {
 }
 
 // ---- Database --------------------------------------------------------------
-// One statement stores a batch and its entries' keys, or nothing. The key is
+// One transaction stores a batch and its entries' keys, or nothing. The key is
 // the entry, so it does not matter how entries are grouped when they come again.
 
 const STATEMENT_MS = MINUTE;
@@ -2791,7 +2806,7 @@ class Database {
   /** Since the start: lines stored with something changed, and tries to store a batch that failed. */
   altered = 0;
   retries = 0;
-  /** What the statements that stored took, in s, and their lines. */
+  /** What the transactions that stored took, in s, and their lines. */
   readonly inserts = new Histogram(DURATIONS);
   readonly batchLines = new Histogram([1, 10, 100, 300, 1000, 3000, 10_000, 30_000, 100_000]);
   /** When each of its chores last succeeded, in ms since 1970; 0 for not yet. */
@@ -2830,14 +2845,22 @@ class Database {
       return;
     }
     if (step === "partition") this.#days.clear();
-    await this.#makePartitions(daysOf(batch.runs));
+    await this.#makePartitions(daysOf(batch.entries));
     const started = performance.now();
-    const rows = await this.#within((sql) => (step === "take apart" ? takeApart : insertBatch)(sql, batch));
-    this.deadLettered += step === "take apart" ? Number(rows[0]?.["buried"]) : 0;
+    if (step === "take apart") await this.#takeApart(batch);
+    else await this.#within((sql) => this.#embedded?.copy(sql, batch) ?? copyRows(sql, batch));
     this.inserts.observe((performance.now() - started) / SECOND);
-    this.batchLines.observe(batch.runs.reduce((sum, { lines }) => sum + lines, 0));
-    this.altered += batch.runs.reduce((sum, { altered }) => sum + altered, 0);
-    this.#oldestStored = Math.min(this.#oldestStored, batch.runs[0]?.time ?? Number.POSITIVE_INFINITY);
+    this.batchLines.observe(batch.entries.reduce((sum, { lines }) => sum + lines, 0));
+    this.altered += batch.entries.reduce((sum, { altered }) => sum + altered, 0);
+    this.#oldestStored = Math.min(this.#oldestStored, batch.entries[0]?.time ?? Number.POSITIVE_INFINITY);
+  }
+
+  async #takeApart(batch: Batch): Promise<void> {
+    const positions = new Set(batch.entries.map(({ position }) => position));
+    const entries = (await batch.reread()).filter(({ position }) => positions.has(position));
+    const lines = entries.flatMap((entry) => linesOf(entry, piecesOf(entry.body)));
+    const [row] = await this.#within((sql) => storeOrBury(sql, lines, claim(batch)));
+    this.deadLettered += Number(row?.["buried"]);
   }
 
   /** The time, in µs since 1970, of the oldest line stored since the last call. */
@@ -2848,12 +2871,12 @@ class Database {
   }
 
   /** A half chooses its own next step; what is stored stays so, whatever becomes of the rest. */
-  async #storeHalf(half: Batch, step: Step = "insert"): Promise<void> {
+  async #storeHalf(half: Batch, step: Step = "copy"): Promise<void> {
     try {
       await this.store(half, step);
     } catch (error) {
-      const next = nextStep(error, half.positions.length);
-      if (next === step || next === "insert") throw error;
+      const next = nextStep(error, half.entries.length);
+      if (next === step || next === "copy") throw error;
       await this.#storeHalf(half, next);
     }
   }
@@ -3078,30 +3101,62 @@ async function checkDatabase(sql: postgres.Sql): Promise<void> {
   throw new DatabaseRefused(`Cannot store into this database: ${encoding === "UTF8" ? isForeign : isMiscoded}`);
 }
 
-/** Adds nothing for an entry that is stored already, and waits for one that is being stored. */
-function insertBatch(sql: Tag, { block, positions, runs }: Batch) {
-  return sql`with claimed as (${claimEntries(sql, block, positions)})
-    insert into logs (created_at, level, message, logged_at, host, app, peer, attributes)
-    select created_at, level, message, logged_at, host, app, peer, attributes::jsonb
-    from (${selectLines(sql, runs, [])}) as line where position in (select position from claimed)`;
-}
-
-/** The same line by line: what is refused for its content goes to `dead_letters`. Its row says how many lines did. */
-function takeApart(sql: Tag, { block, positions, runs }: Batch) {
-  return sql`with claimed as (${claimEntries(sql, block, positions)})
-    ${storeOrBury(sql, runs.flatMap(singles))} where position in (select position from claimed)`;
-}
-
-const storeOrBury = (sql: Tag, lines: Run[]) => sql`
-  select count(*) filter (where not store_or_bury(created_at, level, message, logged_at, host, app, peer, attributes,
-                                                  source, notes)) as buried
-  from (${selectLines(sql, lines, lines)}) as line`;
-
-const claimEntries = (sql: Tag, { segment }: Block, positions: number[]) => sql`
+/** Claims a batch's entries: returns those that are not stored yet, and waits for who is storing some of them now. */
+const claim = ({ block, entries }: Batch) => `
   insert into log_entries (journal, position)
-  select ${segment.journal}::uuid, position
-  from unnest(${arrayLiteral(positions)}::bigint[]) as position order by position
+  select '${block.segment.journal}'::uuid, position
+  from unnest('{${entries.map(({ position }) => position).join(",")}}'::bigint[]) as position order by position
   on conflict do nothing returning position`;
+
+const copyFrom = (source: string) => `copy logs (${ROW_COLUMNS.join(", ")}) from ${source} (format binary)`;
+
+const COPY_HEADER = Buffer.from("PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0", "latin1");
+const COPY_TRAILER = Buffer.of(0xff, 0xff);
+const FEW_ENTRIES = 64; // more are small ones, and sent as one
+
+/**
+ * Stores what is not stored yet of a batch, or nothing: the statements of one query string are one transaction
+ * (PostgreSQL's manual, section 55.2.2.1). postgres.js resolves a COPY's query when the rows may come, and tells nobody
+ * how it ends (porsager/postgres#1173): what it calls to resolve is ours until then.
+ */
+function copyRows(sql: postgres.Sql, batch: Batch): Promise<unknown> {
+  const claimed = new Set<number>();
+  const query = sql.unsafe(`${claim(batch)};${copyFrom("stdin")}`, [], UNSHARED as object);
+  const waiting = query as unknown as { resolve: (outcome: unknown) => void };
+  const { resolve: settle } = waiting;
+  waiting.resolve = (outcome) => {
+    if (!(outcome instanceof Writable)) return settle(outcome);
+    Object.assign(outcome, { _destroy: (error: Error, done: (error: Error) => void) => done(error) }); // no CopyFail
+    outcome.on("error", () => {}); // the query rejects
+    for (const bytes of copyInput(batch, claimed)) outcome.write(bytes);
+    outcome.end();
+  };
+  return query.forEach(({ position }) => void claimed.add(Number(position)));
+}
+
+const UNSHARED = { onexecute: () => false }; // no other query is sent behind it: it would be taken for rows
+
+/** The rows of the entries that were claimed, as COPY reads them. */
+function copyInput({ entries }: Batch, claimed: Set<number>): Buffer[] {
+  const rows = entries.filter(({ position }) => claimed.has(position)).map(({ bytes }) => bytes);
+  return [COPY_HEADER, ...(rows.length > FEW_ENTRIES ? [Buffer.concat(rows)] : rows), COPY_TRAILER];
+}
+
+/** Stores lines, or buries them in `dead_letters`; its row says how many. */
+function storeOrBury(sql: Tag, lines: Line[], claiming = "select 0 as position") {
+  const column = (read: (line: Line) => string | number | undefined) => sql`${arrayLiteral(lines.map(read))}`;
+  return sql`with claimed as (${sql.unsafe(claiming)})
+    select count(*) filter (where not store_or_bury(to_timestamp(time / 1e6::float8), level, message,
+             to_timestamp(logged_at / 1e6::float8), host, app, peer, attributes, source, notes)) as buried
+    from unnest(${column(({ position }) => position)}::bigint[], ${column(({ time }) => time)}::bigint[],
+                ${column(({ record }) => record.level)}::smallint[], ${column(({ record }) => record.message)}::text[],
+                ${column(({ record }) => record.loggedAt)}::bigint[], ${column(({ record }) => record.host)}::text[],
+                ${column(({ record }) => record.app)}::text[], ${column(({ peer }) => peer)}::text[],
+                ${column(({ record }) => record.attributes)}::text[], ${column(({ source }) => source)}::text[],
+                ${column(({ notes }) => notes && JSON.stringify({ "@collector": notes }))}::text[])
+           as line (position, time, level, message, logged_at, host, app, peer, attributes, source, notes)
+    where position in (select position from claimed)`;
+}
 
 type Tag = Pick<postgres.Sql, "unsafe"> &
   ((
@@ -3109,71 +3164,25 @@ type Tag = Pick<postgres.Sql, "unsafe"> &
     ...values: postgres.ParameterOrFragment<never>[]
   ) => postgres.PendingQuery<postgres.Row[]>);
 
-/**
- * Every run becomes its lines again, a line's time being the run's + its number in µs. What PostgreSQL may have to
- * bury travels as it came, too. Columns that are all null travel as {}.
- */
-function selectLines(sql: Tag, runs: Run[], refusable: Run[]) {
-  const each = (some: Run[], read: (run: Run) => string | number) => sql`${arrayLiteral(some.map(read))}`;
-  const text = (read: (values: Values) => string) => textArray(sql, runs, ({ values }) => read(values));
-  return sql`
-    select run.position, to_timestamp((run.time + line.n - 1) / 1e6::float8) as created_at,
-           coalesce(line.level::smallint, ${DEFAULT_LEVEL}) as level, line.message,
-           to_timestamp((run.logged_from + line.logged_at::bigint) / 1e6::float8) as logged_at,
-           line.host, line.app, run.peer, line.attributes, run.source, run.notes
-    from unnest(${each(runs, ({ position }) => position)}::bigint[], ${each(runs, ({ time }) => time)}::bigint[],
-                ${each(runs, ({ peer }) => peer)}::text[], ${text(({ delimiter }) => delimiter)},
-                ${text(({ levels }) => levels)}, ${text(({ loggedAt }) => loggedAt)},
-                ${each(runs, ({ values }) => values.loggedFrom)}::bigint[], ${text(({ hosts }) => hosts)},
-                ${text(({ apps }) => apps)}, ${text(({ attributes }) => attributes)},
-                ${text(({ messages }) => messages)},
-                ${each(refusable, ({ source }) => source)}::text[],
-                ${each(refusable, ({ notes }) => JSON.stringify({ "@collector": notes }))}::text[])
-           as run (position, time, peer, delimiter, levels, logged_at, logged_from, hosts, apps, attributes, messages,
-                   source, notes),
-         unnest(string_to_array(run.levels, run.delimiter, ''), string_to_array(run.logged_at, run.delimiter, ''),
-                string_to_array(run.hosts, run.delimiter, ''), string_to_array(run.apps, run.delimiter, ''),
-                string_to_array(run.attributes, run.delimiter, ''), string_to_array(run.messages, run.delimiter, ''))
-           with ordinality as line (level, logged_at, host, app, attributes, message, n)`;
-}
-
 /** An array as PostgreSQL reads it (section 8.15.2): postgres.js passes on text four times faster than arrays. */
-const arrayLiteral = (values: (string | number)[]) =>
-  `{${values.map((value) => (typeof value === "string" ? quoted(value) : value)).join(",")}}`;
+const arrayLiteral = (values: (string | number | undefined)[]) =>
+  `{${values.map((value) => (typeof value === "string" ? quoted(value) : (value ?? "null"))).join(",")}}`;
 
 const quoted = (text: string) => `"${/["\\]/.test(text) ? text.replace(/["\\]/g, "\\$&") : text}"`;
 
-const FEW_RUNS = 64;
-
-/** Texts of runs. Few, so long ones, are parameters of their own: an array is read letter by letter. */
-function textArray(sql: Tag, runs: Run[], read: (run: Run) => string) {
-  const texts = runs.map(read);
-  if (texts.every((text) => text === "")) return sql`'{}'::text[]`; // unnest pads with nulls
-  if (texts.length > FEW_RUNS) return sql`${arrayLiteral(texts)}::text[]`;
-  return sql`array[${texts.map((text, index) => (index === 0 ? sql`${text}::text` : sql`, ${text}::text`))}]`;
+/** Two batches of a batch's entries. */
+function halves({ block, entries, reread }: Batch): Batch[] {
+  const middle = Math.floor(entries.length / 2);
+  return [entries.slice(0, middle), entries.slice(middle)].map((half) => ({ block, entries: half, reread }));
 }
 
-/** A run's lines as runs of one. */
-function singles(run: Run): Run[] {
-  if (run.isFrame) return [run];
-  return run.source.split("\n").map((text, n) => runOf({ ...run, time: run.time + n }, { text, isFrame: true }));
-}
-
-function halves({ block, positions, runs }: Batch): Batch[] {
-  const middle = positions[Math.floor(positions.length / 2)] ?? 0;
-  const half = (isIn: (position: number) => boolean) => ({
-    block,
-    positions: positions.filter(isIn),
-    runs: runs.filter(({ position }) => isIn(position)),
-  });
-  return [half((position) => position < middle), half((position) => position >= middle)];
-}
-
-/** The days, since 1970, of the runs' lines. */
-const daysOf = (runs: Run[]) => new Set(runs.flatMap(({ time, lines }) => [dayOf(time), dayOf(time + lines - 1)]));
+/** The days, since 1970, of the entries' lines. */
+const daysOf = (entries: EntryRows[]) =>
+  new Set(entries.flatMap(({ time, lines }) => [dayOf(time), dayOf(time + lines - 1)]));
 
 const dayOf = (time: number) => Math.floor(time / 1000 / DAY);
 
+const ENDED = "the embedded database has ended";
 const FULL_DISK_BYTES = 64 * MIB; // free: PGlite opens with a few segments of its own log
 
 /** PGlite in a thread of its own, to hold up nobody's `ok`; it speaks PostgreSQL's protocol on a Unix socket. */
@@ -3192,6 +3201,24 @@ class EmbeddedPostgres {
     const path = socketPath(this.#dataDir, "postgres.sock");
     if (!this.#thread) await this.#start(path);
     return makeClient("postgres://postgres@localhost/postgres?sslmode=disable", 1, path);
+  }
+
+  /** As {@link copyRows}, past the socket, which knows no COPY; nobody else's statement may come between. */
+  async copy(sql: postgres.Sql, batch: Batch): Promise<void> {
+    const session = await sql.reserve();
+    const { port1: ours, port2: answer } = new MessageChannel();
+    const entries = batch.entries.map(({ position, bytes }) => ({ position, bytes }));
+    const statements = { claim: claim(batch), copy: copyFrom("'/dev/blob'") };
+    try {
+      if (!this.#thread) throw new Error(ENDED);
+      this.#thread.postMessage({ ...statements, entries, ends: [COPY_HEADER, COPY_TRAILER], answer }, [answer]);
+      const ended = once(ours, "close").then(() => Promise.reject(new Error(ENDED)));
+      const [error] = (await Promise.race([once(ours, "message"), ended])) as [object | undefined];
+      if (error) throw Object.assign(new Error("the embedded database refused"), error);
+    } finally {
+      ours.close();
+      session.release();
+    }
   }
 
   async close(): Promise<void> {
@@ -3232,7 +3259,17 @@ const EMBEDDED_THREAD = `
     const server = new PGLiteSocketServer({ db, path: workerData.path });
     await server.start();
     parentPort.postMessage("ready");
-    parentPort.once("message", () => server.stop().then(() => db.close()).then(() => process.exit()));
+    const store = ({ claim, copy, entries, ends: [header, trailer] }) => db.transaction(async (own) => {
+      const claimed = new Set((await own.query(claim)).rows.map(({ position }) => position));
+      const rows = entries.filter(({ position }) => claimed.has(position)).map(({ bytes }) => bytes);
+      await own.query(copy, [], { blob: new Blob([header, ...rows, trailer]) });
+    });
+    const asDriver = ({ message, code, constraint, table }) =>
+      code ? { name: "PostgresError", code, constraint_name: constraint, table_name: table } : { message };
+    parentPort.on("message", (task) => {
+      if (task === "close") return server.stop().then(() => db.close()).then(() => process.exit());
+      store(task).then(() => undefined, asDriver).then((error) => task.answer.postMessage(error));
+    });
   };
   run().catch((error) => parentPort.postMessage(String(error?.message ?? error?.code ?? JSON.stringify(error))));
 `;
@@ -3298,9 +3335,9 @@ async function retryDeadLetters(sql: postgres.Sql, ids: string[]): Promise<strin
   let [taken, refused] = [0, 0];
   for (let at = 0; at < ids.length; at += RETRIED_AT_ONCE) {
     const [lines, buried] = await sql.begin(async (own) => {
-      const runs = await takeDeadLetters(own, ids.slice(at, at + RETRIED_AT_ONCE));
-      const [row] = await storeOrBury(own, runs);
-      return [runs.length, Number(row?.["buried"])];
+      const letters = await takeDeadLetters(own, ids.slice(at, at + RETRIED_AT_ONCE));
+      const [row] = await storeOrBury(own, letters);
+      return [letters.length, Number(row?.["buried"])];
     });
     taken += lines;
     refused += buried;
@@ -3308,14 +3345,14 @@ async function retryDeadLetters(sql: postgres.Sql, ids: string[]): Promise<strin
   return `${taken - refused} stored, ${refused} refused again\n`;
 }
 
-async function takeDeadLetters(sql: Tag, ids: string[]): Promise<Run[]> {
+async function takeDeadLetters(sql: Tag, ids: string[]): Promise<Line[]> {
   const rows = await sql`
     delete from dead_letters where id = any(${arrayLiteral(ids)}::bigint[])
     returning (extract(epoch from created_at) * 1000000)::bigint as time, coalesce(peer, '') as peer, line,
               create_logs_partition((created_at at time zone 'UTC')::date)`;
-  return rows.map((row) => {
+  return rows.flatMap((row) => {
     const { time, peer, line } = row as unknown as { time: string; peer: string; line: Buffer };
-    return runOf({ position: 0, time: Number(time), peer }, frameText(line, line.length));
+    return linesOf({ position: 0, time: Number(time) }, [pieceOf(peer, line)]);
   });
 }
 
@@ -3541,7 +3578,7 @@ function metricsOf({
     ["collector_store_retries_total", database.retries, "Tries to store a batch that failed"],
     ["collector_maintained_timestamp_seconds", maintained, "Unix time of the upkeep longest ago, 0 for none"],
     ["collector_sync_duration_seconds", journal.syncs, "Time that an fdatasync of the journal took"],
-    ["collector_insert_duration_seconds", database.inserts, "Time that the statement that stored a batch took"],
+    ["collector_insert_duration_seconds", database.inserts, "Time that storing a batch took"],
     ["collector_batch_lines", database.batchLines, "Lines of a batch"],
     ["process_cpu_seconds_total", (user + system) / 1e6, "CPU time used"],
     ["process_resident_memory_bytes", process.memoryUsage.rss(), "Resident memory"],
