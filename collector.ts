@@ -1780,21 +1780,29 @@ function pieceOf(peer: string, bytes: Buffer, frameBytes = bytes.length): Piece 
   return { peer, frames, notes: isSound ? cut : { ...cut, raw: bytes.toString("base64") } };
 }
 
-/** A line, and what it came from: what the database needs to set it aside. */
-interface Line {
+/** A line's record, and what it came from: what the database needs to set it aside. */
+interface Line extends LogRecord {
   position: number;
   time: number;
   peer: string;
-  record: LogRecord;
   source: string;
-  notes: Notes | undefined;
+  /** As the text of a JSON object. */
+  notes: string | undefined;
 }
 
 /** The lines of some pieces of an entry one by one, the first of them received at `time`. */
 function linesOf({ position, time }: Pick<Entry, "position" | "time">, pieces: Iterable<Piece>): Line[] {
   const frames = [...pieces].flatMap((piece) => piece.frames.map((source) => ({ ...piece, source })));
   return frames.map(({ peer, source, notes }, n) => {
-    return { position, time: time + n, peer, source, notes, record: notedRecordOf(source, time / 1000, notes) };
+    const record = notedRecordOf(source, time / 1000, notes);
+    return {
+      ...record,
+      position,
+      time: time + n,
+      peer,
+      source,
+      notes: notes && JSON.stringify({ "@collector": notes }),
+    };
   });
 }
 
@@ -2631,7 +2639,8 @@ async function storeUntilDone(batch: Batch, database: Database, stop: AbortSigna
   let step: Step = "copy";
   for (let failures = 0; ; failures++) {
     try {
-      await database.store(batch, step);
+      if (step === "halve") for (const half of halves(batch)) await storeUntilDone(half, database, stop);
+      else await database.store(batch, step);
       return database.noteUp(batch);
     } catch (error) {
       if (stop.aborted || error instanceof DatabaseRefused) throw error;
@@ -2653,6 +2662,12 @@ function nextStep(error: unknown, entries: number): Step {
   return /^(22|23|54)...$|^P0001$|^0A000$/.test(code) ? "take apart" : "copy"; // data, constraints, limits, `raise`
 }
 
+/** Two batches of a batch's entries. */
+function halves({ block, entries, reread }: Batch): Batch[] {
+  const middle = Math.floor(entries.length / 2);
+  return [entries.slice(0, middle), entries.slice(middle)].map((half) => ({ block, entries: half, reread }));
+}
+
 /** Looks at the chores, and whether the database is there, once a minute; sooner where a chore failed. */
 async function keepHouse(chores: Chore[], database: Database, stop: AbortSignal): Promise<void> {
   while (!stop.aborted) {
@@ -2669,60 +2684,58 @@ async function keepHouse(chores: Chore[], database: Database, stop: AbortSignal)
   }
 }
 
-function choresOf(options: Options, journal: Journal, database: Database, log: Log): Chore[] {
-  const prune = () => journal.prune((id, endPosition) => database.prune(id, endPosition));
-  const retention = new Retention(options, database);
-  return [
-    new Chore(
-      "partitions",
-      "make the coming days' partitions",
-      MINUTE,
-      () => database.makeComingPartitions(),
-      database,
-      log,
-    ),
-    new Chore("keys", "prune keys", MINUTE, prune, database, log),
-    ...(retention.isAsked
-      ? [new Chore("retention", "drop old lines", HOUR, () => retention.run(), database, log)]
-      : []),
+function choresOf({ retention, retentionLevel }: Options, journal: Journal, database: Database, log: Log): Chore[] {
+  const rules = levelRules(retentionLevel);
+  const partitions = () => database.makeComingPartitions();
+  const keys = () => journal.prune((id, endPosition) => database.prune(id, endPosition));
+  const oldLines = () => dropOldLines(retention, rules, database);
+  const duties: Duty[] = [
+    { name: "partitions", task: "make the coming days' partitions", everyMs: MINUTE, run: partitions },
+    { name: "keys", task: "prune keys", everyMs: MINUTE, run: keys },
+    { name: "retention", task: "drop old lines", everyMs: HOUR, run: oldLines },
   ];
+  const isRetaining = retention > 0 || rules.length > 0;
+  return duties.slice(0, isRetaining ? 3 : 2).map((duty) => new Chore(duty, database, log));
+}
+
+/** Something to see to now and then. */
+interface Duty {
+  name: string;
+  task: string;
+  everyMs: number;
+  run: () => Promise<void>;
 }
 
 const IS_AWAY = /^(08|25006|53|57P|42(P01|703|883))/; // not a chore's own trouble: the server's, or our tables are gone
 
-/** Something to see to now and then; its trouble is its own, said once a cause, while lines are stored. */
+/** A duty whose trouble is its own, said once a cause, while lines are stored. */
 class Chore {
   dueAt = 0; // ms, since the process's start
-  readonly #name: string;
-  readonly #task: string;
-  readonly #every: number;
-  readonly #run: () => Promise<void>;
+  readonly #duty: Duty;
   readonly #database: Database;
   readonly #condition: Condition;
   #failures = 0;
 
-  constructor(name: string, task: string, every: number, run: () => Promise<void>, database: Database, log: Log) {
-    this.#name = name;
-    this.#task = task;
-    this.#every = every;
-    this.#run = run;
+  constructor(duty: Duty, database: Database, log: Log) {
+    this.#duty = duty;
     this.#database = database;
     this.#condition = new Condition(log);
-    database.maintained.set(name, 0);
+    database.maintained.set(duty.name, 0);
   }
 
   /** Rejects where the database is away. */
   async runIfDue(): Promise<void> {
     if (performance.now() < this.dueAt) return; // whatever the clock was set to
+    const { name, task, everyMs, run } = this.#duty;
     try {
-      await this.#run();
-      this.#condition.say(undefined, `can ${this.#task} again`);
+      await run();
+      this.#condition.say(undefined, `can ${task} again`);
       this.#failures = 0;
-      this.#database.maintained.set(this.#name, Date.now());
-      this.dueAt = performance.now() + this.#every;
+      this.#database.maintained.set(name, Date.now());
+      this.dueAt = performance.now() + everyMs;
     } catch (error) {
       if (!isOfFile(error) && (!isFromServer(error) || IS_AWAY.test(codeOf(error)))) throw error;
-      this.#condition.say(codeOf(error), `cannot ${this.#task}: ${describe(error)}; trying again`);
+      this.#condition.say(codeOf(error), `cannot ${task}: ${describe(error)}; trying again`);
       this.dueAt = performance.now() + Math.min(SECOND * 2 ** ++this.#failures, MINUTE);
     }
   }
@@ -2737,38 +2750,21 @@ interface LevelRule {
   since: number;
 }
 
-/** Drops days and deletes levels that are too old. */
-class Retention {
-  readonly #age: number;
-  readonly #rules: LevelRule[];
-  readonly #database: Database;
+/** Drops days and deletes levels that are too old; resolves when nothing is left to do. */
+async function dropOldLines(age: number, rules: LevelRule[], database: Database): Promise<void> {
+  if (age > 0) while (await database.dropOldest(age));
+  const oldest = database.takeOldestStored();
+  for (const rule of rules) rule.since = Math.min(rule.since, oldest);
+  for (const rule of rules) await deleteLevels(rule, database);
+}
 
-  constructor({ retention, retentionLevel }: Options, database: Database) {
-    this.#age = retention;
-    this.#rules = levelRules(retentionLevel);
-    this.#database = database;
-  }
-
-  get isAsked(): boolean {
-    return this.#age > 0 || this.#rules.length > 0;
-  }
-
-  /** Resolves when nothing is left to do. */
-  async run(): Promise<void> {
-    while (this.#age > 0 && (await this.#database.dropOldest(this.#age)));
-    const oldest = this.#database.takeOldestStored();
-    for (const rule of this.#rules) rule.since = Math.min(rule.since, oldest);
-    for (const rule of this.#rules) await this.#deleteLevels(rule);
-  }
-
-  /** A bounded stretch of lines a statement, with rests as long as the work: nobody else is held up. */
-  async #deleteLevels(rule: LevelRule): Promise<void> {
-    for (let started = performance.now(); ; started = performance.now()) {
-      const { next, isDone } = await this.#database.deleteLevels(rule);
-      rule.since = next;
-      if (isDone) return;
-      await sleep(performance.now() - started);
-    }
+/** A bounded stretch of lines a statement, with rests as long as the work: nobody else is held up. */
+async function deleteLevels(rule: LevelRule, database: Database): Promise<void> {
+  for (let started = performance.now(); ; started = performance.now()) {
+    const { next, isDone } = await database.deleteLevels(rule);
+    rule.since = next;
+    if (isDone) return;
+    await sleep(performance.now() - started);
   }
 }
 
@@ -2839,11 +2835,7 @@ class Database {
   }
 
   /** Resolves when the batch is committed, all of it: taken apart, what the database refuses is in `dead_letters`. */
-  async store(batch: Batch, step: Step): Promise<void> {
-    if (step === "halve") {
-      for (const half of halves(batch)) await this.#storeHalf(half);
-      return;
-    }
+  async store(batch: Batch, step: Exclude<Step, "halve">): Promise<void> {
     if (step === "partition") this.#days.clear();
     await this.#makePartitions(daysOf(batch.entries));
     const started = performance.now();
@@ -2868,17 +2860,6 @@ class Database {
     const oldest = this.#oldestStored;
     this.#oldestStored = Number.POSITIVE_INFINITY;
     return oldest;
-  }
-
-  /** A half chooses its own next step; what is stored stays so, whatever becomes of the rest. */
-  async #storeHalf(half: Batch, step: Step = "copy"): Promise<void> {
-    try {
-      await this.store(half, step);
-    } catch (error) {
-      const next = nextStep(error, half.entries.length);
-      if (next === step || next === "copy") throw error;
-      await this.#storeHalf(half, next);
-    }
   }
 
   async makeComingPartitions(): Promise<void> {
@@ -3087,14 +3068,12 @@ async function applySchema(sql: postgres.Sql, schema: string): Promise<void> {
   await checkDatabase(sql);
 }
 
-const LOGS_COLUMNS = ["created_at", "id", "level", "message", "logged_at", "host", "app", "peer", "attributes"];
-
 async function checkDatabase(sql: postgres.Sql): Promise<void> {
   const [row] = await sql`select current_setting('server_encoding') as encoding,
     (select coalesce(string_agg(attname, ','), '') from pg_attribute
      where attrelid = to_regclass('logs') and attnum > 0) as columns`;
   const { encoding, columns } = row as unknown as { encoding: string; columns: string };
-  const missing = LOGS_COLUMNS.filter((name) => columns !== "" && !columns.split(",").includes(name));
+  const missing = ["id", ...ROW_COLUMNS].filter((name) => columns !== "" && !columns.split(",").includes(name));
   const isForeign = `its table logs lacks ${missing.join(", ")}, so it is not ours; rename it, or use another database`;
   const isMiscoded = `its encoding is ${encoding}, not UTF8; create database logs encoding 'UTF8' template template0`;
   if (encoding === "UTF8" && missing.length === 0) return;
@@ -3105,8 +3084,10 @@ async function checkDatabase(sql: postgres.Sql): Promise<void> {
 const claim = ({ block, entries }: Batch) => `
   insert into log_entries (journal, position)
   select '${block.segment.journal}'::uuid, position
-  from unnest('{${entries.map(({ position }) => position).join(",")}}'::bigint[]) as position order by position
+  from unnest('${arrayOf(entries.map(({ position }) => position))}'::bigint[]) as position order by position
   on conflict do nothing returning position`;
+
+const arrayOf = (numbers: (number | string)[]) => `{${numbers.join(",")}}`;
 
 const copyFrom = (source: string) => `copy logs (${ROW_COLUMNS.join(", ")}) from ${source} (format binary)`;
 
@@ -3143,38 +3124,16 @@ function copyInput({ entries }: Batch, claimed: Set<number>): Buffer[] {
 }
 
 /** Stores lines, or buries them in `dead_letters`; its row says how many. */
-function storeOrBury(sql: Tag, lines: Line[], claiming = "select 0 as position") {
-  const column = (read: (line: Line) => string | number | undefined) => sql`${arrayLiteral(lines.map(read))}`;
-  return sql`with claimed as (${sql.unsafe(claiming)})
-    select count(*) filter (where not store_or_bury(to_timestamp(time / 1e6::float8), level, message,
-             to_timestamp(logged_at / 1e6::float8), host, app, peer, attributes, source, notes)) as buried
-    from unnest(${column(({ position }) => position)}::bigint[], ${column(({ time }) => time)}::bigint[],
-                ${column(({ record }) => record.level)}::smallint[], ${column(({ record }) => record.message)}::text[],
-                ${column(({ record }) => record.loggedAt)}::bigint[], ${column(({ record }) => record.host)}::text[],
-                ${column(({ record }) => record.app)}::text[], ${column(({ peer }) => peer)}::text[],
-                ${column(({ record }) => record.attributes)}::text[], ${column(({ source }) => source)}::text[],
-                ${column(({ notes }) => notes && JSON.stringify({ "@collector": notes }))}::text[])
-           as line (position, time, level, message, logged_at, host, app, peer, attributes, source, notes)
-    where position in (select position from claimed)`;
-}
+const storeOrBury = (sql: Tag, lines: Line[], claiming = "select 0 as position") => sql`
+  with claimed as (${sql.unsafe(claiming)})
+  select count(*) filter (where not store_or_bury(to_timestamp(time / 1e6::float8), level, message,
+           to_timestamp("loggedAt" / 1e6::float8), host, app, peer, attributes, source, notes)) as buried
+  from json_to_recordset(${JSON.stringify(lines)}::text::json)
+    as line (position bigint, time bigint, level smallint, message text, "loggedAt" bigint, host text, app text,
+             peer text, attributes text, source text, notes text)
+  where position in (select position from claimed)`;
 
-type Tag = Pick<postgres.Sql, "unsafe"> &
-  ((
-    text: TemplateStringsArray,
-    ...values: postgres.ParameterOrFragment<never>[]
-  ) => postgres.PendingQuery<postgres.Row[]>);
-
-/** An array as PostgreSQL reads it (section 8.15.2): postgres.js passes on text four times faster than arrays. */
-const arrayLiteral = (values: (string | number | undefined)[]) =>
-  `{${values.map((value) => (typeof value === "string" ? quoted(value) : (value ?? "null"))).join(",")}}`;
-
-const quoted = (text: string) => `"${/["\\]/.test(text) ? text.replace(/["\\]/g, "\\$&") : text}"`;
-
-/** Two batches of a batch's entries. */
-function halves({ block, entries, reread }: Batch): Batch[] {
-  const middle = Math.floor(entries.length / 2);
-  return [entries.slice(0, middle), entries.slice(middle)].map((half) => ({ block, entries: half, reread }));
-}
+type Tag = postgres.Sql | postgres.TransactionSql;
 
 /** The days, since 1970, of the entries' lines. */
 const daysOf = (entries: EntryRows[]) =>
@@ -3324,7 +3283,7 @@ async function chooseDeadLetters(sql: Tag, asked: string[]): Promise<string[]> {
 }
 
 async function dropDeadLetters(sql: Tag, ids: string[]): Promise<string> {
-  const { count } = await sql`delete from dead_letters where id = any(${arrayLiteral(ids)}::bigint[])`;
+  const { count } = await sql`delete from dead_letters where id = any(${arrayOf(ids)}::bigint[])`;
   return `${count} dropped\n`;
 }
 
@@ -3347,7 +3306,7 @@ async function retryDeadLetters(sql: postgres.Sql, ids: string[]): Promise<strin
 
 async function takeDeadLetters(sql: Tag, ids: string[]): Promise<Line[]> {
   const rows = await sql`
-    delete from dead_letters where id = any(${arrayLiteral(ids)}::bigint[])
+    delete from dead_letters where id = any(${arrayOf(ids)}::bigint[])
     returning (extract(epoch from created_at) * 1000000)::bigint as time, coalesce(peer, '') as peer, line,
               create_logs_partition((created_at at time zone 'UTC')::date)`;
   return rows.flatMap((row) => {
