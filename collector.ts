@@ -3363,8 +3363,6 @@ interface Page {
   allow?: string;
 }
 
-const unavailable = (error: Error): Page => ({ status: 503, text: `${error.message}\n` });
-
 /** /healthz and /metrics over HTTP (RFC 9110). */
 class HealthPages {
   readonly #parts: Parts;
@@ -3410,7 +3408,7 @@ class HealthPages {
     const bytes = journal.backlogBytes();
     const room = Math.max(0, Math.min(options.journalMax - bytes, freeBytes(options.dataDir)));
     const { growth } = this.#backlog;
-    const dates = Array.from(database.maintained, ([what, at]) => [what, at > 0 ? isoTime(at) : null]);
+    const dates = Array.from(database.maintained, ([what, at]) => [what, at > 0 ? isoTime(at) : null] as const);
     return {
       accepting: obstacle === undefined,
       state: [obstacle ?? "accepting lines", ...troublesOf(database)].join("; "),
@@ -3421,7 +3419,7 @@ class HealthPages {
       stored,
       dead_letters: deadLettered,
       connections: senders.open,
-      maintained: Object.fromEntries(dates) as Record<string, string | null>,
+      maintained: Object.fromEntries(dates),
       version: VERSION,
     };
   }
@@ -3432,7 +3430,8 @@ class HealthPages {
   }
 
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const { status, text, type = "text/plain", allow } = await this.#page(request).catch(unavailable);
+    const page = this.#page(request).catch((error: Error): Page => ({ status: 503, text: `${error.message}\n` }));
+    const { status, text, type = "text/plain", allow } = await page;
     const common = { "content-type": `${type}; charset=utf-8`, "content-length": Buffer.byteLength(text) };
     response.writeHead(status, { ...common, connection: "close", ...(allow ? { allow } : {}) }).end(text);
   }
@@ -3498,22 +3497,15 @@ async function formatMetrics(parts: Parts): Promise<string> {
   return registry.metrics();
 }
 
+type Sample = [name: string, value: number | Histogram, help: string];
+
 /** Names after Prometheus's conventions: what ends in _total is a counter, what is no histogram is a gauge. */
-function metricsOf({
-  options,
-  journal,
-  senders,
-  database,
-}: Parts): [name: string, value: number | Histogram, help: string][] {
+function metricsOf({ options, journal, senders, database }: Parts): Sample[] {
   const { received, stored, deadLettered, inJournal } = ledgerOf(journal, database);
   const maintained = Math.min(...database.maintained.values()) / SECOND;
   const { user, system } = process.cpuUsage();
   return [
-    [
-      "collector_lines_received_total",
-      received + journal.lost,
-      "Lines made durable, or found in the journal at the start",
-    ],
+    ["collector_lines_received_total", received + journal.lost, "Lines made durable, or found at the start"],
     ["collector_lines_stored_total", stored, "Lines stored in the table"],
     ["collector_lines_dead_total", deadLettered, "Lines that the database refused for their content"],
     ["collector_lines_lost_total", journal.lost, "Lines that damage to the journal's files made unreadable"],
@@ -3522,11 +3514,7 @@ function metricsOf({
     ["collector_backlog_lines", inJournal, "Lines in the journal that are not stored yet"],
     ["collector_backlog_bytes", journal.backlogBytes(), "Bytes in the journal that are not stored yet"],
     ["collector_backlog_limit_bytes", options.journalMax, "Backlog at which senders wait: --journal-max"],
-    [
-      "collector_backlog_age_seconds",
-      secondsSince(journal.oldestTime()),
-      "Time since the oldest line not stored was received",
-    ],
+    ["collector_backlog_age_seconds", secondsSince(journal.oldestTime()), "Age of the oldest line not stored"],
     ["collector_received_bytes_total", journal.bytesReceived, "Bytes of the lines received, endings included"],
     ["collector_accepting", Number(journal.obstacle() === undefined), "Whether lines can be made durable now"],
     ["collector_connections", senders.open, "Connections of senders open now"],
@@ -3549,24 +3537,22 @@ const DURATIONS = [1e-4, 3e-4, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30]
 
 /** Counts values by the bounds that they do not exceed. */
 class Histogram {
-  readonly #buckets: { bound: number; count: number }[];
+  readonly #buckets: { le: number | "+Inf"; count: number }[];
   #sum = 0;
 
   constructor(bounds: number[]) {
-    this.#buckets = [...bounds, Infinity].map((bound) => ({ bound, count: 0 }));
+    this.#buckets = [...bounds, "+Inf" as const].map((le) => ({ le, count: 0 }));
   }
 
   observe(value: number): void {
     this.#sum += value;
-    for (const bucket of this.#buckets) if (value <= bucket.bound) bucket.count++;
+    for (const bucket of this.#buckets) if (bucket.le === "+Inf" || value <= bucket.le) bucket.count++;
   }
 
   /** As a registry of prom-client asks for it, whose own histograms can only observe. */
   metric(name: string, help: string): Metric {
     const sample = (what: string, value: number, labels = {}) => ({ metricName: `${name}_${what}`, value, labels });
-    const buckets = this.#buckets.map(({ bound, count }) =>
-      sample("bucket", count, { le: bound === Infinity ? "+Inf" : bound }),
-    );
+    const buckets = this.#buckets.map(({ le, count }) => sample("bucket", count, { le }));
     const values = [...buckets, sample("sum", this.#sum), sample("count", buckets.at(-1)!.value)];
     return { name, get: () => Promise.resolve({ name, help, type: "histogram", values }) } as unknown as Metric;
   }
@@ -3622,9 +3608,8 @@ const grouped = (value: number) => Math.round(value).toLocaleString("en-US");
 /** Whether the terminal is ours to draw on: with `&`, it is the shell's. Where there is no /proc, it is. */
 function isInForeground(): boolean {
   if (!existsSync("/proc/self/stat")) return true;
-  const [, , group, , , ofTerminal] = readFileSync("/proc/self/stat", "utf8")
-    .replace(/^.*\) /s, "")
-    .split(" ");
+  const afterName = readFileSync("/proc/self/stat", "utf8").replace(/^.*\) /s, "");
+  const [, , group, , , ofTerminal] = afterName.split(" ");
   return group === ofTerminal;
 }
 
