@@ -201,15 +201,12 @@ function anyPath(placeholder: string): Parser<string> {
   return { placeholder, allowed: "a path", parse: (text) => text || undefined };
 }
 
-const POSTGRES_URL = /^postgres(ql)?:\/\/([^%]|%[\da-f]{2})*$/i;
-
-/** With one of its hosts, as the driver reads it. */
-const isPostgresUrl = (text: string) => POSTGRES_URL.test(text) && URL.canParse(text.replace(/,[^/?]*/, ""));
-
-/** What it leaves out is as for psql: PGHOST and the like, or the defaults. */
+/** What it leaves out is as for psql: PGHOST and the like, or the defaults. Of several hosts, one is looked at. */
 function postgresUrl(): Parser<string> {
+  const form = /^postgres(ql)?:\/\/([^%]|%[\da-f]{2})*$/i;
+  const isUrl = (text: string) => form.test(text) && URL.canParse(text.replace(/,[^/?]*/, ""));
   const allowed = "postgres://user:password@host:port/database";
-  return { placeholder: "URL", allowed, parse: (text) => (isPostgresUrl(text) ? text : undefined) };
+  return { placeholder: "URL", allowed, parse: (text) => (isUrl(text) ? text : undefined) };
 }
 
 function oneOf<Word extends string>(...words: Word[]): Parser<Word> {
