@@ -504,7 +504,7 @@ class Senders {
   readonly #cutOff = new AbortController(); // aborted when a stop has read long enough
   readonly #open = new Set<Socket>(); // as accepted, with those whose TLS handshake has not ended
   readonly #serving = new Map<Replies, Promise<void>>();
-  readonly #said = new Set(["ECONNRESET"]); // kinds of refusals; a probe of a port for TLS is never said
+  readonly #said = new Set([handshakeFailure({ code: "ECONNRESET" })]); // kinds; a probe of a port is never said
   readonly #servers: Server[] = [];
   readonly #tls: TlsServer | undefined;
   readonly #isAllowed: (peer: string) => boolean;
@@ -516,7 +516,7 @@ class Senders {
     this.#isAllowed = allowList(options.allow);
     this.#tls = tls;
     tls?.on("secureConnection", (socket) => this.#acceptTls(socket));
-    tls?.on("tlsClientError", (error, socket) => this.#refuse(socket, handshakeFailure(error), codeOf(error), false));
+    tls?.on("tlsClientError", (error, socket) => this.#refuse(socket, handshakeFailure(error), false));
     setMaxListeners(0, this.#cutOff.signal);
   }
 
@@ -569,12 +569,11 @@ class Senders {
     this.accepted++;
     socket.on("error", () => {}); // followed by `close`, after which what was received is still read
     const peer = peerOf(socket);
-    const { maxConnections } = this.#options;
+    const { maxConnections: most } = this.#options;
     const isTold = !isTls; // who begins with a TLS handshake can't read it
-    const tooMany = `${maxConnections} connections are open, --max-connections allows no more`;
-    if (!this.#isAllowed(peer)) return this.#refuse(socket, "--allow does not name this address", peer, isTold);
-    if (Math.max(this.#open.size, this.#serving.size) >= maxConnections)
-      return this.#refuse(socket, tooMany, tooMany, isTold);
+    const tooMany = `${most} connections are open, --max-connections allows no more`;
+    if (!this.#isAllowed(peer)) return this.#refuse(socket, "--allow does not name this address", isTold, peer);
+    if (Math.max(this.#open.size, this.#serving.size) >= most) return this.#refuse(socket, tooMany, isTold);
     this.#open.add(socket.once("close", () => this.#open.delete(socket)));
     if (isTls) this.#tls?.emit("connection", socket);
     else this.#admit(socket);
@@ -619,7 +618,7 @@ class Senders {
     if (!(error instanceof NotDurable)) this.#sayOnce(`cannot serve ${peerOf(socket)}`, codeOf(error));
   }
 
-  #refuse(socket: Socket, reason: string, kind = reason, isTold = true): void {
+  #refuse(socket: Socket, reason: string, isTold = true, kind = reason): void {
     this.refused++;
     this.#sayOnce(`refused ${peerOf(socket)}`, reason, kind);
     if (!isTold) return void socket.destroy();
