@@ -799,9 +799,8 @@ function makeTlsServer(options: Options): TlsServer | undefined {
     if (tlsCa !== "") throw new UsageError("Cannot use --tls-ca without --tls-cert FILE");
     return undefined;
   }
-  const certificates = readCertificates(options);
   const asking = { requestCert: tlsCa !== "", rejectUnauthorized: false, handshakeTimeout: HANDSHAKE_MS };
-  return useCertificates(createTlsServer({ ...certificates, ...asking }), certificates);
+  return useCertificates(createTlsServer(asking), readCertificates(options));
 }
 
 /**
