@@ -3682,12 +3682,8 @@ async function askHolder(directory: string, number: number, command?: Command): 
   const isThere = await once(socket, "connect").then(() => true, falseAt("ECONNREFUSED", "ENOENT"));
   if (!isThere) return undefined;
   try {
-    const hello = await deadline(firstLine(socket), HOLDER_MS).catch(() => {
-      return socket.destroyed || socket.readableEnded
-        ? '{"isBrief":true}'
-        : refuseFolder(directory, "its holder is silent");
-    });
-    const holder = JSON.parse(hello) as Answer;
+    const orBrief = () => (socket.readable ? refuseFolder(directory, "its holder is silent") : '{"isBrief":true}');
+    const holder = JSON.parse(await deadline(firstLine(socket), HOLDER_MS).catch(orBrief)) as Answer;
     if (command === undefined || holder.isBrief) return holder;
     socket.write(`${JSON.stringify(command)}\n`);
     return JSON.parse(await firstLine(socket)) as Answer;
@@ -3725,12 +3721,9 @@ function socketPath(directory: string, name: string): string {
   return short ?? `/proc/self/fd/${openSync(directory, "r")}/${name}`;
 }
 
-interface Deferred<T> {
-  promise: Promise<T>;
-  resolve: (value: T) => void;
-  reject: (error: unknown) => void;
-}
+type Deferred<T> = PromiseWithResolvers<T>;
 
+/** `Promise.withResolvers`, which Node 20 lacks. */
 function deferred<T>(): Deferred<T> {
   const parts = {} as Deferred<T>;
   parts.promise = new Promise<T>((fulfil, refuse) => Object.assign(parts, { resolve: fulfil, reject: refuse }));
@@ -3820,13 +3813,8 @@ const SQLSTATES: Record<string, string> = {
 function describe(error: unknown): string {
   if (isOfFile(error)) return `${codeOf(error)} at ${(error as NodeJS.ErrnoException).path}`;
   if (!isFromServer(error)) return codeOf(error);
-  const { code, table_name: table, constraint_name: constraint } = error as postgres.PostgresError;
-  const parts = [
-    `SQLSTATE ${code}`,
-    SQLSTATES[code],
-    table && `table ${table}`,
-    constraint && `constraint ${constraint}`,
-  ];
+  const { code, table_name: table, constraint_name: name } = error as postgres.PostgresError;
+  const parts = [`SQLSTATE ${code}`, SQLSTATES[code], table && `table ${table}`, name && `constraint ${name}`];
   return parts.filter(Boolean).join(", ");
 }
 
