@@ -3917,11 +3917,10 @@ async function collect({ http, ...options }: Options, isHttpAsked: boolean): Pro
 
 /** Runs a command without starting a collector; resolves to what it prints. */
 async function runOnce(options: Options, command: Command): Promise<string> {
-  const [subject = "", what] = command.words;
   const ask = options.databaseUrl === "" ? askEmbedded : askServer;
   return ask(options, command).catch((error: Error) => {
     if (error.message.startsWith("Cannot ")) throw error;
-    const name = subject === "query" ? subject : `${subject} ${what}`;
+    const name = command.words.slice(0, command.words[0] === "query" ? 1 : 2).join(" ");
     throw new Error(`Cannot run ${name}: ${error.message || codeOf(error)}`);
   });
 }
