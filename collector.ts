@@ -540,13 +540,12 @@ class Senders {
   async close(): Promise<void> {
     for (const server of this.#servers) server.close();
     for (const replies of this.#serving.keys()) replies.endIfSilent();
-    const cutOff = () => {
+    const served = Promise.all(this.#serving.values());
+    await deadline(served, STOP_READING_MS).catch(() => {
       this.#cutOff.abort();
       this.#journal.waitNoMore();
-    };
-    const timer = setTimeout(cutOff, STOP_READING_MS);
-    await Promise.all(this.#serving.values());
-    clearTimeout(timer);
+    });
+    await served;
   }
 
   get open(): number {
