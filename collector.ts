@@ -99,6 +99,8 @@ export type Options = { [Name in OptionName]: (typeof OPTIONS)[Name][1] extends 
 
 type OptionName = keyof typeof OPTIONS;
 
+type Flags = { [Name in OptionName]?: string | number | undefined };
+
 /** Texts to values; `undefined` for what is not allowed. */
 interface Parser<Value> {
   placeholder: string;
@@ -112,10 +114,7 @@ interface Parser<Value> {
 export class UsageError extends Error {}
 
 /** From flags (by camel-case names; numbers as they are) and the environment. Throws {@link UsageError}. */
-export function readOptions(
-  flags: { [Name in OptionName]?: string | number | undefined },
-  environment: Record<string, string | undefined>,
-): Options {
+export function readOptions(flags: Flags, environment: NodeJS.ProcessEnv): Options {
   const values = optionNames().map((name) => {
     const [fallback, { allowed, parse }] = OPTIONS[name];
     const flag = flags[name];
@@ -637,12 +636,7 @@ class Senders {
  * What a sender sends, as much at a time as is there, up to its end, a silence of `idleMs` (0: none is too long) or a
  * cut; then an `undefined`. While the taker is busy, about `allowance()` bytes are read ahead.
  */
-async function* chunksOf(
-  socket: Socket,
-  idleMs: number,
-  allowance: () => number,
-  cutOff: AbortSignal,
-): AsyncGenerator<Buffer[] | undefined> {
+async function* chunksOf(socket: Socket, idleMs: number, allowance: () => number, cutOff: AbortSignal) {
   const changed = new Signal();
   const arrived = { chunks: [] as Buffer[], bytes: 0, isAll: cutOff.aborted || socket.destroyed };
   const end = () => {
@@ -665,8 +659,8 @@ async function* chunksOf(
         clearTimeout(silence);
         continue;
       }
-      const { chunks } = arrived;
-      Object.assign(arrived, { chunks: [], bytes: 0 });
+      const chunks = arrived.chunks.splice(0);
+      arrived.bytes = 0;
       socket.resume();
       yield chunks;
     }
@@ -3896,7 +3890,7 @@ function readCommandLine(args: string[]) {
   if (json && words.length !== 2) throw new UsageError("Cannot use --json: allowed is query or dead list with it");
   const flags = optionNames().map((name) => [name, values[wordOf(name)]?.toString()]);
   const command = { words, isJson: json === true };
-  return { flags: Object.fromEntries(flags) as Parameters<typeof readOptions>[0], command, isHelp, isVersion };
+  return { flags: Object.fromEntries(flags) as Flags, command, isHelp, isVersion };
 }
 
 /** Resolves once it has stopped. A default port of --http that is taken is gone without. */
