@@ -44,6 +44,7 @@ import { pino as openPino } from "pino";
 import postgres from "postgres";
 import { generate } from "selfsigned";
 import winston from "winston";
+import type { Block } from "./collector.js";
 import { AsyncQueue, Framer, Journal, UsageError, VERSION, helpText, levelOf, parseLine } from "./collector.js";
 import { parseJson, parseLogfmt, parseSyslog5424, readOptions, startCollector, timeOf } from "./collector.js";
 
@@ -129,6 +130,8 @@ describe("options", () => {
       { flags: { databaseUrl: "mysql://x" }, says: /--database-url "mysql:\/\/x": .*postgres:\/\// },
       { flags: { databaseUrl: "postgers://u:secret@h/db" }, says: /--database-url "postgers:\/\/\*\*\*@h\/db": / },
       { flags: { databaseUrl: "postgres://u:se?cret@h/db" }, says: /--database-url "postgres:\/\/\*\*\*@h\/db": / },
+      { flags: { databaseUrl: "postgres//u:secret@h/db" }, says: /--database-url "postgres\/\/\*\*\*@h\/db": / },
+      { flags: { databaseUrl: "postgres:h?password=secret" }, says: /--database-url "postgres:h\?password=\*\*\*": / },
       { flags: { databaseUrl: "postgres://h:99999/db" }, says: /--database-url "postgres:\/\/h:99999\/db": / },
       { environment: { COLLECTOR_JOURNAL_MAX: "lots" }, says: /COLLECTOR_JOURNAL_MAX "lots": .*size/ },
       { environment: { COLLECTOR_DRAIN_TIMEOUT: "-1s" }, says: /COLLECTOR_DRAIN_TIMEOUT "-1s": .*time/ },
@@ -692,6 +695,25 @@ describe("journal", () => {
       Array.from({ length: 500 }, (_, index) => `line-${index}`),
     );
     assert.ok(blocks.length < 50, `${blocks.length} entries`);
+  });
+
+  test("reread gives a block's entries once more, and rejects where one was damaged since", async (t) => {
+    const directory = await folder(t);
+    const journal = await Journal.open(directory, KIB ** 2, () => {});
+    for (const word of ["first", "second"]) await journal.append("192.0.2.1", frames([word]));
+    await journal.seal();
+    const block = (await journal.read().next()).value as Block;
+
+    const again = await journal.reread(block);
+    const { path, ends } = await segmentIn(directory);
+    await truncate(join(directory, path), ends[0]! + 1);
+
+    assert.deepEqual(
+      again.map(({ position, lines }) => [position, lines]),
+      block.entries.map(({ position, lines }) => [position, lines]),
+    );
+    await assert.rejects(journal.reread(block), /^Error: Cannot read .*segment: damaged since it was read first$/);
+    await journal.close();
   });
 
   test("a torn tail at any byte loses the torn entry only, and the journal goes on", async (t) => {
@@ -1774,6 +1796,24 @@ describe("database", () => {
 
     await eventually(async () => assert.deepEqual(messages(await rowsOf(sql)), ["one", "ERROR two"]));
     assert.equal(collector.said.filter((line) => line.includes("cannot store")).length, 0);
+  });
+
+  test("a logs whose columns have other types gets its lines as PostgreSQL casts them", async (t) => {
+    const { url, sql } = await databaseWithTables(t);
+    await sql`alter table logs alter column level type int, alter column attributes type json, alter column app type varchar`;
+    const collector = await start(t, { databaseUrl: url });
+
+    await converse(collector.port, '<11>1 - - shop - - - hello\n{"level":"warn","msg":"x","id":7}\n');
+    await stored(collector);
+
+    const rows = await sql`select level, message, app, attributes::text from logs order by created_at`;
+    assert.deepEqual(
+      rows.map((row) => ({ ...row })),
+      [
+        { level: 400, message: "hello", app: "shop", attributes: '{"facility": "user"}' },
+        { level: 300, message: "x", app: null, attributes: '{"id": 7}' },
+      ],
+    );
   });
 
   test("where it stores is said without the password, whatever characters that has", async (t) => {

@@ -123,7 +123,7 @@ export function readOptions(flags: Flags, environment: NodeJS.ProcessEnv): Optio
     const value = text === "" && fallback === "" ? text : parse(text);
     if (value !== undefined) return [name, value];
     const source = flag === undefined ? variableOf(name) : flagOf(name);
-    const shown = text.replace(/:\/\/.*@/s, "://***@"); // no password
+    const shown = text.replace(/(^\w*:?\/*).*@/s, "$1***@").replace(/password=[^&]*/gi, "password=***");
     throw new UsageError(`Cannot use ${source} "${shown}": allowed is ${allowed}`);
   });
   const options = Object.fromEntries(values) as Options;
@@ -1204,11 +1204,13 @@ export class Journal {
     await this.#removeReleased();
   }
 
-  /** A block's entries once more, in memory of their own. */
-  async reread({ segment, start, end }: Block): Promise<Entry[]> {
-    const bytes = Buffer.allocUnsafe(end - start);
-    await segment.handle.read(bytes, 0, bytes.length, start).catch(sayUnreadable(segment.path));
-    return readEntries(bytes, segment.journal);
+  /** A block's entries once more, in memory of their own. Rejects where one of them can't be read any more. */
+  async reread({ segment, entries, start, end }: Block): Promise<Entry[]> {
+    const bytes = Buffer.alloc(end - start);
+    await segment.handle.read(bytes, 0, bytes.length, start);
+    const again = readEntries(bytes, segment.journal);
+    if (again.length < entries.length) throw new Error(`Cannot read ${segment.path}: damaged since it was read first`);
+    return again;
   }
 
   /** Whether nothing behind this block is synced yet. */
@@ -1808,7 +1810,17 @@ function noted(record: LogRecord, notes: Notes | undefined): LogRecord {
 
 // -- rows
 
-const ROW_COLUMNS = ["created_at", "level", "message", "logged_at", "host", "app", "peer", "attributes"];
+const ROW_TYPES = {
+  created_at: "timestamp with time zone",
+  level: "smallint",
+  message: "text",
+  logged_at: "timestamp with time zone",
+  host: "text",
+  app: "text",
+  peer: "text",
+  attributes: "jsonb",
+};
+const ROW_COLUMNS = Object.keys(ROW_TYPES);
 const JSONB_VERSION = "\x01";
 const ROW_BYTES = 64; // at most, beside its texts
 const UTF8_BYTES = 3; // of a UTF-16 code unit, at most
@@ -2804,6 +2816,7 @@ class Database {
   readonly #embedded: EmbeddedPostgres | undefined;
   #client: Promise<Client> | undefined;
   #days = new Set<number>(); // since 1970, that have their partition
+  #isCopied = true; // unless its `logs` has other types than ours
   #oldestStored = Number.POSITIVE_INFINITY; // µs, since it was last taken
   #isClosed = false;
 
@@ -2827,7 +2840,7 @@ class Database {
     if (step === "partition") this.#days.clear();
     await this.#makePartitions(daysOf(batch.entries));
     const started = performance.now();
-    if (step === "take apart") await this.#takeApart(batch);
+    if (step === "take apart" || !this.#isCopied) await this.#takeApart(batch);
     else await this.#within((sql) => this.#embedded?.copy(sql, batch) ?? copyRows(sql, batch));
     this.inserts.observe((performance.now() - started) / SECOND);
     this.batchLines.observe(batch.entries.reduce((sum, { lines }) => sum + lines, 0));
@@ -2935,7 +2948,8 @@ class Database {
     const client = this.#embedded ? await this.#embedded.connect() : await makeClient(databaseUrl, workers + 1);
     this.#days.clear();
     try {
-      await deadline(applySchema(client.sql, this.#schema), STATEMENT_MS);
+      const { isCopied } = await deadline(applySchema(client.sql, this.#schema), STATEMENT_MS);
+      this.#isCopied = isCopied;
       return client;
     } catch (error) {
       await client.close();
@@ -3042,7 +3056,7 @@ async function makeClient(url: string, max: number, path?: string): Promise<Clie
 const SCHEMA_LOCK = 0x636f6c6c; // "coll"
 
 /** Applies schema.sql; goes on without where only rights lack. Refuses a database that is not one to store into. */
-async function applySchema(sql: postgres.Sql, schema: string): Promise<void> {
+async function applySchema(sql: postgres.Sql, schema: string): Promise<{ isCopied: boolean }> {
   await checkDatabase(sql);
   try {
     const locked = `select pg_advisory_xact_lock(${SCHEMA_LOCK});\n${schema}`;
@@ -3053,18 +3067,24 @@ async function applySchema(sql: postgres.Sql, schema: string): Promise<void> {
     );
     if (codeOf(error) !== "42501" || tables.length < 2) throw error;
   }
-  await checkDatabase(sql);
+  return checkDatabase(sql);
 }
 
-async function checkDatabase(sql: postgres.Sql): Promise<void> {
-  const [row] = await sql`select current_setting('server_encoding') as encoding,
-    (select coalesce(string_agg(attname, ','), '') from pg_attribute
-     where attrelid = to_regclass('logs') and attnum > 0) as columns`;
-  const { encoding, columns } = row as unknown as { encoding: string; columns: string };
-  const missing = ["id", ...ROW_COLUMNS].filter((name) => columns !== "" && !columns.split(",").includes(name));
+/** `isCopied`: whether `logs` is a table whose columns have our types; no others may be given to COPY in binary. */
+async function checkDatabase(sql: postgres.Sql): Promise<{ isCopied: boolean }> {
+  const rows = await sql`
+    select current_setting('server_encoding') as encoding, relkind, attname as name, atttypid::regtype::text as type
+    from (select to_regclass('logs') as oid) as logs left join pg_class using (oid)
+    left join pg_attribute on attrelid = logs.oid and attnum > 0`;
+  const [{ encoding, relkind } = {}] = rows;
+  const types = new Map(rows.map(({ name, type }) => [name, type] as [string | null, string]));
+  const missing = ["id", ...ROW_COLUMNS].filter((name) => relkind !== null && !types.has(name));
   const isForeign = `its table logs lacks ${missing.join(", ")}, so it is not ours; rename it, or use another database`;
   const isMiscoded = `its encoding is ${encoding}, not UTF8; create database logs encoding 'UTF8' template template0`;
-  if (encoding === "UTF8" && missing.length === 0) return;
+  if (encoding === "UTF8" && missing.length === 0)
+    return {
+      isCopied: /^[rp]$/.test(relkind) && Object.entries(ROW_TYPES).every(([name, type]) => types.get(name) === type),
+    };
   throw new DatabaseRefused(`Cannot store into this database: ${encoding === "UTF8" ? isForeign : isMiscoded}`);
 }
 
@@ -3090,7 +3110,7 @@ const FEW_ENTRIES = 64; // more are small ones, and sent as one
  */
 function copyRows(sql: postgres.Sql, batch: Batch): Promise<unknown> {
   const claimed = new Set<number>();
-  const query = sql.unsafe(`${claim(batch)};${copyFrom("stdin")}`, [], UNSHARED as object);
+  const query = sql.unsafe(`${KEEP_ALIVE};${claim(batch)};${copyFrom("stdin")}`, [], UNSHARED as object);
   const waiting = query as unknown as { resolve: (outcome: unknown) => void };
   const { resolve: settle } = waiting;
   waiting.resolve = (outcome) => {
@@ -3102,6 +3122,10 @@ function copyRows(sql: postgres.Sql, batch: Batch): Promise<unknown> {
   };
   return query.forEach(({ position }) => void claimed.add(Number(position)));
 }
+
+/** Of a machine that lost its power, a server would wait hours for rows, its keys locked. */
+const KEEP_ALIVE =
+  "set local tcp_keepalives_idle = 10; set local tcp_keepalives_interval = 5; set local tcp_keepalives_count = 3";
 
 const UNSHARED = { onexecute: () => false }; // no other query is sent behind it: it would be taken for rows
 
@@ -3152,6 +3176,7 @@ class EmbeddedPostgres {
 
   /** As {@link copyRows}, past the socket, which knows no COPY; nobody else's statement may come between. */
   async copy(sql: postgres.Sql, batch: Batch): Promise<void> {
+    await sql`select 1`; // postgres.js never resolves a reserve() of a connection that was closed
     const session = await sql.reserve();
     const { port1: ours, port2: answer } = new MessageChannel();
     const entries = batch.entries.map(({ position, bytes }) => ({ position, bytes }));
@@ -3887,7 +3912,8 @@ function readCommandLine(args: string[]) {
   const allowed = 'allowed is query "select …", dead list, dead retry [ID …] or dead drop [ID …]';
   if (words.length > 0 && !isCommand(words)) throw new UsageError(`Cannot run "${words.join(" ")}": ${allowed}`);
   const { help: isHelp = false, version: isVersion = false, json = false } = values;
-  if (json && words.length !== 2) throw new UsageError("Cannot use --json: allowed is query or dead list with it");
+  if (json && words[0] !== "query" && words[1] !== "list")
+    throw new UsageError("Cannot use --json: allowed is query or dead list with it");
   const flags = optionNames().map((name) => [name, values[wordOf(name)]?.toString()]);
   const command = { words, isJson: json === true };
   return { flags: Object.fromEntries(flags) as Flags, command, isHelp, isVersion };
