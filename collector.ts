@@ -2654,12 +2654,15 @@ async function storeUntilDone(batch: Batch, database: Database, stop: AbortSigna
   }
 }
 
+/** Data, constraints, limits and `raise`; a COPY that is not supported, or into columns of other types, or a view. */
+const IS_REFUSED = /^(22|23|54)...$|^(P0001|0A000|08P01|42809)$/;
+
 /** Content is taken apart, and where COPY is refused; a missing partition made; too much halved; all else tried again. */
 function nextStep(error: unknown, entries: number): Step {
   const { code = "", constraint_name: constraint } = error as Partial<postgres.PostgresError>;
   if (code === "23514" && constraint === undefined) return "partition";
   if (code === "57014" && entries > 1) return "halve";
-  return /^(22|23|54)...$|^P0001$|^0A000$/.test(code) ? "take apart" : "copy"; // data, constraints, limits, `raise`
+  return IS_REFUSED.test(code) ? "take apart" : "copy";
 }
 
 /** Two batches of a batch's entries. */
