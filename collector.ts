@@ -3073,22 +3073,25 @@ async function applySchema(sql: postgres.Sql, schema: string): Promise<{ isCopie
   return checkDatabase(sql);
 }
 
-/** `isCopied`: whether `logs` is a table whose columns have our types; no others may be given to COPY in binary. */
+/** `isCopied`: whether `logs` is a table whose columns have our types; COPY in binary casts to no others. */
 async function checkDatabase(sql: postgres.Sql): Promise<{ isCopied: boolean }> {
   const rows = await sql`
     select current_setting('server_encoding') as encoding, relkind, attname as name, atttypid::regtype::text as type
     from (select to_regclass('logs') as oid) as logs left join pg_class using (oid)
     left join pg_attribute on attrelid = logs.oid and attnum > 0`;
-  const [{ encoding, relkind } = {}] = rows;
-  const types = new Map(rows.map(({ name, type }) => [name, type] as [string | null, string]));
-  const missing = ["id", ...ROW_COLUMNS].filter((name) => relkind !== null && !types.has(name));
-  const isForeign = `its table logs lacks ${missing.join(", ")}, so it is not ours; rename it, or use another database`;
-  const isMiscoded = `its encoding is ${encoding}, not UTF8; create database logs encoding 'UTF8' template template0`;
-  if (encoding === "UTF8" && missing.length === 0)
-    return {
-      isCopied: /^[rp]$/.test(relkind) && Object.entries(ROW_TYPES).every(([name, type]) => types.get(name) === type),
-    };
-  throw new DatabaseRefused(`Cannot store into this database: ${encoding === "UTF8" ? isForeign : isMiscoded}`);
+  const { encoding, relkind } = rows[0] as unknown as { encoding: string; relkind: string | null };
+  const types = new Map(rows.map((row) => [row["name"], row["type"]]));
+  const missing = ["id", ...ROW_COLUMNS].filter((name) => !types.has(name)).join(", ");
+  if (encoding !== "UTF8") {
+    const remedy = "create database logs encoding 'UTF8' template template0";
+    throw new DatabaseRefused(`Cannot store into this database: its encoding is ${encoding}, not UTF8; ${remedy}`);
+  }
+  if (relkind !== null && missing !== "") {
+    const remedy = "so it is not ours; rename it, or use another database";
+    throw new DatabaseRefused(`Cannot store into this database: its table logs lacks ${missing}, ${remedy}`);
+  }
+  const areOurs = Object.entries(ROW_TYPES).every(([name, type]) => types.get(name) === type);
+  return { isCopied: areOurs && (relkind === "r" || relkind === "p") };
 }
 
 /** Claims a batch's entries: returns those that are not stored yet, and waits for who is storing some of them now. */
