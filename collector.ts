@@ -560,6 +560,7 @@ class Senders {
       const url = urlOf({ isTls, host, port }).replace("tcp://", "");
       throw new Error(`Cannot listen on ${url}: ${codeOf(error)}; choose another --listen HOST:PORT`);
     });
+    server.on("error", (error) => this.#sayOnce("cannot accept a connection", codeOf(error))); // and goes on
     return { isTls, host, port: (server.address() as AddressInfo).port };
   }
 
