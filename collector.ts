@@ -2624,8 +2624,9 @@ async function follow(journal: Journal, queue: AsyncQueue<Batch>): Promise<void>
 /** Stores batches until the queue is closed, or stopped between two tries. */
 async function work(queue: AsyncQueue<Batch>, journal: Journal, database: Database, stop: AbortSignal): Promise<void> {
   for await (const batch of queue) {
-    await storeUntilDone(batch, database, stop); // commit first,
-    await journal.release(batch.block); //          only then forget
+    const buried = await storeUntilDone(batch, database, stop); // commit first,
+    database.deadLettered += buried;
+    await journal.release(batch.block); //                         only then forget
   }
 }
 
@@ -2635,14 +2636,17 @@ const PAUSE_MOST_MS = 5 * SECOND;
 /** How to store a batch: as it is; after making its days' partitions; in halves; line by line. */
 type Step = "copy" | "partition" | "halve" | "take apart";
 
-/** Resolves when the batch is committed; rejects only when stopped, or when the database is not one to store into. */
-async function storeUntilDone(batch: Batch, database: Database, stop: AbortSignal): Promise<void> {
+/**
+ * Resolves when the batch is committed, to how many of its lines are dead letters; rejects only when stopped, or when
+ * the database is not one to store into.
+ */
+async function storeUntilDone(batch: Batch, database: Database, stop: AbortSignal): Promise<number> {
   let step: Step = "copy";
   for (let failures = 0; ; failures++) {
     try {
-      if (step === "halve") for (const half of halves(batch)) await storeUntilDone(half, database, stop);
-      else await database.store(batch, step);
-      return database.noteUp(batch);
+      const buried = await (step === "halve" ? storeHalves(batch, database, stop) : database.store(batch, step));
+      database.noteUp(batch);
+      return buried;
     } catch (error) {
       if (stop.aborted || error instanceof DatabaseRefused) throw error;
       database.retries++;
@@ -2655,21 +2659,23 @@ async function storeUntilDone(batch: Batch, database: Database, stop: AbortSigna
   }
 }
 
-/** Data, constraints, limits and `raise`; a COPY that is not supported, or into columns of other types, or a view. */
-const IS_REFUSED = /^(22|23|54)...$|^(P0001|0A000|08P01|42809)$/;
+const IS_CONTENT = /^(22|23|54)...$|^P0001$/; // data, constraints, limits, `raise`
+const IS_NO_COPY = /^(0A000|08P01|42809)$/; // not supported, or into columns of other types, or into a view
 
-/** Content is taken apart, and where COPY is refused; a missing partition made; too much halved; all else tried again. */
+/** Content is looked for in halves, and its entry taken apart; a missing partition made; all else tried again. */
 function nextStep(error: unknown, entries: number): Step {
   const { code = "", constraint_name: constraint } = error as Partial<postgres.PostgresError>;
   if (code === "23514" && constraint === undefined) return "partition";
-  if (code === "57014" && entries > 1) return "halve";
-  return IS_REFUSED.test(code) ? "take apart" : "copy";
+  if (entries > 1 && (code === "57014" || IS_CONTENT.test(code))) return "halve";
+  return IS_CONTENT.test(code) || IS_NO_COPY.test(code) ? "take apart" : "copy";
 }
 
-/** Two batches of a batch's entries. */
-function halves({ block, entries, reread }: Batch): Batch[] {
+async function storeHalves({ block, entries, reread }: Batch, database: Database, stop: AbortSignal): Promise<number> {
   const middle = Math.floor(entries.length / 2);
-  return [entries.slice(0, middle), entries.slice(middle)].map((half) => ({ block, entries: half, reread }));
+  const halves = [entries.slice(0, middle), entries.slice(middle)];
+  let buried = 0;
+  for (const half of halves) buried += await storeUntilDone({ block, entries: half, reread }, database, stop);
+  return buried;
 }
 
 /** Looks at the chores, and whether the database is there, once a minute; sooner where a chore failed. */
@@ -2801,7 +2807,7 @@ interface DatabaseStatus {
 
 class Database {
   readonly name: string;
-  /** Lines put into `dead_letters` since the start. */
+  /** Of the lines released since the start, those in `dead_letters`. */
   deadLettered = 0;
   /** Since the start: lines stored with something changed, and tries to store a batch that failed. */
   altered = 0;
@@ -2839,25 +2845,30 @@ class Database {
     return range(this.#embedded ? 1 : this.#options.workers).map(start);
   }
 
-  /** Resolves when the batch is committed, all of it: taken apart, what the database refuses is in `dead_letters`. */
-  async store(batch: Batch, step: Exclude<Step, "halve">): Promise<void> {
+  /** Resolves when all of the batch is committed: to how many lines went to `dead_letters`, where it is taken apart. */
+  async store(batch: Batch, step: Exclude<Step, "halve">): Promise<number> {
     if (step === "partition") this.#days.clear();
     await this.#makePartitions(daysOf(batch.entries));
     const started = performance.now();
-    if (step === "take apart" || !this.#isCopied) await this.#takeApart(batch);
-    else await this.#within((sql) => this.#embedded?.copy(sql, batch) ?? copyRows(sql, batch));
+    const buried = await (step === "take apart" || !this.#isCopied ? this.#takeApart(batch) : this.#copy(batch));
     this.inserts.observe((performance.now() - started) / SECOND);
     this.batchLines.observe(batch.entries.reduce((sum, { lines }) => sum + lines, 0));
     this.altered += batch.entries.reduce((sum, { altered }) => sum + altered, 0);
     this.#oldestStored = Math.min(this.#oldestStored, batch.entries[0]?.time ?? Number.POSITIVE_INFINITY);
+    return buried;
   }
 
-  async #takeApart(batch: Batch): Promise<void> {
+  async #copy(batch: Batch): Promise<0> {
+    await this.#within((sql) => this.#embedded?.copy(sql, batch) ?? copyRows(sql, batch));
+    return 0;
+  }
+
+  async #takeApart(batch: Batch): Promise<number> {
     const positions = new Set(batch.entries.map(({ position }) => position));
     const entries = (await batch.reread()).filter(({ position }) => positions.has(position));
     const lines = entries.flatMap((entry) => linesOf(entry, piecesOf(entry.body)));
     const [row] = await this.#within((sql) => storeOrBury(sql, lines, claim(batch)));
-    this.deadLettered += Number(row?.["buried"]);
+    return Number(row?.["buried"]);
   }
 
   /** The time, in µs since 1970, of the oldest line stored since the last call. */
