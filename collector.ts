@@ -1055,6 +1055,7 @@ function countDigits(bytes: Buffer, from: number): number {
 const SEGMENT_BYTES = 16 * MIB; // at most, unless one sync brings more
 const ENTRY_BYTES = 512 * KIB; // at most, unless one line is longer
 const BLOCK_BYTES = 1.5 * MIB; // of what is read, and stored, at a time
+const [ENTRY_LINES, BLOCK_LINES] = [10_000, 20_000]; // about, at most: rows of short lines are many times as long
 const SYNC_BYTES = 4 * MIB; // written and synced at a time
 const PADDING = Buffer.alloc(48 * KIB); // zeros behind what is written, for what comes next to be written over
 const TRY_AGAIN_MS = SECOND;
@@ -1350,7 +1351,7 @@ export class Journal {
         at += bytes.copy(this.#encoded, at);
         this.#encoded.writeUInt32LE(this.#encoded.readUInt32LE(entry.section) + bytes.length, entry.section);
         entry.lines += lines;
-        if (at - entry.start >= ENTRY_BYTES) endEntry();
+        if (at - entry.start >= ENTRY_BYTES || entry.lines >= ENTRY_LINES) endEntry();
       }
     }
     if (entry.lines > 0) endEntry();
@@ -1637,8 +1638,12 @@ function readEntry(bytes: Buffer, at: number, journal: string): Entry | undefine
 /** The entries that `bytes` begins with, of one block. */
 function readEntries(bytes: Buffer, journal: string): Entry[] {
   const entries: Entry[] = [];
-  for (let at = 0, entry; at < BLOCK_BYTES && (entry = readEntry(bytes, at, journal)); at += entry.bytes)
+  let [at, lines] = [0, 0];
+  for (let entry; at < BLOCK_BYTES && lines < BLOCK_LINES && (entry = readEntry(bytes, at, journal));) {
     entries.push(entry);
+    at += entry.bytes;
+    lines += entry.lines;
+  }
   return entries;
 }
 
