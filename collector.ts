@@ -1173,7 +1173,7 @@ export class Journal {
       throw new NotDurable("Cannot write the journal, and the collector is stopping");
   }
 
-  /** Follows the journal, never past what is synced, in blocks of about 1 MiB as they come; ends after `seal()`. */
+  /** Follows the journal, never past what is synced, in blocks of about 1.5 MiB as they come; ends after `seal()`. */
   async *read(): AsyncGenerator<Block> {
     for (let segment = await this.#after(0); segment; segment = await this.#after(segment.sequence)) {
       for (let offset = SEGMENT_HEADER_BYTES; offset < segment.size || !this.#isSealed(segment);) {
@@ -2630,8 +2630,9 @@ async function follow(journal: Journal, queue: AsyncQueue<Batch>): Promise<void>
 async function work(queue: AsyncQueue<Batch>, journal: Journal, database: Database, stop: AbortSignal): Promise<void> {
   for await (const batch of queue) {
     const buried = await storeUntilDone(batch, database, stop); // commit first,
-    database.deadLettered += buried;
-    await journal.release(batch.block); //                         only then forget
+    const forgotten = journal.release(batch.block); //             only then forget
+    database.deadLettered += buried; // in the same tick, so that the ledger adds up
+    await forgotten;
   }
 }
 
@@ -2710,7 +2711,8 @@ function choresOf({ retention, retentionLevel }: Options, journal: Journal, data
     { name: "retention", task: "drop old lines", everyMs: HOUR, run: oldLines },
   ];
   const isRetaining = retention > 0 || rules.length > 0;
-  return duties.slice(0, isRetaining ? 3 : 2).map((duty) => new Chore(duty, database, log));
+  const wanted = duties.filter(({ name }) => name !== "retention" || isRetaining);
+  return wanted.map((duty) => new Chore(duty, database, log));
 }
 
 /** Something to see to now and then. */
@@ -2855,17 +2857,14 @@ class Database {
     if (step === "partition") this.#days.clear();
     await this.#makePartitions(daysOf(batch.entries));
     const started = performance.now();
-    const buried = await (step === "take apart" || !this.#isCopied ? this.#takeApart(batch) : this.#copy(batch));
+    const isApart = step === "take apart" || !this.#isCopied;
+    const buried = isApart ? await this.#takeApart(batch) : 0;
+    if (!isApart) await this.#within((sql) => this.#embedded?.copy(sql, batch) ?? copyRows(sql, batch));
     this.inserts.observe((performance.now() - started) / SECOND);
     this.batchLines.observe(batch.entries.reduce((sum, { lines }) => sum + lines, 0));
     this.altered += batch.entries.reduce((sum, { altered }) => sum + altered, 0);
     this.#oldestStored = Math.min(this.#oldestStored, batch.entries[0]?.time ?? Number.POSITIVE_INFINITY);
     return buried;
-  }
-
-  async #copy(batch: Batch): Promise<0> {
-    await this.#within((sql) => this.#embedded?.copy(sql, batch) ?? copyRows(sql, batch));
-    return 0;
   }
 
   async #takeApart(batch: Batch): Promise<number> {
@@ -3120,8 +3119,6 @@ const claim = ({ block, entries }: Batch) => `
 
 const arrayOf = (numbers: (number | string)[]) => `{${numbers.join(",")}}`;
 
-const copyFrom = (source: string) => `copy logs (${ROW_COLUMNS.join(", ")}) from ${source} (format binary)`;
-
 const COPY_HEADER = Buffer.from("PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0", "latin1");
 const COPY_TRAILER = Buffer.of(0xff, 0xff);
 const FEW_ENTRIES = 64; // more are small ones, and sent as one
@@ -3151,6 +3148,8 @@ const KEEP_ALIVE =
   "set local tcp_keepalives_idle = 10; set local tcp_keepalives_interval = 5; set local tcp_keepalives_count = 3";
 
 const UNSHARED = { onexecute: () => false }; // no other query is sent behind it: it would be taken for rows
+
+const copyFrom = (source: string) => `copy logs (${ROW_COLUMNS.join(", ")}) from ${source} (format binary)`;
 
 /** The rows of the entries that were claimed, as COPY reads them. */
 function copyInput({ entries }: Batch, claimed: Set<number>): Buffer[] {
