@@ -57,9 +57,10 @@ import type { Metric } from "prom-client";
 
 export const VERSION = "0.1.0";
 
-// ---- Options ---------------------------------------------------------------
-// One table; the flags, the environment, --help and the README's table follow
-// from it. A flag wins over its variable; an empty variable is as none.
+// ==== Part I: a line's way ====
+
+// ---- Options ----------------------------------------------------------------
+// One table; the flags, the environment, --help and docs/options.md follow from it.
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
@@ -101,159 +102,8 @@ type OptionName = keyof typeof OPTIONS;
 
 type Flags = { [Name in OptionName]?: string | number | undefined };
 
-/** Texts to values; `undefined` for what is not allowed. */
-interface Parser<Value> {
-  placeholder: string;
-  allowed: string;
-  /** Takes several, divided by commas; the flag may be given more than once. */
-  isList?: true;
-  parse: (text: string) => Value | undefined;
-}
-
-/** What the command line, the environment or the folder got wrong; ends the start with exit code 2. */
-export class UsageError extends Error {}
-
-/** From flags (by camel-case names; numbers as they are) and the environment. Throws {@link UsageError}. */
-export function readOptions(flags: Flags, environment: NodeJS.ProcessEnv): Options {
-  const values = optionNames().map((name) => {
-    const [fallback, { allowed, parse }] = OPTIONS[name];
-    const flag = flags[name];
-    if (typeof flag === "number") return [name, flag];
-    const text = flag ?? (environment[variableOf(name)] || fallback);
-    const value = text === "" && fallback === "" ? text : parse(text);
-    if (value !== undefined) return [name, value];
-    const source = flag === undefined ? variableOf(name) : flagOf(name);
-    const shown = text.replace(/(^\w*:?\/*).*@/s, "$1***@").replace(/password=[^&]*/gi, "password=***");
-    throw new UsageError(`Cannot use ${source} "${shown}": allowed is ${allowed}`);
-  });
-  const options = Object.fromEntries(values) as Options;
-  const { http, listen } = options;
-  if (!http.endsWith(":0") && partsOf(listen, withoutScheme).includes(http))
-    throw new UsageError(`Cannot use --http "${http}" beside --listen "${listen}": allowed is another port, or off`);
-  return options;
-}
-
-/** The text of --help. */
-export function helpText(): string {
-  const rows = optionNames().map((name) => {
-    const [fallback, { placeholder, allowed }, meaning] = OPTIONS[name];
-    const second = `${variableOf(name)}, default ${fallback || "none"}: ${allowed}`;
-    return `  ${`${flagOf(name)} ${placeholder}`.padEnd(28)} ${meaning}\n${" ".repeat(31)}${second}`;
-  });
-  return `collector: a TCP log collector. Says \`ok\` once a line is on disk; stores it in PostgreSQL exactly once.
-
-  collector.ts [options]                     collect
-  collector.ts query "select …" [--json]     print the rows of one SQL statement
-  collector.ts dead list [--json]            print the lines that the database refused for their content
-  collector.ts dead retry [ID …]             store them, all or some, now that the reason is mended
-  collector.ts dead drop [ID …]              forget them, all or some
-
-${rows.join("\n")}
-  --help, --version
-
-A flag wins over its environment variable.`;
-}
-
-const optionNames = () => Object.keys(OPTIONS) as OptionName[];
-const snakeOf = (name: string, joint: string) => name.replace(/[A-Z]/g, (letter) => joint + letter.toLowerCase());
-const wordOf = (name: string) => snakeOf(name, "-");
-const flagOf = (name: string) => `--${wordOf(name)}`;
-const variableOf = (name: string) => (name === "databaseUrl" ? "" : "COLLECTOR_") + snakeOf(name, "_").toUpperCase();
-
-const withoutScheme = (text: string) => text.replace(/^(?:tcp|tls):\/\//, "");
-
-function listenAddresses(): Parser<string> {
-  const { placeholder, allowed, parse } = address();
-  return list(placeholder, `${allowed}, or tls:// before it`, (text) => parse(withoutScheme(text)));
-}
-
-function address(): Parser<string> {
-  const allowed = "a host and a port from 0 to 65535, such as 127.0.0.1:8888 or [::1]:8888";
-  return { placeholder: "HOST:PORT", allowed, parse: (text) => (hostAndPort(text).port <= 65_535 ? text : undefined) };
-}
-
-function networkList(): Parser<string> {
-  return list("CIDR", "an address or a network, such as 192.0.2.7, 10.0.0.0/8 or fd00::/8", networkOf);
-}
-
-function levelAges(): Parser<string> {
-  return list("LEVEL=TIME", "a level and a time, such as debug=2d, each level once", levelAgeOf, ({ to }) => to);
-}
-
-/** Several, as one text; no two that are the same. */
-function list<Part>(
-  placeholder: string,
-  one: string,
-  parse: (text: string) => Part | undefined,
-  identityOf: (part: Part) => unknown = () => Symbol("its own"),
-): Parser<string> {
-  const isList = (text: string) => new Set(partsOf(text, parse).map(identityOf)).size === text.split(",").length;
-  const allowed = `${one}; several are divided by commas`;
-  return { placeholder, allowed, isList: true, parse: (text) => (isList(text) ? text : undefined) };
-}
-
-/** The parts of a list that `parse` takes. */
-const partsOf = <Part>(text: string, parse: (part: string) => Part | undefined) =>
-  text.split(",").flatMap((part) => parse(part) ?? []);
-
-function anyPath(placeholder: string): Parser<string> {
-  return { placeholder, allowed: "a path", parse: (text) => text || undefined };
-}
-
-/** What it leaves out is as for psql: PGHOST and the like, or the defaults. Of several hosts, one is looked at. */
-function postgresUrl(): Parser<string> {
-  const form = /^postgres(ql)?:\/\/([^%]|%[\da-f]{2})*$/i;
-  const isUrl = (text: string) => form.test(text) && URL.canParse(text.replace(/,[^/?]*/, ""));
-  const allowed = "postgres://user:password@host:port/database";
-  return { placeholder: "URL", allowed, parse: (text) => (isUrl(text) ? text : undefined) };
-}
-
-function oneOf<Word extends string>(...words: Word[]): Parser<Word> {
-  const allowed = words.join(", ").replace(/, (\w+)$/, " or $1");
-  return { placeholder: words.join("|"), allowed, parse: (text) => words.find((word) => word === text) };
-}
-
-function orOff<Value>(off: Value, { placeholder, allowed, parse }: Parser<Value>): Parser<Value> {
-  return { placeholder, allowed: `off, or ${allowed}`, parse: (text) => (text === "off" ? off : parse(text)) };
-}
-
-/** From one to another, both included. */
-function quantity(kind: keyof typeof QUANTITIES, least: string, most: string): Parser<number> {
-  const { name, units } = QUANTITIES[kind];
-  const valueOf = (text: string) => {
-    const [, digits, unit = ""] = /^(\d{1,15})([a-z]*)$/i.exec(text) ?? [];
-    return Number(digits) * ((units as Record<string, number>)[unit] ?? Number.NaN);
-  };
-  const isWithin = (value: number) => value >= valueOf(least) && value <= valueOf(most);
-  const parse = (text: string) => (isWithin(valueOf(text)) ? valueOf(text) : undefined);
-  return { placeholder: kind, allowed: `${name} from ${least} to ${most}`, parse };
-}
-
-function hostAndPort(text: string): { host: string; port: number } {
-  const [, ipv6, name, port] = /^(?:\[([\da-f:.%a-z]+)\]|([^\s:[\]]+)):(\d{1,5})$/i.exec(text) ?? [];
-  return { host: ipv6 ?? name ?? "", port: Number(port ?? Number.NaN) };
-}
-
-/** A single address is a network of its own; an IPv4-mapped IPv6 address is the IPv4 address. */
-function networkOf(text: string): { base: string; prefix: number; family: "ipv4" | "ipv6" } | undefined {
-  const [, base = "", digits] = /^([\da-f:.]+)(?:\/(\d{1,3}))?$/i.exec(withoutMapping(text)) ?? [];
-  const [bits, family] = isIP(base) === 4 ? ([32, "ipv4"] as const) : ([128, "ipv6"] as const);
-  const prefix = Number(digits ?? bits);
-  return isIP(base) > 0 && prefix <= bits ? { base, prefix, family } : undefined;
-}
-
-const withoutMapping = (ip: string) => ip.replace(/^::ffff:(?=\d+\.)/i, "");
-
-/** `debug=2d`: lines up to that level are kept that many ms. */
-function levelAgeOf(text: string): { to: number; age: number } | undefined {
-  const [, name = "", time = ""] = /^(\w+)=(\w+)$/.exec(text) ?? [];
-  const to = levelNamed(name);
-  const age = quantity("TIME", "0s", "36500d").parse(time);
-  return to === undefined || age === undefined ? undefined : { to, age };
-}
-
-// ---- Types -----------------------------------------------------------------
-// What a line is on its way: a frame in a section, in an entry, a record, in a batch.
+// ---- Types ------------------------------------------------------------------
+// What a line is on its way: a frame in a section, in an entry, in a batch; then a record and a row.
 
 /** Whole lines with their endings; or, where `frameBytes` is not 0, the first bytes of one frame of that many. */
 interface Section {
@@ -336,7 +186,7 @@ interface Batch {
   reread: () => Promise<Entry[]>;
 }
 
-// ---- Collector -------------------------------------------------------------
+// ---- Collector --------------------------------------------------------------
 // Wires the parts along a line's path; close() undoes it in the same order.
 
 /** In lines since the start: received, and found in the journal by it, = stored + deadLettered + inJournal. */
@@ -479,9 +329,9 @@ function ledgerOf({ received, released }: Journal, { deadLettered }: Database): 
   return { received, stored: released - deadLettered, deadLettered, inJournal: received - released };
 }
 
-// ---- Connections -----------------------------------------------------------
-// One sender's life: read, make durable, only then reply. Nothing more is taken
-// from a sender while its last lines are not on disk: that is the backpressure.
+// ---- Connections ------------------------------------------------------------
+// One sender's life: read, make durable, only then reply. Nothing more is taken from a sender while its last lines are
+// not on disk: that is the backpressure.
 
 const READ_AHEAD_BYTES = 2 * MIB; // of all senders together, while their last lines are being synced
 const READ_AHEAD_LEAST_BYTES = 64 * KIB; // of one sender
@@ -735,106 +585,9 @@ class Replies {
   }
 }
 
-// -- addresses, TLS, and who may connect
-
-interface Listener {
-  isTls: boolean;
-  host: string;
-  port: number;
-}
-
-/** With a certificate, and no tls:// that tells them apart, all that don't say tcp:// speak TLS. */
-function listenersOf({ listen, tlsCert }: Options): Listener[] {
-  const texts = listen.split(",");
-  const isTold = texts.some((text) => text.startsWith("tls://"));
-  return texts.map((text) => ({
-    isTls: text.startsWith("tls://") || (!isTold && tlsCert !== "" && !text.startsWith("tcp://")),
-    ...hostAndPort(withoutScheme(text)),
-  }));
-}
-
-const urlOf = ({ isTls, host, port }: Listener) =>
-  `${isTls ? "tls" : "tcp"}://${host.includes(":") ? `[${host}]` : host}:${port}`;
-
-const LOOPBACK = /^(?:localhost|127\.[\d.]+|::1)$/i; // no other name: who serves it could have it point anywhere
-
-const isForAll = ({ isTls, host }: Listener, { allow, tlsCa }: Options) =>
-  allow === "" && !(isTls && tlsCa !== "") && !LOOPBACK.test(withoutMapping(host));
-
-const peerOf = (socket: Socket) => withoutMapping(socket.remoteAddress ?? "");
-
-/** Whether --allow names a peer; one without an address has left already. */
-function allowList(allow: string): (peer: string) => boolean {
-  if (allow === "") return () => true;
-  const networks = new BlockList();
-  for (const { base, prefix, family } of partsOf(allow, networkOf)) networks.addSubnet(base, prefix, family);
-  return (peer) => {
-    const ip = networkOf(peer.replace(/%.*/, ""));
-    return ip !== undefined && networks.check(ip.base, ip.family);
-  };
-}
-
-const TLS_FAILURES: Record<string, string> = {
-  ERR_TLS_HANDSHAKE_TIMEOUT: `its TLS handshake did not end in ${HANDSHAKE_MS / SECOND} s`,
-  ERR_SSL_WRONG_VERSION_NUMBER: "plain text on a port for TLS; turn TLS on in the sender",
-  ERR_SSL_HTTP_REQUEST: "an HTTP request on a port for TLS",
-};
-
-const handshakeFailure = (error: unknown) =>
-  TLS_FAILURES[codeOf(error)] ?? `its TLS handshake failed: ${codeOf(error)}`;
-
-/** Lays TLS over accepted connections (`emit("connection", socket)`). Throws {@link UsageError} for useless files. */
-function makeTlsServer(options: Options): TlsServer | undefined {
-  const { listen, tlsCert, tlsKey, tlsCa } = options;
-  if (tlsCert === "") {
-    const isAsked = listenersOf(options).some(({ isTls }) => isTls);
-    if (isAsked) throw new UsageError(`Cannot use --listen "${listen}": tls:// needs --tls-cert FILE`);
-    if (tlsKey !== "") throw new UsageError("Cannot use --tls-key without --tls-cert FILE");
-    if (tlsCa !== "") throw new UsageError("Cannot use --tls-ca without --tls-cert FILE");
-    return undefined;
-  }
-  const asking = { requestCert: tlsCa !== "", rejectUnauthorized: false, handshakeTimeout: HANDSHAKE_MS };
-  return useCertificates(createTlsServer(asking), readCertificates(options));
-}
-
-/**
- * For the handshakes to come, and without session tickets: TLS 1.3 sends them behind the handshake, where a sender that
- * never reads leaves them unread, and its close then resets the connection and loses its last lines. Node has no option
- * for it; a callback that returns 0 is how OpenSSL is told. Bun has no such callback.
- */
-function useCertificates(server: TlsServer, certificates: SecureContextOptions): TlsServer {
-  server.setSecureContext(certificates);
-  const { _sharedCreds: made } = server as { _sharedCreds?: { context?: { enableTicketKeyCallback?: () => void } } };
-  const noKey = Buffer.alloc(16);
-  if (made?.context) Object.assign(made.context, { onticketkeycallback: () => [0, noKey, noKey, noKey, noKey] });
-  made?.context?.enableTicketKeyCallback?.();
-  return server;
-}
-
-/** Reads and checks --tls-cert, --tls-key and --tls-ca. Throws {@link UsageError}. */
-function readCertificates({ tlsCert, tlsKey, tlsCa }: Options): SecureContextOptions {
-  if (tlsKey === "") throw new UsageError(`Cannot use --tls-cert ${tlsCert} without --tls-key FILE`);
-  const cert = readPem("--tls-cert", tlsCert, (pem) => createSecureContext({ cert: pem }));
-  const key = readPem("--tls-key", tlsKey, createPrivateKey);
-  if (!new X509Certificate(cert).checkPrivateKey(createPrivateKey(key)))
-    throw new UsageError(`Cannot use --tls-key ${tlsKey}: it is not the key of --tls-cert ${tlsCert}`);
-  const ca = tlsCa === "" ? {} : { ca: readPem("--tls-ca", tlsCa, (pem) => new X509Certificate(pem)) };
-  return { cert, key, ...ca, minVersion: "TLSv1.2" };
-}
-
-function readPem(flag: string, file: string, check: (pem: Buffer) => unknown): Buffer {
-  try {
-    const pem = readFileSync(file);
-    check(pem);
-    return pem;
-  } catch (error) {
-    throw new UsageError(`Cannot use ${flag} ${file}: ${codeOf(error)}; allowed is a PEM file that this user may read`);
-  }
-}
-
-// ---- Framing ---------------------------------------------------------------
-// Bytes to frames, over any split of the bytes. Of a line, only its end and its
-// first bytes are looked at here; the rest is left to the parsers.
+// ---- Framing ----------------------------------------------------------------
+// Bytes to frames, over any split of the bytes. Only a line's end and its first bytes are looked at here; the rest is
+// left to the parsers.
 
 const [NUL, NEWLINE, RETURN, SPACE] = [0, 10, 13, 32]; // bytes, and what codes they are in strings
 const [LESS_THAN, GREATER_THAN, BRACE] = [60, 62, 123];
@@ -842,6 +595,11 @@ const LINE_END = Buffer.of(NEWLINE);
 const OCTET_COUNT_BYTES = 13; // "1234567 <191>": what tells an octet count from a line that begins with a number
 const HTTP = /^[A-Z]{3,10} \S+ HTTP\/\d/;
 const HTTP_BEGUN = /^(?:GET|HEAD|POST|PUT|DELETE|OPTIONS|PATCH|TRACE|CONNECT) \S+(?: \S*)?$/; // of a frame that is longer
+
+const [TAB, BYTE_ORDER_MARK] = [9, 0xfeff];
+const [QUOTE, COMMA, DASH, DOT, ZERO, COLON, EQUALS] = [34, 44, 45, 46, 48, 58, 61];
+const [SLASH, LOWER_T, LOWER_Z] = [47, 116, 122];
+const [BRACKET, BACKSLASH, BRACKET_END, BRACE_END] = [91, 92, 93, 125];
 
 /**
  * Cuts a sender's bytes into frames of at most `maxLine` bytes, their endings not counted: lines, and octet-counted
@@ -1048,9 +806,9 @@ function countDigits(bytes: Buffer, from: number): number {
   return at - from;
 }
 
-// ---- Journal ---------------------------------------------------------------
-// Append-only segments. One writer owns every position; a segment is deleted
-// only when all of it is stored, and its keys only long after that.
+// ---- Journal ----------------------------------------------------------------
+// Append-only segments. One writer owns every position; a segment is deleted only when all of it is stored, and its
+// keys only long after that.
 
 const SEGMENT_BYTES = 16 * MIB; // at most, unless one sync brings more
 const ENTRY_BYTES = 512 * KIB; // at most, unless one line is longer
@@ -1655,50 +1413,31 @@ function isTornTail(tail: Buffer): boolean {
   return ENTRY_MAGIC.compare(tail, 0, 4) === 0 && (end > tail.length || written < end - 1); // NUL may end a line
 }
 
-// ---- Queue -----------------------------------------------------------------
-// Bounded: who puts waits for room, who takes waits for a value.
+// ---- Reader -----------------------------------------------------------------
+// Follows the journal, never past what is synced: live traffic, a backlog and what a crash left take the same way.
 
-/** A first-in, first-out queue between any number of producers and consumers; each value goes to one consumer. */
-export class AsyncQueue<T> implements AsyncIterable<T> {
-  readonly #capacity: number;
-  readonly #values: T[] = [];
-  readonly #changed = new Signal();
-  #isClosed = false;
+const REST_MS = 2;
 
-  constructor(capacity: number) {
-    this.#capacity = capacity;
+/**
+ * Follows the journal, in batches; the queue's bound keeps it a few of them ahead of the database. Having caught up, it
+ * waits until all is stored, and 2 ms at most: a trickle of lines must not be a commit each, and slow the syncs.
+ */
+async function follow(journal: Journal, queue: AsyncQueue<Batch>): Promise<void> {
+  let lines = 0;
+  for await (const block of journal.read()) {
+    const { entries } = block;
+    const started = performance.now();
+    await queue.push({ block, entries: await rowsOf(entries), reread: () => journal.reread(block) });
+    lines += block.lines;
+    if (!journal.isCaughtUp(block)) continue;
+    await journal.whenReleased(lines);
+    await sleep(Math.min(performance.now() - started, REST_MS));
   }
-
-  /** Resolves when the value is in the queue; waits while `capacity` others are. Rejects once the queue is closed. */
-  async push(value: T): Promise<void> {
-    while (this.#values.length >= this.#capacity && !this.#isClosed) await this.#changed.wait();
-    if (this.#isClosed) throw new Error("Cannot push: the queue is closed");
-    this.#values.push(value);
-    this.#changed.notify();
-  }
-
-  /** Consumers get what is in the queue; then their loops end. */
-  close(): void {
-    this.#isClosed = true;
-    this.#changed.notify();
-  }
-
-  async *[Symbol.asyncIterator](): AsyncGenerator<T> {
-    while (this.#values.length > 0 || !this.#isClosed) {
-      if (this.#values.length === 0) {
-        await this.#changed.wait();
-        continue;
-      }
-      const value = this.#values.shift() as T;
-      this.#changed.notify();
-      yield value;
-    }
-  }
+  queue.close();
 }
 
-// ---- Records ---------------------------------------------------------------
-// Lines to records. A format looks at a line's first characters and leaves it
-// to the next as soon as it can; nothing here throws, loses or refuses a line.
+// ---- Records ----------------------------------------------------------------
+// Frames to records. Nothing here throws, loses or refuses a line.
 
 const PARSE_MS = 1; // until others have their turn: sockets, and workers whose rows are wanted
 
@@ -1814,7 +1553,8 @@ function noted(record: LogRecord, notes: Notes | undefined): LogRecord {
   return { ...record, attributes: `{${members}"@collector":${JSON.stringify(notes)}}` };
 }
 
-// -- rows
+// ---- Rows -------------------------------------------------------------------
+// Records as COPY reads them: what is written here goes to the server as it is.
 
 const ROW_TYPES = {
   created_at: "timestamp with time zone",
@@ -1900,7 +1640,523 @@ class RowWriter {
   }
 }
 
-// -- formats
+// ---- Queue ------------------------------------------------------------------
+// Bounded: who puts waits for room, who takes waits for a value.
+
+/** A first-in, first-out queue between any number of producers and consumers; each value goes to one consumer. */
+export class AsyncQueue<T> implements AsyncIterable<T> {
+  readonly #capacity: number;
+  readonly #values: T[] = [];
+  readonly #changed = new Signal();
+  #isClosed = false;
+
+  constructor(capacity: number) {
+    this.#capacity = capacity;
+  }
+
+  /** Resolves when the value is in the queue; waits while `capacity` others are. Rejects once the queue is closed. */
+  async push(value: T): Promise<void> {
+    while (this.#values.length >= this.#capacity && !this.#isClosed) await this.#changed.wait();
+    if (this.#isClosed) throw new Error("Cannot push: the queue is closed");
+    this.#values.push(value);
+    this.#changed.notify();
+  }
+
+  /** Consumers get what is in the queue; then their loops end. */
+  close(): void {
+    this.#isClosed = true;
+    this.#changed.notify();
+  }
+
+  async *[Symbol.asyncIterator](): AsyncGenerator<T> {
+    while (this.#values.length > 0 || !this.#isClosed) {
+      if (this.#values.length === 0) {
+        await this.#changed.wait();
+        continue;
+      }
+      const value = this.#values.shift() as T;
+      this.#changed.notify();
+      yield value;
+    }
+  }
+}
+
+// ---- Workers ----------------------------------------------------------------
+// The main loop. What is not committed stays in the journal; each failure chooses the next try, none gives a line up.
+
+/** Stores batches until the queue is closed, or stopped between two tries. */
+async function work(queue: AsyncQueue<Batch>, journal: Journal, database: Database, stop: AbortSignal): Promise<void> {
+  for await (const batch of queue) {
+    const buried = await storeUntilDone(batch, database, stop); // commit first,
+    const forgotten = journal.release(batch.block); //             only then forget
+    database.deadLettered += buried; // in the same tick, so that the ledger adds up
+    await forgotten;
+  }
+}
+
+const PAUSE_LEAST_MS = 100;
+const PAUSE_MOST_MS = 5 * SECOND;
+
+/** How to store a batch: as it is; after making its days' partitions; in halves; line by line. */
+type Step = "copy" | "partition" | "halve" | "take apart";
+
+/**
+ * Resolves when the batch is committed, to how many of its lines are dead letters; rejects only when stopped, or when
+ * the database is not one to store into.
+ */
+async function storeUntilDone(batch: Batch, database: Database, stop: AbortSignal): Promise<number> {
+  let step: Step = "copy";
+  for (let failures = 0; ; failures++) {
+    try {
+      const buried = await (step === "halve" ? storeHalves(batch, database, stop) : database.store(batch, step));
+      database.noteUp(batch);
+      return buried;
+    } catch (error) {
+      if (stop.aborted || error instanceof DatabaseRefused) throw error;
+      database.retries++;
+      const next = nextStep(error, batch.entries.length);
+      const jitter = 0.5 + Math.random() / 2; // so that not all return at once
+      const pause = Math.min(PAUSE_LEAST_MS * 2 ** failures, PAUSE_MOST_MS) * jitter;
+      if (next === step || next === "copy") await database.noteDown(batch, error, pause, stop);
+      step = next;
+    }
+  }
+}
+
+const IS_CONTENT = /^(22|23|54)...$|^P0001$/; // data, constraints, limits, `raise`
+const IS_NO_COPY = /^(0A000|08P01|42809)$/; // not supported, or into columns of other types, or into a view
+
+/** Content is looked for in halves, and its entry taken apart; a missing partition made; all else tried again. */
+function nextStep(error: unknown, entries: number): Step {
+  const { code = "", constraint_name: constraint } = error as Partial<postgres.PostgresError>;
+  if (code === "23514" && constraint === undefined) return "partition";
+  if (entries > 1 && (code === "57014" || IS_CONTENT.test(code))) return "halve";
+  return IS_CONTENT.test(code) || IS_NO_COPY.test(code) ? "take apart" : "copy";
+}
+
+async function storeHalves({ block, entries, reread }: Batch, database: Database, stop: AbortSignal): Promise<number> {
+  const middle = Math.floor(entries.length / 2);
+  const halves = [entries.slice(0, middle), entries.slice(middle)];
+  let buried = 0;
+  for (const half of halves) buried += await storeUntilDone({ block, entries: half, reread }, database, stop);
+  return buried;
+}
+
+// ---- Store ------------------------------------------------------------------
+// One transaction stores a batch and its entries' keys, or nothing. The key is the entry, so it does not matter how
+// entries are grouped when they come again.
+
+const STATEMENT_MS = MINUTE;
+const CANCEL_MS = 10 * SECOND;
+const CLOSE_MS = 3 * SECOND;
+const DAYS_AHEAD = 7;
+
+/** The database is there, but is not one to store into: said, not tried again. */
+export class DatabaseRefused extends Error {}
+
+const NOT_YET = "no connection yet";
+
+/** `since`: in ms since 1970. */
+interface DatabaseStatus {
+  isUp: boolean;
+  since: number;
+  cause: string;
+}
+
+class Database {
+  readonly name: string;
+  /** Of the lines released since the start, those in `dead_letters`. */
+  deadLettered = 0;
+  /** Since the start: lines stored with something changed, and tries to store a batch that failed. */
+  altered = 0;
+  retries = 0;
+  /** What the transactions that stored took, in s, and their lines. */
+  readonly inserts = new Histogram(DURATIONS);
+  readonly batchLines = new Histogram([1, 10, 100, 300, 1000, 3000, 10_000, 30_000, 100_000]);
+  /** When each of its chores last succeeded, in ms since 1970; 0 for not yet. */
+  readonly maintained = new Map<string, number>();
+  readonly #failing = new Set<Batch>(); // that the server does not take now
+  status: DatabaseStatus = { isUp: false, since: Date.now(), cause: NOT_YET };
+  #awayAt = performance.now(); // as the clock may be set back
+  readonly #options: Options;
+  readonly #schema: string;
+  readonly #condition: Condition;
+  readonly #embedded: EmbeddedPostgres | undefined;
+  #client: Promise<Client> | undefined;
+  #days = new Set<number>(); // since 1970, that have their partition
+  #isCopied = true; // unless its `logs` has other types than ours
+  #oldestStored = Number.POSITIVE_INFINITY; // µs, since it was last taken
+  #isClosed = false;
+
+  constructor(options: Options, schema: string, log: Log) {
+    const { databaseUrl, dataDir } = options;
+    this.#options = options;
+    this.#schema = schema;
+    this.#condition = new Condition(log);
+    this.#embedded = databaseUrl === "" ? new EmbeddedPostgres(dataDir) : undefined;
+    const server = databaseUrl.replace(/^\w+:\/\/(?:[^?]*@)?([^?]*).*$/s, "$1") || process.env["PGHOST"] || "localhost";
+    this.name = this.#embedded?.name ?? `PostgreSQL at ${server}`;
+  }
+
+  /** Starts the loops that store: the embedded database has one session, and so one. */
+  workers(start: () => Promise<void>): Promise<void>[] {
+    return range(this.#embedded ? 1 : this.#options.workers).map(start);
+  }
+
+  /** Resolves when all of the batch is committed: to how many lines went to `dead_letters`, where it is taken apart. */
+  async store(batch: Batch, step: Exclude<Step, "halve">): Promise<number> {
+    if (step === "partition") this.#days.clear();
+    await this.#makePartitions(daysOf(batch.entries));
+    const started = performance.now();
+    const isApart = step === "take apart" || !this.#isCopied;
+    const buried = isApart ? await this.#takeApart(batch) : 0;
+    if (!isApart) await this.#within((sql) => this.#embedded?.copy(sql, batch) ?? copyRows(sql, batch));
+    this.inserts.observe((performance.now() - started) / SECOND);
+    this.batchLines.observe(batch.entries.reduce((sum, { lines }) => sum + lines, 0));
+    this.altered += batch.entries.reduce((sum, { altered }) => sum + altered, 0);
+    this.#oldestStored = Math.min(this.#oldestStored, batch.entries[0]?.time ?? Number.POSITIVE_INFINITY);
+    return buried;
+  }
+
+  async #takeApart(batch: Batch): Promise<number> {
+    const positions = new Set(batch.entries.map(({ position }) => position));
+    const entries = (await batch.reread()).filter(({ position }) => positions.has(position));
+    const lines = entries.flatMap((entry) => linesOf(entry, piecesOf(entry.body)));
+    const [row] = await this.#within((sql) => storeOrBury(sql, lines, claim(batch)));
+    return Number(row?.["buried"]);
+  }
+
+  /** The time, in µs since 1970, of the oldest line stored since the last call. */
+  takeOldestStored(): number {
+    const oldest = this.#oldestStored;
+    this.#oldestStored = Number.POSITIVE_INFINITY;
+    return oldest;
+  }
+
+  async makeComingPartitions(): Promise<void> {
+    const today = Math.floor(Date.now() / DAY);
+    await this.#makePartitions(range(DAYS_AHEAD + 1).map((ahead) => today + ahead));
+  }
+
+  async ping(): Promise<void> {
+    await this.#within((sql) => sql`select 1`);
+  }
+
+  /** Forgets the keys of a journal's entries before a position. */
+  async prune(journal: string, endPosition: number): Promise<void> {
+    await this.#within((sql) => sql`delete from log_entries where journal = ${journal} and position < ${endPosition}`);
+  }
+
+  /** Drops the oldest day that is older than `age` ms as a whole; resolves to whether there was one. */
+  async dropOldest(age: number): Promise<boolean> {
+    const [row] = await this.#within((sql) => sql`select drop_logs_partition(${ago(sql, age)}) as dropped`);
+    return row?.["dropped"] != null;
+  }
+
+  /** Deletes by a rule, in its next stretch of lines; resolves to where the one after begins. */
+  async deleteLevels({ from, to, age, since }: LevelRule): Promise<{ next: number; isDone: boolean }> {
+    const [row] = await this.#within(
+      (sql) => sql`
+      select (extract(epoch from coalesce(reached, before)) * 1000000)::bigint as next, reached is null as "isDone"
+      from (select ${ago(sql, age)} as before) as rule,
+           delete_logs(${from}::int, ${to}::int, to_timestamp(${since / 1e6}::float8), before,
+                       ${WALKED_AT_ONCE}::int) as reached`,
+    );
+    return { next: Number(row?.["next"]), isDone: row?.["isDone"] === true };
+  }
+
+  async run(command: Command): Promise<string> {
+    if (!isCommand(command.words)) throw new UsageError(`Cannot run "${command.words.join(" ")}"`);
+    const client = await this.#connect();
+    return runCommand(client.sql, command);
+  }
+
+  /** A batch is stored, or the server answers: said when no other batch is in trouble. */
+  noteUp(batch?: Batch): void {
+    if (batch) this.#failing.delete(batch);
+    if (this.status.isUp || this.#failing.size > 0) return;
+    this.#condition.say(
+      undefined,
+      `${this.name} is back after ${Math.round((performance.now() - this.#awayAt) / SECOND)} s`,
+    );
+    this.status = { isUp: true, since: Date.now(), cause: "" };
+  }
+
+  /** Says why, once a cause, and waits for `pause` ms or the stop. */
+  async noteDown(batch: Batch | undefined, error: unknown, pause: number, stop: AbortSignal): Promise<void> {
+    const cause = describe(error);
+    if (batch) this.#failing.add(batch);
+    this.#condition.say(cause, `cannot store into ${this.name}: ${cause}; lines wait in the journal, trying again`);
+    if (this.status.isUp) this.#awayAt = performance.now();
+    this.status = { isUp: false, since: this.status.isUp ? Date.now() : this.status.since, cause };
+    if (/^(42(P01|703|883)|25006)$/.test(codeOf(error))) await this.#discard(); // ours is gone: set up anew
+    await sleep(pause, undefined, { signal: stop }).catch(() => {});
+  }
+
+  /** What is under way fails: whether it was committed shows when it is sent again. */
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    this.#condition.hush();
+    await deadline(this.#discard(), CLOSE_MS).catch(() => {});
+    await this.#embedded?.close();
+  }
+
+  /** The client; made, and its database set up, when it is first needed and after it was discarded. */
+  async #connect(): Promise<Client> {
+    if (this.#isClosed) throw new Error("Cannot connect: the collector is stopping");
+    if (this.#client) return this.#client;
+    const client = this.#setUp();
+    this.#client = client;
+    client.catch(() => {
+      if (this.#client === client) this.#client = undefined;
+    });
+    return client;
+  }
+
+  async #setUp(): Promise<Client> {
+    const { databaseUrl, workers } = this.#options;
+    const client = this.#embedded ? await this.#embedded.connect() : await makeClient(databaseUrl, workers + 1);
+    this.#days.clear();
+    try {
+      const { isCopied } = await deadline(applySchema(client.sql, this.#schema), STATEMENT_MS);
+      this.#isCopied = isCopied;
+      return client;
+    } catch (error) {
+      await client.close();
+      throw error;
+    }
+  }
+
+  /** Runs what may take a minute; then has it cancelled, and discards the client only where no answer comes to that. */
+  async #within<T>(start: (sql: postgres.Sql) => Promise<T>): Promise<T> {
+    const client = await this.#connect();
+    const connecting = this.#client;
+    const running = start(client.sql);
+    const cancel = setTimeout(() => client.cancel(running), STATEMENT_MS);
+    try {
+      return await deadline(running, STATEMENT_MS + CANCEL_MS);
+    } catch (error) {
+      if (!isFromServer(error) && this.#client === connecting) await this.#discard();
+      throw error;
+    } finally {
+      clearTimeout(cancel);
+    }
+  }
+
+  /** Its queries fail, its sockets close, the next use makes a new one. */
+  async #discard(): Promise<void> {
+    const client = this.#client?.catch(() => undefined);
+    this.#client = undefined;
+    await (await client)?.close();
+  }
+
+  async #makePartitions(days: Iterable<number>): Promise<void> {
+    for (const day of days) {
+      if (this.#days.has(day)) continue;
+      const date = new Date(day * DAY).toISOString().slice(0, 10);
+      await this.#within((sql) => sql`select create_logs_partition(${date}::date)`);
+      this.#days.add(day);
+    }
+  }
+}
+
+/** Claims a batch's entries: returns those that are not stored yet, and waits for who is storing some of them now. */
+const claim = ({ block, entries }: Batch) => `
+  insert into log_entries (journal, position)
+  select '${block.segment.journal}'::uuid, position
+  from unnest('${arrayOf(entries.map(({ position }) => position))}'::bigint[]) as position order by position
+  on conflict do nothing returning position`;
+
+const arrayOf = (numbers: (number | string)[]) => `{${numbers.join(",")}}`;
+
+const COPY_HEADER = Buffer.from("PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0", "latin1");
+const COPY_TRAILER = Buffer.of(0xff, 0xff);
+const FEW_ENTRIES = 64; // more are small ones, and sent as one
+
+const copyFrom = (source: string) => `copy logs (${ROW_COLUMNS.join(", ")}) from ${source} (format binary)`;
+
+/** The rows of the entries that were claimed, as COPY reads them. */
+function copyInput({ entries }: Batch, claimed: Set<number>): Buffer[] {
+  const rows = entries.filter(({ position }) => claimed.has(position)).map(({ bytes }) => bytes);
+  return [COPY_HEADER, ...(rows.length > FEW_ENTRIES ? [Buffer.concat(rows)] : rows), COPY_TRAILER];
+}
+
+/** Stores lines, or buries them in `dead_letters`; its row says how many. */
+const storeOrBury = (sql: Tag, lines: Line[], claiming = "select 0 as position") => sql`
+  with claimed as (${sql.unsafe(claiming)})
+  select count(*) filter (where not store_or_bury(to_timestamp(time / 1e6::float8), level, message,
+           to_timestamp("loggedAt" / 1e6::float8), host, app, peer, attributes, source, notes)) as buried
+  from json_to_recordset(${JSON.stringify(lines)}::text::json)
+    as line (position bigint, time bigint, level smallint, message text, "loggedAt" bigint, host text, app text,
+             peer text, attributes text, source text, notes text)
+  where position in (select position from claimed)`;
+
+type Tag = postgres.Sql | postgres.TransactionSql;
+
+/** The days, since 1970, of the entries' lines. */
+const daysOf = (entries: EntryRows[]) =>
+  new Set(entries.flatMap(({ time, lines }) => [dayOf(time), dayOf(time + lines - 1)]));
+
+const dayOf = (time: number) => Math.floor(time / 1000 / DAY);
+
+const SCHEMA_LOCK = 0x636f6c6c; // "coll"
+
+/** Applies schema.sql; goes on without where only rights lack. Refuses a database that is not one to store into. */
+async function applySchema(sql: postgres.Sql, schema: string): Promise<{ isCopied: boolean }> {
+  await checkDatabase(sql);
+  try {
+    const locked = `select pg_advisory_xact_lock(${SCHEMA_LOCK});\n${schema}`;
+    await sql.unsafe(locked).simple(); // one query is one transaction
+  } catch (error) {
+    const tables = await sql`select from pg_class where oid in (to_regclass('logs'), to_regclass('log_entries'))`.catch(
+      () => [],
+    );
+    if (codeOf(error) !== "42501" || tables.length < 2) throw error;
+  }
+  return checkDatabase(sql);
+}
+
+/** `isCopied`: whether `logs` is a table whose columns have our types; COPY in binary casts to no others. */
+async function checkDatabase(sql: postgres.Sql): Promise<{ isCopied: boolean }> {
+  const rows = await sql`
+    select current_setting('server_encoding') as encoding, relkind, attname as name, atttypid::regtype::text as type
+    from (select to_regclass('logs') as oid) as logs left join pg_class using (oid)
+    left join pg_attribute on attrelid = logs.oid and attnum > 0`;
+  const { encoding, relkind } = rows[0] as unknown as { encoding: string; relkind: string | null };
+  const types = new Map(rows.map((row) => [row["name"], row["type"]]));
+  const missing = ["id", ...ROW_COLUMNS].filter((name) => !types.has(name)).join(", ");
+  if (encoding !== "UTF8") {
+    const remedy = "create database logs encoding 'UTF8' template template0";
+    throw new DatabaseRefused(`Cannot store into this database: its encoding is ${encoding}, not UTF8; ${remedy}`);
+  }
+  if (relkind !== null && missing !== "") {
+    const remedy = "so it is not ours; rename it, or use another database";
+    throw new DatabaseRefused(`Cannot store into this database: its table logs lacks ${missing}, ${remedy}`);
+  }
+  const areOurs = Object.entries(ROW_TYPES).every(([name, type]) => types.get(name) === type);
+  return { isCopied: areOurs && (relkind === "r" || relkind === "p") };
+}
+
+// ---- Housekeeping -----------------------------------------------------------
+// Periodic tasks, whose failures are logged and retried; storing goes on.
+
+/** Looks at the chores, and whether the database is there, once a minute; sooner where a chore failed. */
+async function keepHouse(chores: Chore[], database: Database, stop: AbortSignal): Promise<void> {
+  while (!stop.aborted) {
+    try {
+      await database.ping(); // an outage shows, even if nothing is to be stored
+      database.noteUp();
+      for (const chore of chores) await chore.runIfDue();
+      const soonest = Math.min(MINUTE, ...chores.map(({ dueAt }) => Math.max(0, dueAt - performance.now())));
+      await sleep(soonest, undefined, { signal: stop }).catch(() => {});
+    } catch (error) {
+      if (error instanceof DatabaseRefused) throw error;
+      if (!stop.aborted) await database.noteDown(undefined, error, PAUSE_MOST_MS, stop);
+    }
+  }
+}
+
+function choresOf({ retention, retentionLevel }: Options, journal: Journal, database: Database, log: Log): Chore[] {
+  const rules = levelRules(retentionLevel);
+  const partitions = () => database.makeComingPartitions();
+  const keys = () => journal.prune((id, endPosition) => database.prune(id, endPosition));
+  const oldLines = () => dropOldLines(retention, rules, database);
+  const duties: Duty[] = [
+    { name: "partitions", task: "make the coming days' partitions", everyMs: MINUTE, run: partitions },
+    { name: "keys", task: "prune keys", everyMs: MINUTE, run: keys },
+    { name: "retention", task: "drop old lines", everyMs: HOUR, run: oldLines },
+  ];
+  const isRetaining = retention > 0 || rules.length > 0;
+  const wanted = duties.filter(({ name }) => name !== "retention" || isRetaining);
+  return wanted.map((duty) => new Chore(duty, database, log));
+}
+
+/** Something to see to now and then. */
+interface Duty {
+  name: string;
+  task: string;
+  everyMs: number;
+  run: () => Promise<void>;
+}
+
+const IS_AWAY = /^(08|25006|53|57P|42(P01|703|883))/; // not a chore's own trouble: the server's, or our tables are gone
+
+/** A duty whose trouble is its own, said once a cause, while lines are stored. */
+class Chore {
+  dueAt = 0; // ms, since the process's start
+  readonly #duty: Duty;
+  readonly #database: Database;
+  readonly #condition: Condition;
+  #failures = 0;
+
+  constructor(duty: Duty, database: Database, log: Log) {
+    this.#duty = duty;
+    this.#database = database;
+    this.#condition = new Condition(log);
+    database.maintained.set(duty.name, 0);
+  }
+
+  /** Rejects where the database is away. */
+  async runIfDue(): Promise<void> {
+    if (performance.now() < this.dueAt) return; // whatever the clock was set to
+    const { name, task, everyMs, run } = this.#duty;
+    try {
+      await run();
+      this.#condition.say(undefined, `can ${task} again`);
+      this.#failures = 0;
+      this.#database.maintained.set(name, Date.now());
+      this.dueAt = performance.now() + everyMs;
+    } catch (error) {
+      if (!isOfFile(error) && (!isFromServer(error) || IS_AWAY.test(codeOf(error)))) throw error;
+      this.#condition.say(codeOf(error), `cannot ${task}: ${describe(error)}; trying again`);
+      this.dueAt = performance.now() + Math.min(SECOND * 2 ** ++this.#failures, MINUTE);
+    }
+  }
+}
+
+/** A level's rule: lines with levels in `from` to `to` that are older than `age` ms go. */
+interface LevelRule {
+  from: number;
+  to: number;
+  age: number;
+  /** All before it, in µs since 1970, was looked at. */
+  since: number;
+}
+
+/** Drops days and deletes levels that are too old; resolves when nothing is left to do. */
+async function dropOldLines(age: number, rules: LevelRule[], database: Database): Promise<void> {
+  if (age > 0) while (await database.dropOldest(age));
+  const oldest = database.takeOldestStored();
+  for (const rule of rules) rule.since = Math.min(rule.since, oldest);
+  for (const rule of rules) await deleteLevels(rule, database);
+}
+
+/** A bounded stretch of lines a statement, with rests as long as the work: nobody else is held up. */
+async function deleteLevels(rule: LevelRule, database: Database): Promise<void> {
+  for (let started = performance.now(); ; started = performance.now()) {
+    const { next, isDone } = await database.deleteLevels(rule);
+    rule.since = next;
+    if (isDone) return;
+    await sleep(performance.now() - started);
+  }
+}
+
+/** Each rule covers the levels from its own down to the next lower one that is named. */
+function levelRules(text: string): LevelRule[] {
+  const sorted = partsOf(text, levelAgeOf).toSorted((a, b) => a.to - b.to);
+  return sorted.map((rule, index) => ({ ...rule, from: (sorted[index - 1]?.to ?? -1) + 1, since: 0 }));
+}
+
+const WALKED_AT_ONCE = 10_000;
+
+/** By our clock or the server's, whichever is behind: one that is set years ahead must not drop what is young. */
+const ago = (sql: Tag, ms: number) =>
+  sql`least(now(), to_timestamp(${Date.now() / SECOND}::float8)) - make_interval(secs => ${ms / SECOND}::float8)`;
+
+// ==== Part II: what it stands on ====
+
+// ---- Formats ----------------------------------------------------------------
+// Lines to records. A format looks at a line's first characters and leaves it to the next as soon as it can.
 
 interface Format {
   name: string;
@@ -2451,7 +2707,8 @@ function sourceOf({ key, value }: Field): string {
   return `${quote(key)}:${value === true ? "true" : quote(value as string)}`;
 }
 
-// -- levels and times
+// ---- Levels and times -------------------------------------------------------
+// Monolog's scale for levels; microseconds since 1970 for times.
 
 const DEFAULT_LEVEL = 200;
 
@@ -2585,13 +2842,6 @@ function timeOfYearless(date: string, clock: string, zone: string, now: number):
   return undefined;
 }
 
-// -- characters
-
-const [TAB, BYTE_ORDER_MARK] = [9, 0xfeff];
-const [QUOTE, COMMA, DASH, DOT, ZERO, COLON, EQUALS] = [34, 44, 45, 46, 48, 58, 61];
-const [SLASH, LOWER_T, LOWER_Z] = [47, 116, 122];
-const [BRACKET, BACKSLASH, BRACKET_END, BRACE_END] = [91, 92, 93, 125];
-
 const isDigit = (code: number) => code >= 48 && code <= 57;
 const isUpper = (code: number) => code >= 65 && code <= 90;
 const isLetter = (code: number) => isUpper(code) || (code >= 97 && code <= 122);
@@ -2602,578 +2852,8 @@ function matchAt(expression: RegExp, text: string, at: number): (string | undefi
   return expression.exec(text) ?? [];
 }
 
-// ---- Workers ---------------------------------------------------------------
-// The main loop. What is not committed stays in the journal; each failure
-// chooses the next try, none gives a line up.
-
-const REST_MS = 2;
-
-/**
- * Follows the journal, in batches; the queue's bound keeps it a few of them ahead of the database. Having caught up, it
- * waits until all is stored, and 2 ms at most: a trickle of lines must not be a commit each, and slow the syncs.
- */
-async function follow(journal: Journal, queue: AsyncQueue<Batch>): Promise<void> {
-  let lines = 0;
-  for await (const block of journal.read()) {
-    const { entries } = block;
-    const started = performance.now();
-    await queue.push({ block, entries: await rowsOf(entries), reread: () => journal.reread(block) });
-    lines += block.lines;
-    if (!journal.isCaughtUp(block)) continue;
-    await journal.whenReleased(lines);
-    await sleep(Math.min(performance.now() - started, REST_MS));
-  }
-  queue.close();
-}
-
-/** Stores batches until the queue is closed, or stopped between two tries. */
-async function work(queue: AsyncQueue<Batch>, journal: Journal, database: Database, stop: AbortSignal): Promise<void> {
-  for await (const batch of queue) {
-    const buried = await storeUntilDone(batch, database, stop); // commit first,
-    const forgotten = journal.release(batch.block); //             only then forget
-    database.deadLettered += buried; // in the same tick, so that the ledger adds up
-    await forgotten;
-  }
-}
-
-const PAUSE_LEAST_MS = 100;
-const PAUSE_MOST_MS = 5 * SECOND;
-
-/** How to store a batch: as it is; after making its days' partitions; in halves; line by line. */
-type Step = "copy" | "partition" | "halve" | "take apart";
-
-/**
- * Resolves when the batch is committed, to how many of its lines are dead letters; rejects only when stopped, or when
- * the database is not one to store into.
- */
-async function storeUntilDone(batch: Batch, database: Database, stop: AbortSignal): Promise<number> {
-  let step: Step = "copy";
-  for (let failures = 0; ; failures++) {
-    try {
-      const buried = await (step === "halve" ? storeHalves(batch, database, stop) : database.store(batch, step));
-      database.noteUp(batch);
-      return buried;
-    } catch (error) {
-      if (stop.aborted || error instanceof DatabaseRefused) throw error;
-      database.retries++;
-      const next = nextStep(error, batch.entries.length);
-      const jitter = 0.5 + Math.random() / 2; // so that not all return at once
-      const pause = Math.min(PAUSE_LEAST_MS * 2 ** failures, PAUSE_MOST_MS) * jitter;
-      if (next === step || next === "copy") await database.noteDown(batch, error, pause, stop);
-      step = next;
-    }
-  }
-}
-
-const IS_CONTENT = /^(22|23|54)...$|^P0001$/; // data, constraints, limits, `raise`
-const IS_NO_COPY = /^(0A000|08P01|42809)$/; // not supported, or into columns of other types, or into a view
-
-/** Content is looked for in halves, and its entry taken apart; a missing partition made; all else tried again. */
-function nextStep(error: unknown, entries: number): Step {
-  const { code = "", constraint_name: constraint } = error as Partial<postgres.PostgresError>;
-  if (code === "23514" && constraint === undefined) return "partition";
-  if (entries > 1 && (code === "57014" || IS_CONTENT.test(code))) return "halve";
-  return IS_CONTENT.test(code) || IS_NO_COPY.test(code) ? "take apart" : "copy";
-}
-
-async function storeHalves({ block, entries, reread }: Batch, database: Database, stop: AbortSignal): Promise<number> {
-  const middle = Math.floor(entries.length / 2);
-  const halves = [entries.slice(0, middle), entries.slice(middle)];
-  let buried = 0;
-  for (const half of halves) buried += await storeUntilDone({ block, entries: half, reread }, database, stop);
-  return buried;
-}
-
-/** Looks at the chores, and whether the database is there, once a minute; sooner where a chore failed. */
-async function keepHouse(chores: Chore[], database: Database, stop: AbortSignal): Promise<void> {
-  while (!stop.aborted) {
-    try {
-      await database.ping(); // an outage shows, even if nothing is to be stored
-      database.noteUp();
-      for (const chore of chores) await chore.runIfDue();
-      const soonest = Math.min(MINUTE, ...chores.map(({ dueAt }) => Math.max(0, dueAt - performance.now())));
-      await sleep(soonest, undefined, { signal: stop }).catch(() => {});
-    } catch (error) {
-      if (error instanceof DatabaseRefused) throw error;
-      if (!stop.aborted) await database.noteDown(undefined, error, PAUSE_MOST_MS, stop);
-    }
-  }
-}
-
-function choresOf({ retention, retentionLevel }: Options, journal: Journal, database: Database, log: Log): Chore[] {
-  const rules = levelRules(retentionLevel);
-  const partitions = () => database.makeComingPartitions();
-  const keys = () => journal.prune((id, endPosition) => database.prune(id, endPosition));
-  const oldLines = () => dropOldLines(retention, rules, database);
-  const duties: Duty[] = [
-    { name: "partitions", task: "make the coming days' partitions", everyMs: MINUTE, run: partitions },
-    { name: "keys", task: "prune keys", everyMs: MINUTE, run: keys },
-    { name: "retention", task: "drop old lines", everyMs: HOUR, run: oldLines },
-  ];
-  const isRetaining = retention > 0 || rules.length > 0;
-  const wanted = duties.filter(({ name }) => name !== "retention" || isRetaining);
-  return wanted.map((duty) => new Chore(duty, database, log));
-}
-
-/** Something to see to now and then. */
-interface Duty {
-  name: string;
-  task: string;
-  everyMs: number;
-  run: () => Promise<void>;
-}
-
-const IS_AWAY = /^(08|25006|53|57P|42(P01|703|883))/; // not a chore's own trouble: the server's, or our tables are gone
-
-/** A duty whose trouble is its own, said once a cause, while lines are stored. */
-class Chore {
-  dueAt = 0; // ms, since the process's start
-  readonly #duty: Duty;
-  readonly #database: Database;
-  readonly #condition: Condition;
-  #failures = 0;
-
-  constructor(duty: Duty, database: Database, log: Log) {
-    this.#duty = duty;
-    this.#database = database;
-    this.#condition = new Condition(log);
-    database.maintained.set(duty.name, 0);
-  }
-
-  /** Rejects where the database is away. */
-  async runIfDue(): Promise<void> {
-    if (performance.now() < this.dueAt) return; // whatever the clock was set to
-    const { name, task, everyMs, run } = this.#duty;
-    try {
-      await run();
-      this.#condition.say(undefined, `can ${task} again`);
-      this.#failures = 0;
-      this.#database.maintained.set(name, Date.now());
-      this.dueAt = performance.now() + everyMs;
-    } catch (error) {
-      if (!isOfFile(error) && (!isFromServer(error) || IS_AWAY.test(codeOf(error)))) throw error;
-      this.#condition.say(codeOf(error), `cannot ${task}: ${describe(error)}; trying again`);
-      this.dueAt = performance.now() + Math.min(SECOND * 2 ** ++this.#failures, MINUTE);
-    }
-  }
-}
-
-/** A level's rule: lines with levels in `from` to `to` that are older than `age` ms go. */
-interface LevelRule {
-  from: number;
-  to: number;
-  age: number;
-  /** All before it, in µs since 1970, was looked at. */
-  since: number;
-}
-
-/** Drops days and deletes levels that are too old; resolves when nothing is left to do. */
-async function dropOldLines(age: number, rules: LevelRule[], database: Database): Promise<void> {
-  if (age > 0) while (await database.dropOldest(age));
-  const oldest = database.takeOldestStored();
-  for (const rule of rules) rule.since = Math.min(rule.since, oldest);
-  for (const rule of rules) await deleteLevels(rule, database);
-}
-
-/** A bounded stretch of lines a statement, with rests as long as the work: nobody else is held up. */
-async function deleteLevels(rule: LevelRule, database: Database): Promise<void> {
-  for (let started = performance.now(); ; started = performance.now()) {
-    const { next, isDone } = await database.deleteLevels(rule);
-    rule.since = next;
-    if (isDone) return;
-    await sleep(performance.now() - started);
-  }
-}
-
-/** Each rule covers the levels from its own down to the next lower one that is named. */
-function levelRules(text: string): LevelRule[] {
-  const sorted = partsOf(text, levelAgeOf).toSorted((a, b) => a.to - b.to);
-  return sorted.map((rule, index) => ({ ...rule, from: (sorted[index - 1]?.to ?? -1) + 1, since: 0 }));
-}
-
-// ---- Database --------------------------------------------------------------
-// One transaction stores a batch and its entries' keys, or nothing. The key is
-// the entry, so it does not matter how entries are grouped when they come again.
-
-const STATEMENT_MS = MINUTE;
-const CANCEL_MS = 10 * SECOND;
-const CLOSE_MS = 3 * SECOND;
-const DAYS_AHEAD = 7;
-
-/** The database is there, but is not one to store into: said, not tried again. */
-export class DatabaseRefused extends Error {}
-
-const NOT_YET = "no connection yet";
-
-/** `since`: in ms since 1970. */
-interface DatabaseStatus {
-  isUp: boolean;
-  since: number;
-  cause: string;
-}
-
-class Database {
-  readonly name: string;
-  /** Of the lines released since the start, those in `dead_letters`. */
-  deadLettered = 0;
-  /** Since the start: lines stored with something changed, and tries to store a batch that failed. */
-  altered = 0;
-  retries = 0;
-  /** What the transactions that stored took, in s, and their lines. */
-  readonly inserts = new Histogram(DURATIONS);
-  readonly batchLines = new Histogram([1, 10, 100, 300, 1000, 3000, 10_000, 30_000, 100_000]);
-  /** When each of its chores last succeeded, in ms since 1970; 0 for not yet. */
-  readonly maintained = new Map<string, number>();
-  readonly #failing = new Set<Batch>(); // that the server does not take now
-  status: DatabaseStatus = { isUp: false, since: Date.now(), cause: NOT_YET };
-  #awayAt = performance.now(); // as the clock may be set back
-  readonly #options: Options;
-  readonly #schema: string;
-  readonly #condition: Condition;
-  readonly #embedded: EmbeddedPostgres | undefined;
-  #client: Promise<Client> | undefined;
-  #days = new Set<number>(); // since 1970, that have their partition
-  #isCopied = true; // unless its `logs` has other types than ours
-  #oldestStored = Number.POSITIVE_INFINITY; // µs, since it was last taken
-  #isClosed = false;
-
-  constructor(options: Options, schema: string, log: Log) {
-    const { databaseUrl, dataDir } = options;
-    this.#options = options;
-    this.#schema = schema;
-    this.#condition = new Condition(log);
-    this.#embedded = databaseUrl === "" ? new EmbeddedPostgres(dataDir) : undefined;
-    const server = databaseUrl.replace(/^\w+:\/\/(?:[^?]*@)?([^?]*).*$/s, "$1") || process.env["PGHOST"] || "localhost";
-    this.name = this.#embedded?.name ?? `PostgreSQL at ${server}`;
-  }
-
-  /** Starts the loops that store: the embedded database has one session, and so one. */
-  workers(start: () => Promise<void>): Promise<void>[] {
-    return range(this.#embedded ? 1 : this.#options.workers).map(start);
-  }
-
-  /** Resolves when all of the batch is committed: to how many lines went to `dead_letters`, where it is taken apart. */
-  async store(batch: Batch, step: Exclude<Step, "halve">): Promise<number> {
-    if (step === "partition") this.#days.clear();
-    await this.#makePartitions(daysOf(batch.entries));
-    const started = performance.now();
-    const isApart = step === "take apart" || !this.#isCopied;
-    const buried = isApart ? await this.#takeApart(batch) : 0;
-    if (!isApart) await this.#within((sql) => this.#embedded?.copy(sql, batch) ?? copyRows(sql, batch));
-    this.inserts.observe((performance.now() - started) / SECOND);
-    this.batchLines.observe(batch.entries.reduce((sum, { lines }) => sum + lines, 0));
-    this.altered += batch.entries.reduce((sum, { altered }) => sum + altered, 0);
-    this.#oldestStored = Math.min(this.#oldestStored, batch.entries[0]?.time ?? Number.POSITIVE_INFINITY);
-    return buried;
-  }
-
-  async #takeApart(batch: Batch): Promise<number> {
-    const positions = new Set(batch.entries.map(({ position }) => position));
-    const entries = (await batch.reread()).filter(({ position }) => positions.has(position));
-    const lines = entries.flatMap((entry) => linesOf(entry, piecesOf(entry.body)));
-    const [row] = await this.#within((sql) => storeOrBury(sql, lines, claim(batch)));
-    return Number(row?.["buried"]);
-  }
-
-  /** The time, in µs since 1970, of the oldest line stored since the last call. */
-  takeOldestStored(): number {
-    const oldest = this.#oldestStored;
-    this.#oldestStored = Number.POSITIVE_INFINITY;
-    return oldest;
-  }
-
-  async makeComingPartitions(): Promise<void> {
-    const today = Math.floor(Date.now() / DAY);
-    await this.#makePartitions(range(DAYS_AHEAD + 1).map((ahead) => today + ahead));
-  }
-
-  async ping(): Promise<void> {
-    await this.#within((sql) => sql`select 1`);
-  }
-
-  /** Forgets the keys of a journal's entries before a position. */
-  async prune(journal: string, endPosition: number): Promise<void> {
-    await this.#within((sql) => sql`delete from log_entries where journal = ${journal} and position < ${endPosition}`);
-  }
-
-  /** Drops the oldest day that is older than `age` ms as a whole; resolves to whether there was one. */
-  async dropOldest(age: number): Promise<boolean> {
-    const [row] = await this.#within((sql) => sql`select drop_logs_partition(${ago(sql, age)}) as dropped`);
-    return row?.["dropped"] != null;
-  }
-
-  /** Deletes by a rule, in its next stretch of lines; resolves to where the one after begins. */
-  async deleteLevels({ from, to, age, since }: LevelRule): Promise<{ next: number; isDone: boolean }> {
-    const [row] = await this.#within(
-      (sql) => sql`
-      select (extract(epoch from coalesce(reached, before)) * 1000000)::bigint as next, reached is null as "isDone"
-      from (select ${ago(sql, age)} as before) as rule,
-           delete_logs(${from}::int, ${to}::int, to_timestamp(${since / 1e6}::float8), before,
-                       ${WALKED_AT_ONCE}::int) as reached`,
-    );
-    return { next: Number(row?.["next"]), isDone: row?.["isDone"] === true };
-  }
-
-  async run(command: Command): Promise<string> {
-    if (!isCommand(command.words)) throw new UsageError(`Cannot run "${command.words.join(" ")}"`);
-    const client = await this.#connect();
-    return runCommand(client.sql, command);
-  }
-
-  /** A batch is stored, or the server answers: said when no other batch is in trouble. */
-  noteUp(batch?: Batch): void {
-    if (batch) this.#failing.delete(batch);
-    if (this.status.isUp || this.#failing.size > 0) return;
-    this.#condition.say(
-      undefined,
-      `${this.name} is back after ${Math.round((performance.now() - this.#awayAt) / SECOND)} s`,
-    );
-    this.status = { isUp: true, since: Date.now(), cause: "" };
-  }
-
-  /** Says why, once a cause, and waits for `pause` ms or the stop. */
-  async noteDown(batch: Batch | undefined, error: unknown, pause: number, stop: AbortSignal): Promise<void> {
-    const cause = describe(error);
-    if (batch) this.#failing.add(batch);
-    this.#condition.say(cause, `cannot store into ${this.name}: ${cause}; lines wait in the journal, trying again`);
-    if (this.status.isUp) this.#awayAt = performance.now();
-    this.status = { isUp: false, since: this.status.isUp ? Date.now() : this.status.since, cause };
-    if (/^(42(P01|703|883)|25006)$/.test(codeOf(error))) await this.#discard(); // ours is gone: set up anew
-    await sleep(pause, undefined, { signal: stop }).catch(() => {});
-  }
-
-  /** What is under way fails: whether it was committed shows when it is sent again. */
-  async close(): Promise<void> {
-    this.#isClosed = true;
-    this.#condition.hush();
-    await deadline(this.#discard(), CLOSE_MS).catch(() => {});
-    await this.#embedded?.close();
-  }
-
-  /** The client; made, and its database set up, when it is first needed and after it was discarded. */
-  async #connect(): Promise<Client> {
-    if (this.#isClosed) throw new Error("Cannot connect: the collector is stopping");
-    if (this.#client) return this.#client;
-    const client = this.#setUp();
-    this.#client = client;
-    client.catch(() => {
-      if (this.#client === client) this.#client = undefined;
-    });
-    return client;
-  }
-
-  async #setUp(): Promise<Client> {
-    const { databaseUrl, workers } = this.#options;
-    const client = this.#embedded ? await this.#embedded.connect() : await makeClient(databaseUrl, workers + 1);
-    this.#days.clear();
-    try {
-      const { isCopied } = await deadline(applySchema(client.sql, this.#schema), STATEMENT_MS);
-      this.#isCopied = isCopied;
-      return client;
-    } catch (error) {
-      await client.close();
-      throw error;
-    }
-  }
-
-  /** Runs what may take a minute; then has it cancelled, and discards the client only where no answer comes to that. */
-  async #within<T>(start: (sql: postgres.Sql) => Promise<T>): Promise<T> {
-    const client = await this.#connect();
-    const connecting = this.#client;
-    const running = start(client.sql);
-    const cancel = setTimeout(() => client.cancel(running), STATEMENT_MS);
-    try {
-      return await deadline(running, STATEMENT_MS + CANCEL_MS);
-    } catch (error) {
-      if (!isFromServer(error) && this.#client === connecting) await this.#discard();
-      throw error;
-    } finally {
-      clearTimeout(cancel);
-    }
-  }
-
-  /** Its queries fail, its sockets close, the next use makes a new one. */
-  async #discard(): Promise<void> {
-    const client = this.#client?.catch(() => undefined);
-    this.#client = undefined;
-    await (await client)?.close();
-  }
-
-  async #makePartitions(days: Iterable<number>): Promise<void> {
-    for (const day of days) {
-      if (this.#days.has(day)) continue;
-      const date = new Date(day * DAY).toISOString().slice(0, 10);
-      await this.#within((sql) => sql`select create_logs_partition(${date}::date)`);
-      this.#days.add(day);
-    }
-  }
-}
-
-const WALKED_AT_ONCE = 10_000;
-
-/** By our clock or the server's, whichever is behind: one that is set years ahead must not drop what is young. */
-const ago = (sql: Tag, ms: number) =>
-  sql`least(now(), to_timestamp(${Date.now() / SECOND}::float8)) - make_interval(secs => ${ms / SECOND}::float8)`;
-
-interface Client {
-  sql: postgres.Sql;
-  /** Asks the server to cancel what a query of this client runs. */
-  cancel(running: object): void;
-  close(): Promise<void>;
-}
-
-/** In seconds: a server that is asked to stop, and waits for its clients, need not wait for us long. */
-const LEAVE_SOON = { idle_timeout: 5, max_lifetime: 60 };
-
-interface SocketOptions {
-  host: string[];
-  port: number[];
-  path?: string | false | undefined;
-}
-
-/** A postgres.js client that can be thrown away: its `end()` may never resolve, so its sockets are ours to destroy. */
-async function makeClient(url: string, max: number, path?: string): Promise<Client> {
-  const { default: postgres } = (await import(locatePackages(DRIVER)[0]!)) as { default: typeof import("postgres") };
-  const sockets = new Set<Socket>();
-  let attempts = 0;
-  const socket = ({ host, port, path: file }: SocketOptions) => {
-    const at = attempts++ % host.length; // of several hosts, the next at each try
-    const opened = new Socket().setNoDelay(); // `connect` would not take it
-    const target = file ? { path: file } : { host: host[at]!, port: port[at]! };
-    setImmediate(() => opened.connect(target)); // when postgres.js listens for errors
-    sockets.add(opened.once("close", () => sockets.delete(opened)));
-    return Object.assign(opened, { host: host[at] }); // the name that TLS checks
-  };
-  const sql = postgres(url, {
-    ...({ socket } as object), // postgres.js knows it, its types don't
-    ...(path === undefined ? LEAVE_SOON : { path }),
-    max,
-    prepare: false, // PgBouncer in transaction mode
-    fetch_types: false,
-    connect_timeout: 10, // s
-    connection: { application_name: "collector" },
-    onnotice: () => {},
-  });
-  const cancel = (running: object) => {
-    const { state } = running as { state?: { pid: number; secret: number } }; // of its connection
-    if (!state?.pid) return;
-    const request = Buffer.alloc(16); // CancelRequest; postgres.js's own `cancel()` rejects where nobody can catch it
-    for (const [word, value] of [16, 80_877_102, state.pid, state.secret].entries())
-      request.writeUInt32BE(value, 4 * word);
-    for (const _ of sql.options.host) {
-      const asking = socket(sql.options); // of several hosts, each is asked: all but its own ignore it
-      asking.on("error", () => {}).on("connect", () => asking.end(request));
-    }
-  };
-  const close = async () => {
-    await deadline(sql.end({ timeout: 1 }), 2 * SECOND).catch(() => {});
-    for (const left of sockets) left.destroy();
-  };
-  return { sql, cancel, close };
-}
-
-const SCHEMA_LOCK = 0x636f6c6c; // "coll"
-
-/** Applies schema.sql; goes on without where only rights lack. Refuses a database that is not one to store into. */
-async function applySchema(sql: postgres.Sql, schema: string): Promise<{ isCopied: boolean }> {
-  await checkDatabase(sql);
-  try {
-    const locked = `select pg_advisory_xact_lock(${SCHEMA_LOCK});\n${schema}`;
-    await sql.unsafe(locked).simple(); // one query is one transaction
-  } catch (error) {
-    const tables = await sql`select from pg_class where oid in (to_regclass('logs'), to_regclass('log_entries'))`.catch(
-      () => [],
-    );
-    if (codeOf(error) !== "42501" || tables.length < 2) throw error;
-  }
-  return checkDatabase(sql);
-}
-
-/** `isCopied`: whether `logs` is a table whose columns have our types; COPY in binary casts to no others. */
-async function checkDatabase(sql: postgres.Sql): Promise<{ isCopied: boolean }> {
-  const rows = await sql`
-    select current_setting('server_encoding') as encoding, relkind, attname as name, atttypid::regtype::text as type
-    from (select to_regclass('logs') as oid) as logs left join pg_class using (oid)
-    left join pg_attribute on attrelid = logs.oid and attnum > 0`;
-  const { encoding, relkind } = rows[0] as unknown as { encoding: string; relkind: string | null };
-  const types = new Map(rows.map((row) => [row["name"], row["type"]]));
-  const missing = ["id", ...ROW_COLUMNS].filter((name) => !types.has(name)).join(", ");
-  if (encoding !== "UTF8") {
-    const remedy = "create database logs encoding 'UTF8' template template0";
-    throw new DatabaseRefused(`Cannot store into this database: its encoding is ${encoding}, not UTF8; ${remedy}`);
-  }
-  if (relkind !== null && missing !== "") {
-    const remedy = "so it is not ours; rename it, or use another database";
-    throw new DatabaseRefused(`Cannot store into this database: its table logs lacks ${missing}, ${remedy}`);
-  }
-  const areOurs = Object.entries(ROW_TYPES).every(([name, type]) => types.get(name) === type);
-  return { isCopied: areOurs && (relkind === "r" || relkind === "p") };
-}
-
-/** Claims a batch's entries: returns those that are not stored yet, and waits for who is storing some of them now. */
-const claim = ({ block, entries }: Batch) => `
-  insert into log_entries (journal, position)
-  select '${block.segment.journal}'::uuid, position
-  from unnest('${arrayOf(entries.map(({ position }) => position))}'::bigint[]) as position order by position
-  on conflict do nothing returning position`;
-
-const arrayOf = (numbers: (number | string)[]) => `{${numbers.join(",")}}`;
-
-const COPY_HEADER = Buffer.from("PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0", "latin1");
-const COPY_TRAILER = Buffer.of(0xff, 0xff);
-const FEW_ENTRIES = 64; // more are small ones, and sent as one
-
-/**
- * Stores what is not stored yet of a batch, or nothing: the statements of one query string are one transaction
- * (PostgreSQL's manual, section 55.2.2.1). postgres.js resolves a COPY's query when the rows may come, and tells nobody
- * how it ends (porsager/postgres#1173): what it calls to resolve is ours until then.
- */
-function copyRows(sql: postgres.Sql, batch: Batch): Promise<unknown> {
-  const claimed = new Set<number>();
-  const query = sql.unsafe(`${KEEP_ALIVE};${claim(batch)};${copyFrom("stdin")}`, [], UNSHARED as object);
-  const waiting = query as unknown as { resolve: (outcome: unknown) => void };
-  const { resolve: settle } = waiting;
-  waiting.resolve = (outcome) => {
-    if (!(outcome instanceof Writable)) return settle(outcome);
-    Object.assign(outcome, { _destroy: (error: Error, done: (error: Error) => void) => done(error) }); // no CopyFail
-    outcome.on("error", () => {}); // the query rejects
-    for (const bytes of copyInput(batch, claimed)) outcome.write(bytes);
-    outcome.end();
-  };
-  return query.forEach(({ position }) => void claimed.add(Number(position)));
-}
-
-/** Of a machine that lost its power, a server would wait hours for rows, its keys locked. */
-const KEEP_ALIVE =
-  "set local tcp_keepalives_idle = 10; set local tcp_keepalives_interval = 5; set local tcp_keepalives_count = 3";
-
-const UNSHARED = { onexecute: () => false }; // no other query is sent behind it: it would be taken for rows
-
-const copyFrom = (source: string) => `copy logs (${ROW_COLUMNS.join(", ")}) from ${source} (format binary)`;
-
-/** The rows of the entries that were claimed, as COPY reads them. */
-function copyInput({ entries }: Batch, claimed: Set<number>): Buffer[] {
-  const rows = entries.filter(({ position }) => claimed.has(position)).map(({ bytes }) => bytes);
-  return [COPY_HEADER, ...(rows.length > FEW_ENTRIES ? [Buffer.concat(rows)] : rows), COPY_TRAILER];
-}
-
-/** Stores lines, or buries them in `dead_letters`; its row says how many. */
-const storeOrBury = (sql: Tag, lines: Line[], claiming = "select 0 as position") => sql`
-  with claimed as (${sql.unsafe(claiming)})
-  select count(*) filter (where not store_or_bury(to_timestamp(time / 1e6::float8), level, message,
-           to_timestamp("loggedAt" / 1e6::float8), host, app, peer, attributes, source, notes)) as buried
-  from json_to_recordset(${JSON.stringify(lines)}::text::json)
-    as line (position bigint, time bigint, level smallint, message text, "loggedAt" bigint, host text, app text,
-             peer text, attributes text, source text, notes text)
-  where position in (select position from claimed)`;
-
-type Tag = postgres.Sql | postgres.TransactionSql;
-
-/** The days, since 1970, of the entries' lines. */
-const daysOf = (entries: EntryRows[]) =>
-  new Set(entries.flatMap(({ time, lines }) => [dayOf(time), dayOf(time + lines - 1)]));
-
-const dayOf = (time: number) => Math.floor(time / 1000 / DAY);
+// ---- PGlite -----------------------------------------------------------------
+// The embedded database, in a thread of its own; it speaks PostgreSQL's protocol on a Unix socket.
 
 const ENDED = "the embedded database has ended";
 const FULL_DISK_BYTES = 64 * MIB; // free: PGlite opens with a few segments of its own log
@@ -3268,7 +2948,101 @@ const EMBEDDED_THREAD = `
   run().catch((error) => parentPort.postMessage(String(error?.message ?? error?.code ?? JSON.stringify(error))));
 `;
 
-// -- commands: query, and dead list, retry and drop
+/** PGlite unpacks its first files readable for all. */
+async function makePrivate(directory: string): Promise<void> {
+  for (const file of await readdir(directory, { recursive: true, withFileTypes: true })) {
+    if (file.isFile()) await chmod(join(file.parentPath, file.name), 0o600).catch(() => {}); // or gone already
+  }
+}
+
+// ---- The driver's internals -------------------------------------------------
+// What is used of postgres.js 3.4.9 beyond its documentation.
+
+interface Client {
+  sql: postgres.Sql;
+  /** Asks the server to cancel what a query of this client runs. */
+  cancel(running: object): void;
+  close(): Promise<void>;
+}
+
+/** In seconds: a server that is asked to stop, and waits for its clients, need not wait for us long. */
+const LEAVE_SOON = { idle_timeout: 5, max_lifetime: 60 };
+
+interface SocketOptions {
+  host: string[];
+  port: number[];
+  path?: string | false | undefined;
+}
+
+/** A postgres.js client that can be thrown away: its `end()` may never resolve, so its sockets are ours to destroy. */
+async function makeClient(url: string, max: number, path?: string): Promise<Client> {
+  const { default: postgres } = (await import(locatePackages(DRIVER)[0]!)) as { default: typeof import("postgres") };
+  const sockets = new Set<Socket>();
+  let attempts = 0;
+  const socket = ({ host, port, path: file }: SocketOptions) => {
+    const at = attempts++ % host.length; // of several hosts, the next at each try
+    const opened = new Socket().setNoDelay(); // `connect` would not take it
+    const target = file ? { path: file } : { host: host[at]!, port: port[at]! };
+    setImmediate(() => opened.connect(target)); // when postgres.js listens for errors
+    sockets.add(opened.once("close", () => sockets.delete(opened)));
+    return Object.assign(opened, { host: host[at] }); // the name that TLS checks
+  };
+  const sql = postgres(url, {
+    ...({ socket } as object), // postgres.js knows it, its types don't
+    ...(path === undefined ? LEAVE_SOON : { path }),
+    max,
+    prepare: false, // PgBouncer in transaction mode
+    fetch_types: false,
+    connect_timeout: 10, // s
+    connection: { application_name: "collector" },
+    onnotice: () => {},
+  });
+  const cancel = (running: object) => {
+    const { state } = running as { state?: { pid: number; secret: number } }; // of its connection
+    if (!state?.pid) return;
+    const request = Buffer.alloc(16); // CancelRequest; postgres.js's own `cancel()` rejects where nobody can catch it
+    for (const [word, value] of [16, 80_877_102, state.pid, state.secret].entries())
+      request.writeUInt32BE(value, 4 * word);
+    for (const _ of sql.options.host) {
+      const asking = socket(sql.options); // of several hosts, each is asked: all but its own ignore it
+      asking.on("error", () => {}).on("connect", () => asking.end(request));
+    }
+  };
+  const close = async () => {
+    await deadline(sql.end({ timeout: 1 }), 2 * SECOND).catch(() => {});
+    for (const left of sockets) left.destroy();
+  };
+  return { sql, cancel, close };
+}
+
+/**
+ * Stores what is not stored yet of a batch, or nothing: the statements of one query string are one transaction
+ * (PostgreSQL's manual, section 55.2.2.1). postgres.js resolves a COPY's query when the rows may come, and tells nobody
+ * how it ends (porsager/postgres#1173): what it calls to resolve is ours until then.
+ */
+function copyRows(sql: postgres.Sql, batch: Batch): Promise<unknown> {
+  const claimed = new Set<number>();
+  const query = sql.unsafe(`${KEEP_ALIVE};${claim(batch)};${copyFrom("stdin")}`, [], UNSHARED as object);
+  const waiting = query as unknown as { resolve: (outcome: unknown) => void };
+  const { resolve: settle } = waiting;
+  waiting.resolve = (outcome) => {
+    if (!(outcome instanceof Writable)) return settle(outcome);
+    Object.assign(outcome, { _destroy: (error: Error, done: (error: Error) => void) => done(error) }); // no CopyFail
+    outcome.on("error", () => {}); // the query rejects
+    for (const bytes of copyInput(batch, claimed)) outcome.write(bytes);
+    outcome.end();
+  };
+  return query.forEach(({ position }) => void claimed.add(Number(position)));
+}
+
+/** Of a machine that lost its power, a server would wait hours for rows, its keys locked. */
+const KEEP_ALIVE =
+  "set local tcp_keepalives_idle = 10; set local tcp_keepalives_interval = 5; set local tcp_keepalives_count = 3";
+
+const UNSHARED = { onexecute: () => false }; // no other query is sent behind it: it would be taken for rows
+
+// ---- Commands ---------------------------------------------------------------
+// query, and dead list, retry and drop: what the command line asks of the database.
 
 /** What the command line asks of the database. */
 export interface Command {
@@ -3380,9 +3154,133 @@ function cellJson(value: string | undefined, type: number): string {
   return BARE_TYPES.has(type) && !/NaN|Infinity/.test(value.slice(0, 9)) ? value : JSON.stringify(value);
 }
 
-// ---- Health ----------------------------------------------------------------
-// Numbers are counted where they arise, a sync or a batch at a time, and only
-// read here: for a health check, for Prometheus, for a person at a terminal.
+/** Runs a command without starting a collector; resolves to what it prints. */
+async function runOnce(options: Options, command: Command): Promise<string> {
+  const ask = options.databaseUrl === "" ? askEmbedded : askServer;
+  return ask(options, command).catch((error: Error) => {
+    if (error.message.startsWith("Cannot ")) throw error;
+    const name = command.words.slice(0, command.words[0] === "query" ? 1 : 2).join(" ");
+    throw new Error(`Cannot run ${name}: ${error.message || codeOf(error)}`);
+  });
+}
+
+async function askServer({ databaseUrl }: Options, command: Command): Promise<string> {
+  const client = await makeClient(databaseUrl, 1);
+  return runCommand(client.sql, command).finally(() => client.close());
+}
+
+/** Asks the collector that runs on the embedded database: a second PGlite on its files would damage them. */
+async function askEmbedded(options: Options, command: Command): Promise<string> {
+  const { dataDir } = options;
+  if (!existsSync(dataDir)) throw new UsageError(`Cannot read --data-dir ${dataDir}: there is no such folder`);
+  const { output, error } = (await askHolder(dataDir, await newestLock(dataDir), command)) ?? {};
+  if (output !== undefined) return output;
+  if (error !== undefined) throw new Error(error);
+  const lock = await lockDirectory(dataDir, true);
+  const database = new Database(options, readSchema(), writeLog);
+  return database.run(command).finally(() => database.close().finally(() => lock.unlock()));
+}
+
+// ---- TLS and who may connect ------------------------------------------------
+// Addresses to listen on, certificates, and --allow.
+
+interface Listener {
+  isTls: boolean;
+  host: string;
+  port: number;
+}
+
+/** With a certificate, and no tls:// that tells them apart, all that don't say tcp:// speak TLS. */
+function listenersOf({ listen, tlsCert }: Options): Listener[] {
+  const texts = listen.split(",");
+  const isTold = texts.some((text) => text.startsWith("tls://"));
+  return texts.map((text) => ({
+    isTls: text.startsWith("tls://") || (!isTold && tlsCert !== "" && !text.startsWith("tcp://")),
+    ...hostAndPort(withoutScheme(text)),
+  }));
+}
+
+const urlOf = ({ isTls, host, port }: Listener) =>
+  `${isTls ? "tls" : "tcp"}://${host.includes(":") ? `[${host}]` : host}:${port}`;
+
+const LOOPBACK = /^(?:localhost|127\.[\d.]+|::1)$/i; // no other name: who serves it could have it point anywhere
+
+const isForAll = ({ isTls, host }: Listener, { allow, tlsCa }: Options) =>
+  allow === "" && !(isTls && tlsCa !== "") && !LOOPBACK.test(withoutMapping(host));
+
+const peerOf = (socket: Socket) => withoutMapping(socket.remoteAddress ?? "");
+
+/** Whether --allow names a peer; one without an address has left already. */
+function allowList(allow: string): (peer: string) => boolean {
+  if (allow === "") return () => true;
+  const networks = new BlockList();
+  for (const { base, prefix, family } of partsOf(allow, networkOf)) networks.addSubnet(base, prefix, family);
+  return (peer) => {
+    const ip = networkOf(peer.replace(/%.*/, ""));
+    return ip !== undefined && networks.check(ip.base, ip.family);
+  };
+}
+
+const TLS_FAILURES: Record<string, string> = {
+  ERR_TLS_HANDSHAKE_TIMEOUT: `its TLS handshake did not end in ${HANDSHAKE_MS / SECOND} s`,
+  ERR_SSL_WRONG_VERSION_NUMBER: "plain text on a port for TLS; turn TLS on in the sender",
+  ERR_SSL_HTTP_REQUEST: "an HTTP request on a port for TLS",
+};
+
+const handshakeFailure = (error: unknown) =>
+  TLS_FAILURES[codeOf(error)] ?? `its TLS handshake failed: ${codeOf(error)}`;
+
+/** Lays TLS over accepted connections (`emit("connection", socket)`). Throws {@link UsageError} for useless files. */
+function makeTlsServer(options: Options): TlsServer | undefined {
+  const { listen, tlsCert, tlsKey, tlsCa } = options;
+  if (tlsCert === "") {
+    const isAsked = listenersOf(options).some(({ isTls }) => isTls);
+    if (isAsked) throw new UsageError(`Cannot use --listen "${listen}": tls:// needs --tls-cert FILE`);
+    if (tlsKey !== "") throw new UsageError("Cannot use --tls-key without --tls-cert FILE");
+    if (tlsCa !== "") throw new UsageError("Cannot use --tls-ca without --tls-cert FILE");
+    return undefined;
+  }
+  const asking = { requestCert: tlsCa !== "", rejectUnauthorized: false, handshakeTimeout: HANDSHAKE_MS };
+  return useCertificates(createTlsServer(asking), readCertificates(options));
+}
+
+/**
+ * For the handshakes to come, and without session tickets: TLS 1.3 sends them behind the handshake, where a sender that
+ * never reads leaves them unread, and its close then resets the connection and loses its last lines. Node has no option
+ * for it; a callback that returns 0 is how OpenSSL is told. Bun has no such callback.
+ */
+function useCertificates(server: TlsServer, certificates: SecureContextOptions): TlsServer {
+  server.setSecureContext(certificates);
+  const { _sharedCreds: made } = server as { _sharedCreds?: { context?: { enableTicketKeyCallback?: () => void } } };
+  const noKey = Buffer.alloc(16);
+  if (made?.context) Object.assign(made.context, { onticketkeycallback: () => [0, noKey, noKey, noKey, noKey] });
+  made?.context?.enableTicketKeyCallback?.();
+  return server;
+}
+
+/** Reads and checks --tls-cert, --tls-key and --tls-ca. Throws {@link UsageError}. */
+function readCertificates({ tlsCert, tlsKey, tlsCa }: Options): SecureContextOptions {
+  if (tlsKey === "") throw new UsageError(`Cannot use --tls-cert ${tlsCert} without --tls-key FILE`);
+  const cert = readPem("--tls-cert", tlsCert, (pem) => createSecureContext({ cert: pem }));
+  const key = readPem("--tls-key", tlsKey, createPrivateKey);
+  if (!new X509Certificate(cert).checkPrivateKey(createPrivateKey(key)))
+    throw new UsageError(`Cannot use --tls-key ${tlsKey}: it is not the key of --tls-cert ${tlsCert}`);
+  const ca = tlsCa === "" ? {} : { ca: readPem("--tls-ca", tlsCa, (pem) => new X509Certificate(pem)) };
+  return { cert, key, ...ca, minVersion: "TLSv1.2" };
+}
+
+function readPem(flag: string, file: string, check: (pem: Buffer) => unknown): Buffer {
+  try {
+    const pem = readFileSync(file);
+    check(pem);
+    return pem;
+  } catch (error) {
+    throw new UsageError(`Cannot use ${flag} ${file}: ${codeOf(error)}; allowed is a PEM file that this user may read`);
+  }
+}
+
+// ---- HTTP -------------------------------------------------------------------
+// Health and metrics. Numbers are counted where they arise, a sync or a batch at a time, and only read here.
 
 const REQUEST_MS = 5 * SECOND;
 const CONNECTION_MS = 10 * SECOND; // whatever it does
@@ -3593,6 +3491,9 @@ class Histogram {
   }
 }
 
+// ---- Status line ------------------------------------------------------------
+// The last line of a terminal: renewed each second, below what is logged.
+
 const ERASE = "\r\x1b[K";
 
 /** The last line of a terminal: renewed each second, below what is logged. */
@@ -3648,8 +3549,8 @@ function isInForeground(): boolean {
   return group === ofTerminal;
 }
 
-// ---- Helpers ---------------------------------------------------------------
-// The data directory's lock, and small things that are used above.
+// ---- Directory lock ---------------------------------------------------------
+// Keeps a second collector off a data directory, and passes commands to the first.
 
 interface DirectoryLock {
   answer(run: Collector["run"]): void;
@@ -3761,6 +3662,200 @@ function socketPath(directory: string, name: string): string {
   return short ?? `/proc/self/fd/${openSync(directory, "r")}/${name}`;
 }
 
+// ---- Option parsers ---------------------------------------------------------
+// Texts to values; `undefined` for what is not allowed.
+
+/** Texts to values; `undefined` for what is not allowed. */
+interface Parser<Value> {
+  placeholder: string;
+  allowed: string;
+  /** Takes several, divided by commas; the flag may be given more than once. */
+  isList?: true;
+  parse: (text: string) => Value | undefined;
+}
+
+/** What the command line, the environment or the folder got wrong; ends the start with exit code 2. */
+export class UsageError extends Error {}
+
+/** From flags (by camel-case names; numbers as they are) and the environment. Throws {@link UsageError}. */
+export function readOptions(flags: Flags, environment: NodeJS.ProcessEnv): Options {
+  const values = optionNames().map((name) => {
+    const [fallback, { allowed, parse }] = OPTIONS[name];
+    const flag = flags[name];
+    if (typeof flag === "number") return [name, flag];
+    const text = flag ?? (environment[variableOf(name)] || fallback);
+    const value = text === "" && fallback === "" ? text : parse(text);
+    if (value !== undefined) return [name, value];
+    const source = flag === undefined ? variableOf(name) : flagOf(name);
+    const shown = text.replace(/(^\w*:?\/*).*@/s, "$1***@").replace(/password=[^&]*/gi, "password=***");
+    throw new UsageError(`Cannot use ${source} "${shown}": allowed is ${allowed}`);
+  });
+  const options = Object.fromEntries(values) as Options;
+  const { http, listen } = options;
+  if (!http.endsWith(":0") && partsOf(listen, withoutScheme).includes(http))
+    throw new UsageError(`Cannot use --http "${http}" beside --listen "${listen}": allowed is another port, or off`);
+  return options;
+}
+
+/** The text of --help. */
+export function helpText(): string {
+  const rows = optionNames().map((name) => {
+    const [fallback, { placeholder, allowed }, meaning] = OPTIONS[name];
+    const second = `${variableOf(name)}, default ${fallback || "none"}: ${allowed}`;
+    return `  ${`${flagOf(name)} ${placeholder}`.padEnd(28)} ${meaning}\n${" ".repeat(31)}${second}`;
+  });
+  return `collector: a TCP log collector. Says \`ok\` once a line is on disk; stores it in PostgreSQL exactly once.
+
+  collector.ts [options]                     collect
+  collector.ts query "select …" [--json]     print the rows of one SQL statement
+  collector.ts dead list [--json]            print the lines that the database refused for their content
+  collector.ts dead retry [ID …]             store them, all or some, now that the reason is mended
+  collector.ts dead drop [ID …]              forget them, all or some
+
+${rows.join("\n")}
+  --help, --version
+
+A flag wins over its environment variable.`;
+}
+
+const optionNames = () => Object.keys(OPTIONS) as OptionName[];
+const snakeOf = (name: string, joint: string) => name.replace(/[A-Z]/g, (letter) => joint + letter.toLowerCase());
+const wordOf = (name: string) => snakeOf(name, "-");
+const flagOf = (name: string) => `--${wordOf(name)}`;
+const variableOf = (name: string) => (name === "databaseUrl" ? "" : "COLLECTOR_") + snakeOf(name, "_").toUpperCase();
+
+const withoutScheme = (text: string) => text.replace(/^(?:tcp|tls):\/\//, "");
+
+function listenAddresses(): Parser<string> {
+  const { placeholder, allowed, parse } = address();
+  return list(placeholder, `${allowed}, or tls:// before it`, (text) => parse(withoutScheme(text)));
+}
+
+function address(): Parser<string> {
+  const allowed = "a host and a port from 0 to 65535, such as 127.0.0.1:8888 or [::1]:8888";
+  return { placeholder: "HOST:PORT", allowed, parse: (text) => (hostAndPort(text).port <= 65_535 ? text : undefined) };
+}
+
+function networkList(): Parser<string> {
+  return list("CIDR", "an address or a network, such as 192.0.2.7, 10.0.0.0/8 or fd00::/8", networkOf);
+}
+
+function levelAges(): Parser<string> {
+  return list("LEVEL=TIME", "a level and a time, such as debug=2d, each level once", levelAgeOf, ({ to }) => to);
+}
+
+/** Several, as one text; no two that are the same. */
+function list<Part>(
+  placeholder: string,
+  one: string,
+  parse: (text: string) => Part | undefined,
+  identityOf: (part: Part) => unknown = () => Symbol("its own"),
+): Parser<string> {
+  const isList = (text: string) => new Set(partsOf(text, parse).map(identityOf)).size === text.split(",").length;
+  const allowed = `${one}; several are divided by commas`;
+  return { placeholder, allowed, isList: true, parse: (text) => (isList(text) ? text : undefined) };
+}
+
+/** The parts of a list that `parse` takes. */
+const partsOf = <Part>(text: string, parse: (part: string) => Part | undefined) =>
+  text.split(",").flatMap((part) => parse(part) ?? []);
+
+function anyPath(placeholder: string): Parser<string> {
+  return { placeholder, allowed: "a path", parse: (text) => text || undefined };
+}
+
+/** What it leaves out is as for psql: PGHOST and the like, or the defaults. Of several hosts, one is looked at. */
+function postgresUrl(): Parser<string> {
+  const form = /^postgres(ql)?:\/\/([^%]|%[\da-f]{2})*$/i;
+  const isUrl = (text: string) => form.test(text) && URL.canParse(text.replace(/,[^/?]*/, ""));
+  const allowed = "postgres://user:password@host:port/database";
+  return { placeholder: "URL", allowed, parse: (text) => (isUrl(text) ? text : undefined) };
+}
+
+function oneOf<Word extends string>(...words: Word[]): Parser<Word> {
+  const allowed = words.join(", ").replace(/, (\w+)$/, " or $1");
+  return { placeholder: words.join("|"), allowed, parse: (text) => words.find((word) => word === text) };
+}
+
+function orOff<Value>(off: Value, { placeholder, allowed, parse }: Parser<Value>): Parser<Value> {
+  return { placeholder, allowed: `off, or ${allowed}`, parse: (text) => (text === "off" ? off : parse(text)) };
+}
+
+/** From one to another, both included. */
+function quantity(kind: keyof typeof QUANTITIES, least: string, most: string): Parser<number> {
+  const { name, units } = QUANTITIES[kind];
+  const valueOf = (text: string) => {
+    const [, digits, unit = ""] = /^(\d{1,15})([a-z]*)$/i.exec(text) ?? [];
+    return Number(digits) * ((units as Record<string, number>)[unit] ?? Number.NaN);
+  };
+  const isWithin = (value: number) => value >= valueOf(least) && value <= valueOf(most);
+  const parse = (text: string) => (isWithin(valueOf(text)) ? valueOf(text) : undefined);
+  return { placeholder: kind, allowed: `${name} from ${least} to ${most}`, parse };
+}
+
+function hostAndPort(text: string): { host: string; port: number } {
+  const [, ipv6, name, port] = /^(?:\[([\da-f:.%a-z]+)\]|([^\s:[\]]+)):(\d{1,5})$/i.exec(text) ?? [];
+  return { host: ipv6 ?? name ?? "", port: Number(port ?? Number.NaN) };
+}
+
+/** A single address is a network of its own; an IPv4-mapped IPv6 address is the IPv4 address. */
+function networkOf(text: string): { base: string; prefix: number; family: "ipv4" | "ipv6" } | undefined {
+  const [, base = "", digits] = /^([\da-f:.]+)(?:\/(\d{1,3}))?$/i.exec(withoutMapping(text)) ?? [];
+  const [bits, family] = isIP(base) === 4 ? ([32, "ipv4"] as const) : ([128, "ipv6"] as const);
+  const prefix = Number(digits ?? bits);
+  return isIP(base) > 0 && prefix <= bits ? { base, prefix, family } : undefined;
+}
+
+const withoutMapping = (ip: string) => ip.replace(/^::ffff:(?=\d+\.)/i, "");
+
+/** `debug=2d`: lines up to that level are kept that many ms. */
+function levelAgeOf(text: string): { to: number; age: number } | undefined {
+  const [, name = "", time = ""] = /^(\w+)=(\w+)$/.exec(text) ?? [];
+  const to = levelNamed(name);
+  const age = quantity("TIME", "0s", "36500d").parse(time);
+  return to === undefined || age === undefined ? undefined : { to, age };
+}
+
+// ---- Errors -----------------------------------------------------------------
+// SQLSTATEs and system errors in words, without the server's message: that may quote lines.
+
+/** An error's SQLSTATE or errno, else its message. */
+function codeOf(error: unknown): string {
+  const { code, message } = error as { code?: string; message?: string };
+  return code ?? message ?? String(error);
+}
+
+const isOfFile = (error: unknown) => (error as NodeJS.ErrnoException).path !== undefined;
+
+const isFromServer = (error: unknown) => error instanceof Error && error.name === "PostgresError";
+
+const SQLSTATES: Record<string, string> = {
+  25006: "the server is read-only",
+  28000: "this user may not connect",
+  "28P01": "wrong password",
+  "3D000": "no such database",
+  42501: "this role lacks rights",
+  "42P01": "a table is missing",
+  53100: "the server's disk is full",
+  53300: "too many connections",
+  "55P03": "others hold a lock",
+  57014: "the statement took too long",
+  "57P01": "the server is stopping",
+  "57P03": "the server is starting or stopping",
+};
+
+/** What an error says, without the server's message: that may quote lines. */
+function describe(error: unknown): string {
+  if (isOfFile(error)) return `${codeOf(error)} at ${(error as NodeJS.ErrnoException).path}`;
+  if (!isFromServer(error)) return codeOf(error);
+  const { code, table_name: table, constraint_name: name } = error as postgres.PostgresError;
+  const parts = [`SQLSTATE ${code}`, SQLSTATES[code], table && `table ${table}`, name && `constraint ${name}`];
+  return parts.filter(Boolean).join(", ");
+}
+
+// ---- Helpers ----------------------------------------------------------------
+// Small things that are used above.
+
 type Deferred<T> = PromiseWithResolvers<T>;
 
 /** `Promise.withResolvers`, which Node 20 lacks. */
@@ -3824,40 +3919,6 @@ async function deadline<T>(promise: PromiseLike<T>, ms: number): Promise<T> {
 
 const range = (count: number) => Array.from({ length: count }, (_, index) => index);
 
-/** An error's SQLSTATE or errno, else its message. */
-function codeOf(error: unknown): string {
-  const { code, message } = error as { code?: string; message?: string };
-  return code ?? message ?? String(error);
-}
-
-const isOfFile = (error: unknown) => (error as NodeJS.ErrnoException).path !== undefined;
-
-const isFromServer = (error: unknown) => error instanceof Error && error.name === "PostgresError";
-
-const SQLSTATES: Record<string, string> = {
-  25006: "the server is read-only",
-  28000: "this user may not connect",
-  "28P01": "wrong password",
-  "3D000": "no such database",
-  42501: "this role lacks rights",
-  "42P01": "a table is missing",
-  53100: "the server's disk is full",
-  53300: "too many connections",
-  "55P03": "others hold a lock",
-  57014: "the statement took too long",
-  "57P01": "the server is stopping",
-  "57P03": "the server is starting or stopping",
-};
-
-/** What an error says, without the server's message: that may quote lines. */
-function describe(error: unknown): string {
-  if (isOfFile(error)) return `${codeOf(error)} at ${(error as NodeJS.ErrnoException).path}`;
-  if (!isFromServer(error)) return codeOf(error);
-  const { code, table_name: table, constraint_name: name } = error as postgres.PostgresError;
-  const parts = [`SQLSTATE ${code}`, SQLSTATES[code], table && `table ${table}`, name && `constraint ${name}`];
-  return parts.filter(Boolean).join(", ");
-}
-
 /** Resolves to whether it was made just now. Level by level: Node's recursive mkdir does not end in /proc. */
 async function makeFolder(path: string): Promise<boolean> {
   if (existsSync(path)) return false;
@@ -3871,13 +3932,6 @@ async function makeFolder(path: string): Promise<boolean> {
 async function withFolder(path: string, use: (folder: FileHandle) => Promise<void>): Promise<void> {
   const folder = await open(path, "r");
   await use(folder).finally(() => folder.close());
-}
-
-/** PGlite unpacks its first files readable for all. */
-async function makePrivate(directory: string): Promise<void> {
-  for (const file of await readdir(directory, { recursive: true, withFileTypes: true })) {
-    if (file.isFile()) await chmod(join(file.parentPath, file.name), 0o600).catch(() => {}); // or gone already
-  }
 }
 
 const DRIVER = "postgres";
@@ -3910,7 +3964,7 @@ function readSchema(): string {
   }
 }
 
-// ---- Entry point -----------------------------------------------------------
+// ---- Entry point ------------------------------------------------------------
 // The command line and the signals. Importing this file starts nothing.
 
 async function main(): Promise<void> {
@@ -3954,33 +4008,6 @@ async function collect({ http, ...options }: Options, isHttpAsked: boolean): Pro
       if (error) log(`cannot tell systemd that it is ready: ${codeOf(error)}`); // Node has no Unix datagrams
     });
   await collector.done.finally(() => statusLine?.end());
-}
-
-/** Runs a command without starting a collector; resolves to what it prints. */
-async function runOnce(options: Options, command: Command): Promise<string> {
-  const ask = options.databaseUrl === "" ? askEmbedded : askServer;
-  return ask(options, command).catch((error: Error) => {
-    if (error.message.startsWith("Cannot ")) throw error;
-    const name = command.words.slice(0, command.words[0] === "query" ? 1 : 2).join(" ");
-    throw new Error(`Cannot run ${name}: ${error.message || codeOf(error)}`);
-  });
-}
-
-async function askServer({ databaseUrl }: Options, command: Command): Promise<string> {
-  const client = await makeClient(databaseUrl, 1);
-  return runCommand(client.sql, command).finally(() => client.close());
-}
-
-/** Asks the collector that runs on the embedded database: a second PGlite on its files would damage them. */
-async function askEmbedded(options: Options, command: Command): Promise<string> {
-  const { dataDir } = options;
-  if (!existsSync(dataDir)) throw new UsageError(`Cannot read --data-dir ${dataDir}: there is no such folder`);
-  const { output, error } = (await askHolder(dataDir, await newestLock(dataDir), command)) ?? {};
-  if (output !== undefined) return output;
-  if (error !== undefined) throw new Error(error);
-  const lock = await lockDirectory(dataDir, true);
-  const database = new Database(options, readSchema(), writeLog);
-  return database.run(command).finally(() => database.close().finally(() => lock.unlock()));
 }
 
 /**
