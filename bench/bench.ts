@@ -1,5 +1,5 @@
 /**
- * collector.bench — the README's figures, measured on a real PostgreSQL with its default settings (fsync on).
+ * The README's figures, measured on a real PostgreSQL with its default settings (fsync on).
  *
  *     npm run bench                                       all rows, about four minutes
  *     npm run bench -- plain latency --pairs 5            some of them; `--lines N` sends fewer or more
@@ -26,7 +26,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import postgres from "postgres";
 
-const HERE = dirname(fileURLToPath(import.meta.url));
+const HERE = fileURLToPath(new URL("..", import.meta.url)); // the repository
 const MIB = 1024 * 1024;
 const WAIT_MS = 5 * 60_000; // for any one thing
 const LONGEST_MS = 40 * 60_000; // for all

@@ -1,5 +1,5 @@
 /**
- * collector.prove — the collector's promises, held while things break at random.
+ * The collector's promises, held while things break at random.
  *
  *     npm run prove                                   a minute, with a seed of its own
  *     npm run prove -- --seed 7 --for 10m             the same faults and lines again; a soak
@@ -34,7 +34,7 @@ import { fileURLToPath } from "node:url";
 import { parseArgs, promisify } from "node:util";
 import postgres from "postgres";
 
-const HERE = dirname(fileURLToPath(import.meta.url));
+const HERE = fileURLToPath(new URL("..", import.meta.url)); // the repository
 const KIB = 1024;
 const SECOND = 1000;
 const MAX_LINE = 64 * KIB;

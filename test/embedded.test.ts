@@ -1,0 +1,105 @@
+/* oxlint-disable eslint/no-await-in-loop, typescript/no-floating-promises -- a test does one thing after the other; node:test waits for tests */
+import assert from "node:assert/strict";
+import { lstat, readdir } from "node:fs/promises";
+import { join } from "node:path";
+import { describe, test } from "node:test";
+import { eventually, jsonLines } from "./support/basics.ts";
+import { Program, bunPath, query, runProgram } from "./support/collectors.ts";
+import { MODULES, bareCopy, folder } from "./support/files.ts";
+import { freshDatabase, messages, rowsOf } from "./support/postgres.ts";
+import { converse } from "./support/senders.ts";
+
+describe("embedded", () => {
+  test("without a database it keeps its own: first ok within 6 s, 2.5 s later on; kill -9 loses and doubles nothing", async (t) => {
+    const dataDir = await folder(t);
+    const flags = ["--data-dir", dataDir];
+    const startedFirst = performance.now();
+    const first = await Program.start(t, flags);
+    await converse(first.port, "one\n");
+    const firstOkMs = performance.now() - startedFirst;
+    await eventually(async () => assert.match(await query(flags), /one/));
+    await converse(first.port, "two\n");
+    await first.kill();
+
+    const startedAgain = performance.now();
+    const next = await Program.start(t, flags);
+    await converse(next.port, "three\n");
+    const laterOkMs = performance.now() - startedAgain;
+    const code = await next.stop();
+
+    assert.deepEqual(
+      jsonLines(await query(flags)),
+      ["one", "two", "three"].map((message) => ({ message })),
+    );
+    assert.equal(code, 0);
+    assert.ok(firstOkMs < 6000 && laterOkMs < 2500, `first ok after ${firstOkMs} ms, later ${laterOkMs} ms`);
+  });
+
+  test("folders are 0700 and files 0600, whatever the umask, and the log says where and what to try", async (t) => {
+    const dataDir = join(await folder(t), "data");
+    const umask = process.umask(0);
+    const program = await Program.start(t, ["--data-dir", dataDir]);
+    process.umask(umask);
+    await converse(program.port, "one\n");
+    await eventually(async () => assert.match(await query(["--data-dir", dataDir]), /one/));
+
+    const paths = await readdir(dataDir, { recursive: true });
+
+    for (const path of ["", ...paths]) {
+      const entry = await lstat(join(dataDir, path));
+      assert.equal(entry.mode & 0o077, 0, `${path} is ${(entry.mode & 0o777).toString(8)}`);
+      if (entry.isFile()) assert.equal(entry.mode & 0o777, 0o600, path);
+      if (entry.isDirectory()) assert.equal(entry.mode & 0o777, 0o700, path);
+    }
+    assert.match(program.stderr, /listening on tcp:\/\/127\.0\.0\.1:\d+\nstoring into .*postgres\n/);
+    assert.match(program.stderr, new RegExp(`try: echo hello \\| nc 127\\.0\\.0\\.1 ${program.port}\n`));
+  });
+
+  test("a data directory whose path is longer than a socket's may be works, from any working directory", async (t) => {
+    const dataDir = join(await folder(t), "a-long-name-".repeat(5), "another-long-name-".repeat(5));
+    const flags = ["--data-dir", dataDir];
+    const program = await Program.start(t, flags);
+
+    await converse(program.port, "from afar\n");
+
+    assert.ok(Buffer.byteLength(dataDir) > 150);
+    await eventually(async () => assert.match(await query(flags), /from afar/));
+    const second = await runProgram([...flags, "--listen", "127.0.0.1:0"]);
+    assert.match(second.stderr, new RegExp(`process id ${program.pid}\\b`));
+  });
+
+  test("checks, dead letters and every column work as on a server", async (t) => {
+    const flags = ["--data-dir", await folder(t)];
+    const program = await Program.start(t, flags);
+    await eventually(async () => assert.equal(await query(flags), ""));
+    await query(flags, "alter table logs add constraint no_spam check (message <> 'spam')");
+
+    await converse(program.port, 'spam\n{"msg":"sold","level":"warn","price":1.50}\nspam\n');
+
+    await eventually(async () => assert.equal(jsonLines(await query(flags, "select id from dead_letters")).length, 2));
+    assert.equal(
+      await query(flags, "select level, message, attributes from logs"),
+      '{"level":300,"message":"sold","attributes":{"price": 1.50}}\n',
+    );
+  });
+
+  for (const [runtime, command] of [
+    ["tsx", [process.execPath, join(MODULES, "tsx/dist/cli.mjs")]],
+    ["Bun", [bunPath()]],
+  ] as const) {
+    test(`collector.ts and schema.sql copied alone into an empty folder work under ${runtime}, embedded and with a server`, async (t) => {
+      const { url, sql } = await freshDatabase(t);
+      const bare = await bareCopy(t, ["collector.ts", "schema.sql"]);
+      const options = { program: [...command, "collector.ts"], cwd: bare };
+      const embedded = await Program.start(t, [], {}, options);
+      const served = await Program.start(t, ["--data-dir", "served"], { DATABASE_URL: url }, options);
+
+      for (const program of [embedded, served]) assert.equal(await converse(program.port, "one\ntwo\n"), "ok\nok\n");
+
+      await eventually(async () => assert.deepEqual(messages(await rowsOf(sql)), ["one", "two"]));
+      await eventually(async () => assert.equal(jsonLines(await query([], undefined, options)).length, 2));
+      assert.deepEqual(await Promise.all([embedded.stop(), served.stop()]), [0, 0]);
+      assert.equal(jsonLines(await query([], undefined, options)).length, 2);
+    });
+  }
+});

@@ -1,0 +1,225 @@
+/* oxlint-disable eslint/no-await-in-loop, typescript/no-floating-promises -- a test does one thing after the other; node:test waits for tests */
+import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { readFile, readdir, truncate, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { describe, test } from "node:test";
+import { promisify } from "node:util";
+import { crc32 } from "node:zlib";
+import type { Block } from "../collector.ts";
+import { Journal } from "../collector.ts";
+import { eventually, isThere, seeded } from "./support/basics.ts";
+import { NOWHERE, Program } from "./support/collectors.ts";
+import { KIB, copyOf, folder } from "./support/files.ts";
+import { drain, frames, readAll, segmentIn, writeJournal } from "./support/journals.ts";
+import { Sender } from "./support/senders.ts";
+
+describe("journal", () => {
+  test("what is appended is there after reopening, in order, with its peer and strictly increasing times", async (t) => {
+    const directory = await folder(t);
+    await writeJournal(directory, ["one", "two"]);
+    await writeJournal(directory, ["three"]);
+
+    const { entries } = await drain(directory);
+
+    assert.deepEqual(
+      entries.flatMap(({ words }) => words),
+      ["one", "two", "three"],
+    );
+    assert.ok(entries.every(({ body }) => body.includes("192.0.2.1")));
+    assert.deepEqual(
+      entries.map(({ time }) => time),
+      [...new Set(entries.map(({ time }) => time))].toSorted((a, b) => a - b),
+    );
+  });
+
+  test("append resolves when the lines can be read back, and many at once share few entries", async (t) => {
+    const directory = await folder(t);
+    const journal = await Journal.open(directory, KIB ** 2, () => {});
+
+    await Promise.all(
+      Array.from({ length: 500 }, (_, index) => journal.append("192.0.2.1", frames([`line-${index}`]))),
+    );
+    await journal.seal();
+    const blocks = await readAll(journal);
+    await journal.close();
+
+    assert.deepEqual(
+      blocks.flatMap(({ words }) => words),
+      Array.from({ length: 500 }, (_, index) => `line-${index}`),
+    );
+    assert.ok(blocks.length < 50, `${blocks.length} entries`);
+  });
+
+  test("reread gives a block's entries once more, and rejects where one was damaged since", async (t) => {
+    const directory = await folder(t);
+    const journal = await Journal.open(directory, KIB ** 2, () => {});
+    for (const word of ["first", "second"]) await journal.append("192.0.2.1", frames([word]));
+    await journal.seal();
+    const block = (await journal.read().next()).value as Block;
+
+    const again = await journal.reread(block);
+    const { path, ends } = await segmentIn(directory);
+    await truncate(join(directory, path), ends[0]! + 1);
+
+    assert.deepEqual(
+      again.map(({ position, lines }) => [position, lines]),
+      block.entries.map(({ position, lines }) => [position, lines]),
+    );
+    await assert.rejects(journal.reread(block), /^Error: Cannot read .*segment: damaged since it was read first$/);
+    await journal.close();
+  });
+
+  test("a torn tail at any byte loses the torn entry only, and the journal goes on", async (t) => {
+    const original = await folder(t);
+    await writeJournal(original, ["first", "second", "third"]);
+    const { path, bytes, ends } = await segmentIn(original);
+
+    for (let size = 0; size < bytes.length; size++) {
+      const directory = await copyOf(t, original);
+      await truncate(join(directory, path), size);
+      await writeJournal(directory, ["later"]);
+      const { entries, said } = await drain(directory);
+
+      const whole = ["first", "second", "third"].filter((_, index) => (ends[index] ?? 0) <= size);
+      assert.deepEqual(
+        entries.flatMap(({ words }) => words),
+        [...whole, "later"],
+        `cut to ${size} bytes`,
+      );
+      assert.deepEqual(said, [], `cut to ${size} bytes`);
+    }
+  });
+
+  test("a flipped bit anywhere loses at most its entry, is said, and the file is kept as .bad", async (t) => {
+    const original = await folder(t);
+    await writeJournal(original, ["first", "second", "third"]);
+    const { path, bytes, ends } = await segmentIn(original);
+    const random = seeded(2);
+    const lastLength = (ends[1] ?? 0) + 8; // made longer, it can't be told from a torn tail
+
+    for (let at = 0; at < bytes.length; at++) {
+      const directory = await copyOf(t, original);
+      const flipped = Buffer.from(bytes);
+      flipped[at] = (flipped[at] ?? 0) ^ (1 << (random() * 8));
+      await writeFile(join(directory, path), flipped);
+      const { entries, said } = await drain(directory);
+
+      const hit = at < 40 ? undefined : ["first", "second", "third"].find((_, index) => at < (ends[index] ?? 0));
+      const left = ["first", "second", "third"].filter((word) => word !== hit);
+      assert.deepEqual(
+        entries.flatMap(({ words }) => words),
+        left,
+        `a flip at ${at}`,
+      );
+      if (hit === undefined || (at >= lastLength && at < lastLength + 4)) continue;
+      assert.match(said.join("\n"), /damaged/, `a flip at ${at}`);
+      assert.ok((await readdir(directory)).includes(path.replace("segment", "bad")), `a flip at ${at}`);
+      assert.deepEqual(await readFile(join(directory, path.replace("segment", "bad"))), flipped);
+    }
+  });
+
+  test("a format that a newer collector wrote is refused with words, and left as it is", async (t) => {
+    const directory = await folder(t);
+    await writeJournal(directory, ["precious"]);
+    const { path, bytes } = await segmentIn(directory);
+    bytes.writeUInt32LE(99, 8);
+    bytes.writeUInt32LE(crc32(bytes.subarray(16, 40), crc32(bytes.subarray(0, 12))), 12);
+    await writeFile(join(directory, path), bytes);
+
+    await assert.rejects(
+      Journal.open(directory, KIB ** 2, () => {}),
+      /version 99.*newer/,
+    );
+
+    assert.deepEqual(await readFile(join(directory, path)), bytes);
+  });
+
+  test("release deletes a segment only when all before it is stored too", async (t) => {
+    const directory = await folder(t);
+    const journal = await Journal.open(directory, 16 * KIB, () => {});
+    for (const letter of ["a", "b", "c"]) await journal.append("192.0.2.1", frames([letter.repeat(1900)]));
+    await journal.seal();
+    const segments = async () => (await readdir(directory)).filter((name) => name.endsWith(".segment")).length;
+    const reader = journal.read();
+    const [first, second] = [await reader.next(), await reader.next()];
+    const atFirst = await segments();
+
+    await journal.release(second.value);
+    const afterSecond = await segments();
+    await journal.release(first.value);
+
+    assert.equal(afterSecond, atFirst);
+    assert.ok((await segments()) <= atFirst - 2);
+    assert.ok((await readdir(directory)).some((name) => name.endsWith(".released")));
+    await journal.close();
+  });
+
+  test("a full journal makes append wait, says so, and goes on after a release", async (t) => {
+    const said: string[] = [];
+    const journal = await Journal.open(await folder(t), 16 * KIB, (line) => said.push(line));
+    let appended = 0;
+    const appending = (async () => {
+      for (; appended < 40; appended++) await journal.append("192.0.2.1", frames(["x".repeat(KIB)]));
+    })();
+
+    await eventually(() => assert.match(said.join("\n"), /senders wait/));
+    const appendedWhenFull = appended;
+    let released = 0;
+    for await (const block of journal.read()) {
+      released += block.lines;
+      await journal.release(block);
+      if (released === 40) break;
+    }
+    await appending;
+
+    assert.ok(appendedWhenFull <= 16, `${appendedWhenFull} KiB in a journal of 16`);
+    assert.equal(released, 40);
+    assert.match(said.join("\n"), /senders go on/);
+    await journal.seal();
+    await journal.close();
+  });
+
+  test("times increase strictly over restarts and a clock stepped back a little; a step of over a minute is followed and said", async (t) => {
+    const directory = await folder(t);
+    const noon = Date.UTC(2030, 0, 1, 12);
+    t.mock.timers.enable({ apis: ["Date"], now: noon });
+    await writeJournal(directory, ["one", "two"]);
+    t.mock.timers.setTime(noon - 30_000);
+    await writeJournal(directory, ["three"]);
+    t.mock.timers.setTime(noon - 3_600_000);
+    const said = await writeJournal(directory, ["four"]);
+    t.mock.timers.reset();
+
+    const { entries } = await drain(directory);
+
+    const [one = 0, two = 0, three = 0, four = 0] = entries.map(({ time }) => time);
+    assert.equal(one, noon * 1000);
+    assert.ok(one < two && two < three && three < (noon + 1000) * 1000);
+    assert.equal(four, (noon - 3_600_000) * 1000);
+    assert.match(said.join("\n"), /clock.*back/);
+  });
+
+  test("nothing is acknowledged while the disk takes no writes, and it goes on by itself when there is room", async (t) => {
+    if (!(await isThere("prlimit"))) return t.skip("prlimit (util-linux), which fills the disk here, is not installed");
+    const directory = await folder(t);
+    const program = await Program.start(t, ["--data-dir", directory, "--drain-timeout", "0s"], {
+      DATABASE_URL: NOWHERE,
+    });
+    const sender = await Sender.connect(t, program.port);
+    await sender.asks("before\n", "ok\n");
+    const limit = (bytes: number | "unlimited") =>
+      promisify(execFile)("prlimit", ["--pid", String(program.pid), `--fsize=${bytes}:unlimited`]);
+
+    await limit(300); // in the middle of the next entry: a short write comes first
+    await sender.send(`${"during ".repeat(100)}\n`);
+    await eventually(() => assert.match(program.stderr, /cannot write the journal/));
+    const repliesWhenFull = sender.replies;
+    await limit("unlimited");
+
+    await sender.hears("ok\nok\n");
+    assert.equal(repliesWhenFull, "ok\n");
+    await program.stop();
+    assert.equal((await drain(join(directory, "journal"))).entries.length, 2);
+  });
+});

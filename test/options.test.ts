@@ -1,0 +1,140 @@
+/* oxlint-disable eslint/no-await-in-loop, typescript/no-floating-promises -- a test does one thing after the other; node:test waits for tests */
+import assert from "node:assert/strict";
+import { copyFile, readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { describe, test } from "node:test";
+import { UsageError, VERSION, helpText, readOptions } from "../collector.ts";
+import { runProgram } from "./support/collectors.ts";
+import { KIB, MODULES, ROOT, bareCopy } from "./support/files.ts";
+
+describe("options", () => {
+  test("a flag wins over its environment variable, and an empty variable is as none", () => {
+    const options = readOptions({ workers: "3" }, { COLLECTOR_WORKERS: "5", COLLECTOR_ACK: "never", DATABASE_URL: "" });
+
+    assert.equal(options.workers, 3);
+    assert.equal(options.ack, "never");
+    assert.equal(options.databaseUrl, "");
+    assert.equal(readOptions({}, { COLLECTOR_WORKERS: "" }).workers, 2);
+  });
+
+  test("sizes take KiB, MiB and GiB, times take ms, s, m, h and d", () => {
+    const options = readOptions({ maxLine: "2KiB", journalMax: "3GiB", idleTimeout: "5m", drainTimeout: "250ms" }, {});
+
+    assert.deepEqual(
+      [options.maxLine, options.journalMax, options.idleTimeout, options.drainTimeout],
+      [2 * KIB, 3 * KIB ** 3, 300_000, 250],
+    );
+    assert.equal(readOptions({ idleTimeout: "1h" }, {}).idleTimeout, 3_600_000);
+    assert.equal(readOptions({ maxLine: "1MiB" }, {}).maxLine, KIB ** 2);
+    assert.equal(readOptions({ idleTimeout: "1d" }, {}).idleTimeout, 86_400_000);
+  });
+
+  test("the defaults are those of the documentation", () => {
+    const options = readOptions({}, {});
+
+    const { listen, databaseUrl, dataDir, ack, workers, http, ...others } = options;
+    const { tlsCert, tlsKey, tlsCa, allow, retentionLevel, ...numbers } = others;
+    assert.deepEqual(
+      [listen, databaseUrl, dataDir, ack, workers, http],
+      ["127.0.0.1:8888", "", "./collector-data", "auto", 2, "127.0.0.1:8889"],
+    );
+    assert.deepEqual(numbers, {
+      maxLine: 64 * KIB,
+      maxConnections: 1000,
+      idleTimeout: 0,
+      journalMax: KIB ** 3,
+      drainTimeout: 10_000,
+      retention: 0,
+    });
+    assert.deepEqual([tlsCert, tlsKey, tlsCa, allow, retentionLevel], ["", "", "", "", ""]);
+  });
+
+  test("a bad value is refused with the option, the value and what is allowed, from a flag or a variable", () => {
+    const bad = [
+      { flags: { workers: "0" }, says: /--workers "0": .*1 to 64/ },
+      { flags: { journalMax: "10" }, says: /--journal-max "10": .*from 1MiB to 256GiB/ },
+      { flags: { idleTimeout: "0s" }, says: /--idle-timeout "0s": .*off, or a time .*from 1ms to 24d/ },
+      { flags: { retentionLevel: "debug=2d,info=9d,trace=3d" }, says: /trace=3d": .*each level once/ },
+      {
+        flags: { http: "[::1]:88", listen: "0.0.0.0:8,tls://[::1]:88" },
+        says: /--http "\S+" beside --listen "0\S+": /,
+      },
+      { flags: { listen: "8888" }, says: /--listen "8888": .*host and a port/ },
+      { flags: { ack: "maybe" }, says: /--ack "maybe": .*auto, always/ },
+      { flags: { maxLine: "64KB" }, says: /--max-line "64KB": .*size/ },
+      { flags: { idleTimeout: "5" }, says: /--idle-timeout "5": .*time/ },
+      { flags: { databaseUrl: "mysql://x" }, says: /--database-url "mysql:\/\/x": .*postgres:\/\// },
+      { flags: { databaseUrl: "postgers://u:secret@h/db" }, says: /--database-url "postgers:\/\/\*\*\*@h\/db": / },
+      { flags: { databaseUrl: "postgres://u:se?cret@h/db" }, says: /--database-url "postgres:\/\/\*\*\*@h\/db": / },
+      { flags: { databaseUrl: "postgres//u:secret@h/db" }, says: /--database-url "postgres\/\/\*\*\*@h\/db": / },
+      { flags: { databaseUrl: "postgres:h?password=secret" }, says: /--database-url "postgres:h\?password=\*\*\*": / },
+      { flags: { databaseUrl: "postgres://h:99999/db" }, says: /--database-url "postgres:\/\/h:99999\/db": / },
+      { environment: { COLLECTOR_JOURNAL_MAX: "lots" }, says: /COLLECTOR_JOURNAL_MAX "lots": .*size/ },
+      { environment: { COLLECTOR_DRAIN_TIMEOUT: "-1s" }, says: /COLLECTOR_DRAIN_TIMEOUT "-1s": .*time/ },
+    ];
+
+    for (const { flags = {}, environment = {}, says } of bad) {
+      assert.throws(
+        () => readOptions(flags, environment),
+        (error) => error instanceof UsageError && says.test(error.message),
+      );
+    }
+  });
+
+  test("--help lists every option with its variable, --version says the version", async () => {
+    const [help, version] = await Promise.all([runProgram(["--help"]), runProgram(["--version"])]);
+
+    assert.equal(help.stdout, `${helpText()}\n`);
+    for (const name of ["listen", "database-url", "data-dir", "workers", "ack", "max-line", "max-connections"])
+      assert.match(help.stdout, new RegExp(`--${name} `));
+    for (const name of ["COLLECTOR_IDLE_TIMEOUT", "COLLECTOR_JOURNAL_MAX", "COLLECTOR_DRAIN_TIMEOUT", "DATABASE_URL"])
+      assert.match(help.stdout, new RegExp(name));
+    assert.deepEqual([version.stdout, version.code], [`${VERSION}\n`, 0]);
+  });
+
+  test("the README's table of options says what --help says", async () => {
+    const readme = await readFile(join(ROOT, "README.md"), "utf8");
+
+    const inHelp = helpText().matchAll(/^ {2}(--\S+ \S+) +(.+)\n +(\w+), default (\S+): (.+)$/gm);
+    const inReadme = readme.matchAll(/^\| `(--\S+ .+?)` +\| `(\w+)` +\| (\S+) +\| (.+?) +\| (.+?) +\|$/gm);
+
+    assert.deepEqual(
+      Array.from(inReadme, ([, flag = "", ...cells]) => [flag.replaceAll("\\|", "|"), ...cells]),
+      Array.from(inHelp, ([, flag, meaning, variable, fallback, allowed]) => {
+        return [flag, variable, fallback === "none" ? fallback : `\`${fallback}\``, meaning, allowed];
+      }),
+    );
+  });
+
+  test("a start with a bad value, an unknown flag or a folder that can't be made ends in one line and exit code 2", async () => {
+    const starts = [
+      { words: ["--workers", "many"], says: /--workers "many"/ },
+      { words: ["--no-such-flag"], says: /--no-such-flag/ },
+      { words: ["--data-dir", "/dev/null/data"], says: /\/dev\/null\/data: ENOTDIR/ },
+      { words: ["--data-dir", "/proc/none/data"], says: /\/proc\/none: ENOENT/ }, // for which Node's own mkdir never ends
+      { words: ["collect", "more"], says: /"collect more": allowed is query/ },
+    ];
+
+    const ends = await Promise.all(starts.map(({ words }) => runProgram(["--listen", "127.0.0.1:0", ...words])));
+
+    for (const [index, { stderr, code }] of ends.entries()) {
+      assert.match(stderr, starts[index]?.says ?? /^$/);
+      assert.match(stderr, /^Cannot [^\n]+\n$/);
+      assert.equal(code, 2);
+    }
+  });
+
+  test("a copy without schema.sql or without a package says what to copy or to install, exit code 2", async (t) => {
+    const bare = await bareCopy(t, ["collector.ts"], ["tsx", "postgres"]);
+    const program = [process.execPath, join(MODULES, "tsx/dist/cli.mjs"), "collector.ts"];
+    const flags = ["--listen", "127.0.0.1:0", "--data-dir", join(bare, "data")];
+
+    const withoutSchema = await runProgram(flags, { program, cwd: bare });
+    await copyFile(join(ROOT, "schema.sql"), join(bare, "schema.sql"));
+    const withoutPackage = await runProgram(flags, { program, cwd: bare });
+
+    assert.match(withoutSchema.stderr, /^[^\n]*schema\.sql[^\n]*\n$/);
+    assert.match(withoutPackage.stderr, /^[^\n]*npm i @electric-sql\/pglite[^\n]*\n$/);
+    assert.deepEqual([withoutSchema.code, withoutPackage.code], [2, 2]);
+  });
+});

@@ -1,0 +1,63 @@
+import { readFile, readdir } from "node:fs/promises";
+import { join } from "node:path";
+import { Framer, Journal } from "../../collector.ts";
+import { KIB } from "./files.ts";
+
+type Frames = ReturnType<Framer["push"]>;
+
+export const frames = (lines: string[]): Frames => {
+  const bytes = Buffer.from(lines.map((line) => `${line}\n`).join(""));
+  return { sections: [{ bytes, frameBytes: 0, lines: lines.length }], lines: lines.length, replies: [lines.length] };
+};
+
+export const linesIn = (sections: Frames["sections"]) =>
+  sections
+    .map(({ bytes, frameBytes }) => bytes.toString("latin1") + (frameBytes > 0 ? "\0" : ""))
+    .join("")
+    .split(/\r?\n|\0/)
+    .filter(Boolean);
+
+/** Appends each word as an entry of its own; returns what the journal said. */
+export async function writeJournal(directory: string, words: string[]): Promise<string[]> {
+  const said: string[] = [];
+  const journal = await Journal.open(directory, KIB ** 2, (line) => said.push(line));
+  for (const word of words) await journal.append("192.0.2.1", frames([word]));
+  await journal.seal();
+  await journal.close();
+  return said;
+}
+
+/** Opens a journal and reads all of it, releasing as it goes. */
+export async function drain(directory: string) {
+  const said: string[] = [];
+  const journal = await Journal.open(directory, KIB ** 2, (line) => said.push(line));
+  await journal.seal();
+  const entries = await readAll(journal);
+  await journal.close();
+  return { entries, said, left: journal.received - journal.released };
+}
+
+export async function readAll(journal: Journal) {
+  const entries: { time: number; body: string; words: string[] }[] = [];
+  for await (const block of journal.read()) {
+    for (const { time, body } of block.entries)
+      entries.push({
+        time,
+        body: body.toString("latin1"),
+        words: body.toString("latin1").match(/[a-z]+-?[\w-]*(?=\n)/g) ?? [],
+      });
+    await journal.release(block);
+  }
+  return entries;
+}
+
+/** The one segment with entries in a journal of single words: its name, bytes, and where its entries end. */
+export async function segmentIn(directory: string) {
+  const names = (await readdir(directory)).filter((name) => name.endsWith(".segment"));
+  const path = names.toSorted().at(0) ?? "";
+  const bytes = await readFile(join(directory, path));
+  const magic = Buffer.from("LOG\x01", "latin1");
+  const starts = [];
+  for (let at = bytes.indexOf(magic); at >= 0; at = bytes.indexOf(magic, at + 1)) starts.push(at);
+  return { path, bytes, ends: [...starts.slice(1), bytes.length] };
+}
