@@ -125,26 +125,31 @@ export interface Frames {
 
 /** What the journal holds: lines, with who sent them and when. */
 export interface Entry {
-  /** Bytes since this journal's beginning; with the journal's id the key in `log_entries`. */
+  /** Offset in bytes since this journal's beginning; with the journal's id the key in `log_entries`. */
   position: number;
   /** When its first line was received, in µs since 1970; each further line is one later. */
-  time: number;
+  timeUs: number;
   lines: number;
-  /** Of it all, its header included. */
-  bytes: number;
-  /** Its sections; valid until the next block is read. */
+  /** Size of the whole entry in bytes, header included. */
+  size: number;
+  /** Its sections; valid until the next batch is read. */
   body: Buffer;
+  /** Its lines as rows of `logs`, as a store sends them; Records fills them in. */
+  rows?: Buffer;
+  /** Number of lines in which something had to be changed; Records fills it in. */
+  altered?: number;
 }
 
-/** A stretch of the journal: consecutive entries of one segment. */
-export interface Block {
-  segment: Segment;
+/** Consecutive entries of one segment on their way to the database; a half of it is `{ ...batch, entries: half }`. */
+export interface Batch {
+  /** Id of the journal that the entries' positions belong to. */
+  journal: string;
   entries: Entry[];
-  /** The offsets in the segment at which it starts and ends. */
+  lines: number;
+  /** Where the journal finds it again: its segment, and the offsets at which it starts and ends. */
+  segment: Segment;
   start: number;
   end: number;
-  lines: number;
-  isReleased: boolean;
 }
 
 /** A parsed frame: the columns of `logs` that come from the line itself. */
@@ -165,25 +170,6 @@ export interface LogRecord {
 interface Notes {
   cut_from?: number;
   raw?: string;
-}
-
-/** An entry's lines as they travel to PostgreSQL: rows of `logs`, in the binary format of its COPY. */
-interface EntryRows {
-  position: number;
-  /** Of its first line, in µs since 1970. */
-  time: number;
-  lines: number;
-  /** Those in which something had to be changed. */
-  altered: number;
-  bytes: Buffer;
-}
-
-/** Records written by one transaction, and the stretch of journal that they came from. */
-interface Batch {
-  block: Block;
-  entries: EntryRows[];
-  /** Reads the block's entries once more, for its lines as they came. */
-  reread: () => Promise<Entry[]>;
 }
 
 // ---- Collector --------------------------------------------------------------
@@ -301,7 +287,7 @@ function startLoops({ options, journal, senders, database }: Parts, pages: Healt
     done.resolve();
   };
   let closing: Promise<void> | undefined;
-  const ledger = () => ledgerOf(journal, database);
+  const ledger = () => journal.ledger();
   const views = { ledger, health: () => pages.health(), reloadCertificates: () => senders.reloadCertificates() };
   return { done: done.promise, ...views, run, close: () => (closing ??= close()) };
 }
@@ -323,10 +309,6 @@ function greeting(
     ...(http === undefined ? [] : [`health and metrics on ${http}`]),
     ...(isFirstStart && plain ? [`try: echo hello | nc ${plain.host} ${plain.port}`] : []),
   ];
-}
-
-function ledgerOf({ received, released }: Journal, { deadLettered }: Database): Ledger {
-  return { received, stored: released - deadLettered, deadLettered, inJournal: received - released };
 }
 
 // ---- Connections ------------------------------------------------------------
@@ -812,8 +794,8 @@ function countDigits(bytes: Buffer, from: number): number {
 
 const SEGMENT_BYTES = 16 * MIB; // at most, unless one sync brings more
 const ENTRY_BYTES = 512 * KIB; // at most, unless one line is longer
-const BLOCK_BYTES = 1.5 * MIB; // of what is read, and stored, at a time
-const [ENTRY_LINES, BLOCK_LINES] = [10_000, 20_000]; // about, at most: rows of short lines are many times as long
+const BATCH_BYTES = 1.5 * MIB; // of what is read, and stored, at a time
+const [ENTRY_LINES, BATCH_LINES] = [10_000, 20_000]; // about, at most: rows of short lines are many times as long
 const SYNC_BYTES = 4 * MIB; // written and synced at a time
 const PADDING = Buffer.alloc(48 * KIB); // zeros behind what is written, for what comes next to be written over
 const TRY_AGAIN_MS = SECOND;
@@ -866,9 +848,10 @@ class NotDurable extends Error {}
 export class Journal {
   /** Rejects when an fdatasync failed: nothing more can be promised then. */
   readonly failed: Promise<never>;
-  /** Lines found at the start or appended since, and those of them that are released. */
+  /** Number of lines found at the start or appended since; what became of those that are released. */
   received = 0;
-  released = 0;
+  stored = 0;
+  deadLettered = 0;
   /** Lines that damage lost: they are no longer among `received`. */
   lost = 0;
   /** Since the start: bytes received with their lines, lines cut to --max-line, and what a sync took, in s. */
@@ -882,7 +865,8 @@ export class Journal {
   #lastTime = 0; // that a line was given, µs
   // recomputed
   readonly #appends: Append[] = [];
-  readonly #outstanding: Block[] = []; // read and not released, in order
+  readonly #outstanding: Batch[] = []; // read and not released, in order
+  readonly #released = new Set<Batch>(); // of those, as some before them are not
   #clock = 0; // the last reading, µs
   #mayWait = true;
   #phase: "open" | "failed" | "sealing" | "sealed" = "open";
@@ -895,7 +879,7 @@ export class Journal {
   readonly #changed = { appends: new Signal(), synced: new Signal(), room: new Signal() };
   readonly #failure = deferred<never>();
   #encoded = Buffer.allocUnsafe(MIB); // the writer's, reused
-  #loaded = Buffer.allocUnsafe(BLOCK_BYTES + ENTRY_BYTES); // the reader's, reused
+  #loaded = Buffer.allocUnsafe(BATCH_BYTES + ENTRY_BYTES); // the reader's, reused
   #writer = Promise.resolve();
   #remover = Promise.resolve();
 
@@ -931,20 +915,20 @@ export class Journal {
       throw new NotDurable("Cannot write the journal, and the collector is stopping");
   }
 
-  /** Follows the journal, never past what is synced, in blocks of about 1.5 MiB as they come; ends after `seal()`. */
-  async *read(): AsyncGenerator<Block> {
+  /** Follows the journal, never past what is synced, in batches of about 1.5 MiB as they come; ends after `seal()`. */
+  async *read(): AsyncGenerator<Batch> {
     for (let segment = await this.#after(0); segment; segment = await this.#after(segment.sequence)) {
       for (let offset = SEGMENT_HEADER_BYTES; offset < segment.size || !this.#isSealed(segment);) {
         if (offset >= segment.size) {
           await this.#changed.synced.wait();
           continue;
         }
-        const block = await this.#readBlock(segment, offset);
-        offset = block.end;
-        segment.unreadLines -= block.lines;
-        this.#outstanding.push(block);
-        if (block.lines > 0) yield block;
-        else await this.release(block);
+        const batch = await this.#readBatch(segment, offset);
+        offset = batch.end;
+        segment.unreadLines -= batch.lines;
+        this.#outstanding.push(batch);
+        if (batch.lines > 0) yield batch;
+        else await this.release(batch);
       }
       this.received -= segment.unreadLines; // lost to damage
       this.lost += Math.max(0, segment.unreadLines);
@@ -952,30 +936,42 @@ export class Journal {
     }
   }
 
-  /** Forgets a block; call it only when the block is stored. */
-  async release(block: Block): Promise<void> {
-    block.isReleased = true;
-    this.released += block.lines;
-    while (this.#outstanding[0]?.isReleased) {
-      const { segment, end } = this.#outstanding.shift() as Block;
-      segment.storedTo = end;
+  /** Forgets a batch as `read` gave it; call it only when all of it is committed, that many lines as dead letters. */
+  async release(batch: Batch, deadLettered = 0): Promise<void> {
+    this.stored += batch.lines - deadLettered;
+    this.deadLettered += deadLettered;
+    this.#released.add(batch);
+    for (let first; (first = this.#outstanding[0]) && this.#released.delete(first);) {
+      first.segment.storedTo = first.end;
+      this.#outstanding.shift();
     }
     this.#changed.room.notify();
     await this.#removeReleased();
   }
 
-  /** A block's entries once more, in memory of their own. Rejects where one of them can't be read any more. */
-  async reread({ segment, entries, start, end }: Block): Promise<Entry[]> {
+  /** The entries of a batch, or of a part of one, once more, with memory of their own. Rejects where one is damaged. */
+  async reread({ segment, entries, start, end }: Batch): Promise<Entry[]> {
     const bytes = Buffer.alloc(end - start);
     await segment.handle.read(bytes, 0, bytes.length, start);
-    const again = readEntries(bytes, segment.journal);
-    if (again.length < entries.length) throw new Error(`Cannot read ${segment.path}: damaged since it was read first`);
+    const wanted = new Set(entries.map(({ position }) => position));
+    const again = readEntries(bytes, segment.journal).filter(({ position }) => wanted.has(position));
+    if (again.length < wanted.size) throw new Error(`Cannot read ${segment.path}: damaged since it was read first`);
     return again;
   }
 
-  /** Whether nothing behind this block is synced yet. */
-  isCaughtUp({ segment, end }: Block): boolean {
+  /** Whether nothing behind this batch is synced yet. */
+  isCaughtUp({ segment, end }: Batch): boolean {
     return !this.#isSealed(segment) && end >= segment.size;
+  }
+
+  /** Where all lines are: received = stored + deadLettered + inJournal, at any time. */
+  ledger(): Ledger {
+    const { received, stored, deadLettered } = this;
+    return { received, stored, deadLettered, inJournal: received - this.released };
+  }
+
+  get released(): number {
+    return this.stored + this.deadLettered;
   }
 
   /** Resolves when that many lines are released. */
@@ -990,7 +986,7 @@ export class Journal {
 
   /** When the oldest line that is not stored was received, in µs since 1970; `undefined` where all are. */
   oldestTime(): number | undefined {
-    return this.#outstanding[0]?.entries[0]?.time;
+    return this.#outstanding[0]?.entries[0]?.timeUs;
   }
 
   /** Why no line can be made durable now; `undefined` while it can. */
@@ -1015,12 +1011,12 @@ export class Journal {
   }
 
   async close(): Promise<void> {
-    this.#condition.hush();
+    this.#condition.cancelReport();
     const hasEntries = this.#segments.some(({ size }) => size > SEGMENT_HEADER_BYTES);
     const leaveOnly = () => this.#removeReleased();
     // All is stored, so the next start finds only a new header, with the last time; on a full disk, what adds nothing.
     if (hasEntries && this.released === this.received) await this.#addSegment().then(leaveOnly, () => {});
-    this.#removal.hush();
+    this.#removal.cancelReport();
     const last = this.#segments.at(-1);
     if (last?.journal === this.#id) await last.handle.truncate(last.size).catch(() => {}); // the padding may stay
     for (const { handle } of this.#segments) await handle.close();
@@ -1071,7 +1067,7 @@ export class Journal {
 
   async #whenRoom(): Promise<void> {
     for (let trouble; this.#mayWait && (trouble = this.#fullness());) {
-      this.#condition.say(trouble, trouble);
+      this.#condition.report(trouble, trouble);
       await this.#changed.room.wait();
     }
     this.#sayOver();
@@ -1163,7 +1159,7 @@ export class Journal {
       } catch (error) {
         if (!this.#mayWait) return false;
         const trouble = `cannot write the journal in ${this.#directory}: ${codeOf(error)}; senders wait, trying again`;
-        this.#condition.say(trouble, trouble);
+        this.#condition.report(trouble, trouble);
         await sleep(TRY_AGAIN_MS);
       }
     }
@@ -1232,7 +1228,7 @@ export class Journal {
   }
 
   #sayOver(): void {
-    if (this.#mayWait) this.#condition.say(undefined, "journal can be written again: senders go on");
+    if (this.#mayWait) this.#condition.report(undefined, "journal can be written again: senders go on");
   }
 
   // -- recovering: what was written but not synced is synced before it is read
@@ -1253,10 +1249,10 @@ export class Journal {
     const segment = { path, sequence: Number(sequence), journal, handle, size, ...UNREAD };
     this.#segments.push(segment);
     this.#lastTime = lastTime || this.#lastTime; // the last one, not the latest: the clock may have been set back
-    for (let at = SEGMENT_HEADER_BYTES, next; (next = readEntryHeader(bytes, at)); at += next.bytes) {
+    for (let at = SEGMENT_HEADER_BYTES, next; (next = readEntryHeader(bytes, at)); at += next.size) {
       segment.unreadLines += next.lines;
       const isSound = readEntry(bytes, at, journal) !== undefined; // else what it says of times may be damaged
-      if (isSound) this.#lastTime = next.time + next.lines - 1;
+      if (isSound) this.#lastTime = next.timeUs + next.lines - 1;
     }
     this.#clock = this.#lastTime;
     this.received += segment.unreadLines;
@@ -1264,19 +1260,16 @@ export class Journal {
 
   // -- reading
 
-  async #readBlock(segment: Segment, offset: number): Promise<Block> {
-    let bytes = await this.#readAt(segment, offset, BLOCK_BYTES + ENTRY_BYTES);
+  async #readBatch(segment: Segment, offset: number): Promise<Batch> {
+    let bytes = await this.#readAt(segment, offset, BATCH_BYTES + ENTRY_BYTES);
     const needed = entryBytes(bytes);
     const isLong = needed > bytes.length && needed <= segment.size - offset; // an entry of one long line
     if (isLong) bytes = await this.#readAt(segment, offset, needed);
     const entries = readEntries(bytes, segment.journal);
     const last = entries.at(-1);
-    const lines = entries.reduce((sum, entry) => sum + entry.lines, 0);
-    segment.endPosition = Math.max(segment.endPosition, last ? last.position + last.bytes : 0);
-    const end = last
-      ? offset + entries.reduce((sum, entry) => sum + entry.bytes, 0)
-      : await this.#skipDamage(segment, offset);
-    return { segment, entries, start: offset, end, lines, isReleased: false };
+    segment.endPosition = Math.max(segment.endPosition, last ? last.position + last.size : 0);
+    const end = last ? offset + sumOf(entries, "size") : await this.#skipDamage(segment, offset);
+    return { journal: segment.journal, entries, lines: sumOf(entries, "lines"), segment, start: offset, end };
   }
 
   async #readAt({ handle, path, size }: Segment, offset: number, most: number): Promise<Buffer> {
@@ -1314,7 +1307,7 @@ export class Journal {
       const oldest = this.#segments[0]!;
       const cause = await this.#remove(oldest).then(() => undefined, codeOf);
       const trouble = `cannot remove ${oldest.path}: ${cause}; its lines are stored, trying again when more are`;
-      this.#removal.say(cause, cause === undefined ? "journal's stored segments can be removed again" : trouble);
+      this.#removal.report(cause, cause === undefined ? "journal's stored segments can be removed again" : trouble);
       if (cause !== undefined) return;
       this.#segments.shift();
     }
@@ -1381,29 +1374,32 @@ const entryBytes = (bytes: Buffer, at = 0) =>
 function readEntryHeader(bytes: Buffer, at: number) {
   const length = entryBytes(bytes, at);
   if (length === 0 || at + length > bytes.length || ENTRY_MAGIC.compare(bytes, at, at + 4) !== 0) return undefined;
-  const [position, time] = [bytes.readBigUInt64LE(at + 16), bytes.readBigUInt64LE(at + 24)];
-  return { bytes: length, lines: bytes.readUInt32LE(at + 12), position: Number(position), time: Number(time) };
+  const [position, timeUs] = [bytes.readBigUInt64LE(at + 16), bytes.readBigUInt64LE(at + 24)];
+  return { size: length, lines: bytes.readUInt32LE(at + 12), position: Number(position), timeUs: Number(timeUs) };
 }
 
 /** The entry at `at`, where its CRC checks. */
 function readEntry(bytes: Buffer, at: number, journal: string): Entry | undefined {
   const header = readEntryHeader(bytes, at);
-  const entry = bytes.subarray(at, at + (header?.bytes ?? 0));
+  const entry = bytes.subarray(at, at + (header?.size ?? 0));
   if (!header || entryCrc(entry, journal) !== entry.readUInt32LE(4)) return undefined;
   return { ...header, body: entry.subarray(ENTRY_HEADER_BYTES) };
 }
 
-/** The entries that `bytes` begins with, of one block. */
+/** The entries that `bytes` begins with, as many as one batch has. */
 function readEntries(bytes: Buffer, journal: string): Entry[] {
   const entries: Entry[] = [];
   let [at, lines] = [0, 0];
-  for (let entry; at < BLOCK_BYTES && lines < BLOCK_LINES && (entry = readEntry(bytes, at, journal));) {
+  for (let entry; at < BATCH_BYTES && lines < BATCH_LINES && (entry = readEntry(bytes, at, journal));) {
     entries.push(entry);
-    at += entry.bytes;
+    at += entry.size;
     lines += entry.lines;
   }
   return entries;
 }
+
+const sumOf = <Name extends string>(items: Record<Name, number>[], name: Name) =>
+  items.reduce((total, item) => total + item[name], 0);
 
 /** Whether a segment's last bytes are what a crash leaves of an entry that was being written, so never acknowledged. */
 function isTornTail(tail: Buffer): boolean {
@@ -1424,12 +1420,12 @@ const REST_MS = 2;
  */
 async function follow(journal: Journal, queue: AsyncQueue<Batch>): Promise<void> {
   let lines = 0;
-  for await (const block of journal.read()) {
-    const { entries } = block;
+  for await (const batch of journal.read()) {
     const started = performance.now();
-    await queue.push({ block, entries: await rowsOf(entries), reread: () => journal.reread(block) });
-    lines += block.lines;
-    if (!journal.isCaughtUp(block)) continue;
+    await addRows(batch.entries);
+    await queue.push(batch);
+    lines += batch.lines;
+    if (!journal.isCaughtUp(batch)) continue;
     await journal.whenReleased(lines);
     await sleep(Math.min(performance.now() - started, REST_MS));
   }
@@ -1441,14 +1437,13 @@ async function follow(journal: Journal, queue: AsyncQueue<Batch>): Promise<void>
 
 const PARSE_MS = 1; // until others have their turn: sockets, and workers whose rows are wanted
 
-/** The rows of a block's entries, in order. */
-async function rowsOf(entries: Entry[]): Promise<EntryRows[]> {
-  const all: EntryRows[] = [];
+/** Fills in the entries' rows. */
+async function addRows(entries: Entry[]): Promise<void> {
   let resumed = performance.now();
-  for (const { position, time, lines, bytes, body } of entries) {
-    const rows = new RowWriter(2 * bytes);
-    let [next, altered] = [time, 0];
-    for (const { peer, frames, notes } of piecesOf(body)) {
+  for (const entry of entries) {
+    const rows = new RowWriter(2 * entry.size);
+    let [next, altered] = [entry.timeUs, 0];
+    for (const { peer, frames, notes } of piecesOf(entry.body)) {
       for (const frame of frames) {
         const record = notedRecordOf(frame, next / 1000, notes);
         if (record.isAltered || notes?.raw !== undefined) altered++;
@@ -1458,9 +1453,9 @@ async function rowsOf(entries: Entry[]): Promise<EntryRows[]> {
       await immediate();
       resumed = performance.now();
     }
-    all.push({ position, time, lines, altered, bytes: rows.written() });
+    entry.rows = rows.written();
+    entry.altered = altered;
   }
-  return all;
 }
 
 /** Some frames of one peer; one that we have notes on is alone. */
@@ -1525,15 +1520,15 @@ interface Line extends LogRecord {
   notes: string | undefined;
 }
 
-/** The lines of some pieces of an entry one by one, the first of them received at `time`. */
-function linesOf({ position, time }: Pick<Entry, "position" | "time">, pieces: Iterable<Piece>): Line[] {
+/** The lines of some pieces of an entry one by one, the first of them received at `timeUs`. */
+function linesOf({ position, timeUs }: Pick<Entry, "position" | "timeUs">, pieces: Iterable<Piece>): Line[] {
   const frames = [...pieces].flatMap((piece) => piece.frames.map((source) => ({ ...piece, source })));
   return frames.map(({ peer, source, notes }, n) => {
-    const record = notedRecordOf(source, time / 1000, notes);
+    const record = notedRecordOf(source, timeUs / 1000, notes);
     return {
       ...record,
       position,
-      time: time + n,
+      time: timeUs + n,
       peer,
       source,
       notes: notes && JSON.stringify({ "@collector": notes }),
@@ -1687,10 +1682,8 @@ export class AsyncQueue<T> implements AsyncIterable<T> {
 /** Stores batches until the queue is closed, or stopped between two tries. */
 async function work(queue: AsyncQueue<Batch>, journal: Journal, database: Database, stop: AbortSignal): Promise<void> {
   for await (const batch of queue) {
-    const buried = await storeUntilDone(batch, database, stop); // commit first,
-    const forgotten = journal.release(batch.block); //             only then forget
-    database.deadLettered += buried; // in the same tick, so that the ledger adds up
-    await forgotten;
+    const deadLettered = await storeUntilDone(batch, journal, database, stop); // commit first,
+    await journal.release(batch, deadLettered); //                                only then forget
   }
 }
 
@@ -1704,11 +1697,13 @@ type Step = "copy" | "partition" | "halve" | "take apart";
  * Resolves when the batch is committed, to how many of its lines are dead letters; rejects only when stopped, or when
  * the database is not one to store into.
  */
-async function storeUntilDone(batch: Batch, database: Database, stop: AbortSignal): Promise<number> {
+async function storeUntilDone(batch: Batch, journal: Journal, database: Database, stop: AbortSignal): Promise<number> {
   let step: Step = "copy";
   for (let failures = 0; ; failures++) {
     try {
-      const buried = await (step === "halve" ? storeHalves(batch, database, stop) : database.store(batch, step));
+      const buried = await (step === "halve"
+        ? storeHalves(batch, journal, database, stop)
+        : database.store(batch, journal, step));
       database.noteUp(batch);
       return buried;
     } catch (error) {
@@ -1734,11 +1729,12 @@ function nextStep(error: unknown, entries: number): Step {
   return IS_CONTENT.test(code) || IS_NO_COPY.test(code) ? "take apart" : "copy";
 }
 
-async function storeHalves({ block, entries, reread }: Batch, database: Database, stop: AbortSignal): Promise<number> {
+async function storeHalves(batch: Batch, journal: Journal, database: Database, stop: AbortSignal): Promise<number> {
+  const { entries } = batch;
   const middle = Math.floor(entries.length / 2);
   const halves = [entries.slice(0, middle), entries.slice(middle)];
   let buried = 0;
-  for (const half of halves) buried += await storeUntilDone({ block, entries: half, reread }, database, stop);
+  for (const half of halves) buried += await storeUntilDone({ ...batch, entries: half }, journal, database, stop);
   return buried;
 }
 
@@ -1765,8 +1761,6 @@ interface DatabaseStatus {
 
 class Database {
   readonly name: string;
-  /** Of the lines released since the start, those in `dead_letters`. */
-  deadLettered = 0;
   /** Since the start: lines stored with something changed, and tries to store a batch that failed. */
   altered = 0;
   retries = 0;
@@ -1804,24 +1798,22 @@ class Database {
   }
 
   /** Resolves when all of the batch is committed: to how many lines went to `dead_letters`, where it is taken apart. */
-  async store(batch: Batch, step: Exclude<Step, "halve">): Promise<number> {
+  async store(batch: Batch, journal: Journal, step: Exclude<Step, "halve">): Promise<number> {
     if (step === "partition") this.#days.clear();
     await this.#makePartitions(daysOf(batch.entries));
     const started = performance.now();
     const isApart = step === "take apart" || !this.#isCopied;
-    const buried = isApart ? await this.#takeApart(batch) : 0;
+    const buried = isApart ? await this.#takeApart(batch, journal) : 0;
     if (!isApart) await this.#within((sql) => this.#embedded?.copy(sql, batch) ?? copyRows(sql, batch));
     this.inserts.observe((performance.now() - started) / SECOND);
-    this.batchLines.observe(batch.entries.reduce((sum, { lines }) => sum + lines, 0));
-    this.altered += batch.entries.reduce((sum, { altered }) => sum + altered, 0);
-    this.#oldestStored = Math.min(this.#oldestStored, batch.entries[0]?.time ?? Number.POSITIVE_INFINITY);
+    this.batchLines.observe(sumOf(batch.entries, "lines"));
+    this.altered += batch.entries.reduce((total, { altered = 0 }) => total + altered, 0);
+    this.#oldestStored = Math.min(this.#oldestStored, batch.entries[0]?.timeUs ?? Number.POSITIVE_INFINITY);
     return buried;
   }
 
-  async #takeApart(batch: Batch): Promise<number> {
-    const positions = new Set(batch.entries.map(({ position }) => position));
-    const entries = (await batch.reread()).filter(({ position }) => positions.has(position));
-    const lines = entries.flatMap((entry) => linesOf(entry, piecesOf(entry.body)));
+  async #takeApart(batch: Batch, journal: Journal): Promise<number> {
+    const lines = (await journal.reread(batch)).flatMap((entry) => linesOf(entry, piecesOf(entry.body)));
     const [row] = await this.#within((sql) => storeOrBury(sql, lines, claim(batch)));
     return Number(row?.["buried"]);
   }
@@ -1875,7 +1867,7 @@ class Database {
   noteUp(batch?: Batch): void {
     if (batch) this.#failing.delete(batch);
     if (this.status.isUp || this.#failing.size > 0) return;
-    this.#condition.say(
+    this.#condition.report(
       undefined,
       `${this.name} is back after ${Math.round((performance.now() - this.#awayAt) / SECOND)} s`,
     );
@@ -1886,7 +1878,7 @@ class Database {
   async noteDown(batch: Batch | undefined, error: unknown, pause: number, stop: AbortSignal): Promise<void> {
     const cause = describe(error);
     if (batch) this.#failing.add(batch);
-    this.#condition.say(cause, `cannot store into ${this.name}: ${cause}; lines wait in the journal, trying again`);
+    this.#condition.report(cause, `cannot store into ${this.name}: ${cause}; lines wait in the journal, trying again`);
     if (this.status.isUp) this.#awayAt = performance.now();
     this.status = { isUp: false, since: this.status.isUp ? Date.now() : this.status.since, cause };
     if (/^(42(P01|703|883)|25006)$/.test(codeOf(error))) await this.#discard(); // ours is gone: set up anew
@@ -1896,7 +1888,7 @@ class Database {
   /** What is under way fails: whether it was committed shows when it is sent again. */
   async close(): Promise<void> {
     this.#isClosed = true;
-    this.#condition.hush();
+    this.#condition.cancelReport();
     await deadline(this.#discard(), CLOSE_MS).catch(() => {});
     await this.#embedded?.close();
   }
@@ -1961,9 +1953,9 @@ class Database {
 }
 
 /** Claims a batch's entries: returns those that are not stored yet, and waits for who is storing some of them now. */
-const claim = ({ block, entries }: Batch) => `
+const claim = ({ journal, entries }: Batch) => `
   insert into log_entries (journal, position)
-  select '${block.segment.journal}'::uuid, position
+  select '${journal}'::uuid, position
   from unnest('${arrayOf(entries.map(({ position }) => position))}'::bigint[]) as position order by position
   on conflict do nothing returning position`;
 
@@ -1977,7 +1969,7 @@ const copyFrom = (source: string) => `copy logs (${ROW_COLUMNS.join(", ")}) from
 
 /** The rows of the entries that were claimed, as COPY reads them. */
 function copyInput({ entries }: Batch, claimed: Set<number>): Buffer[] {
-  const rows = entries.filter(({ position }) => claimed.has(position)).map(({ bytes }) => bytes);
+  const rows = entries.flatMap(({ position, rows: own }) => (own && claimed.has(position) ? [own] : []));
   return [COPY_HEADER, ...(rows.length > FEW_ENTRIES ? [Buffer.concat(rows)] : rows), COPY_TRAILER];
 }
 
@@ -1994,8 +1986,8 @@ const storeOrBury = (sql: Tag, lines: Line[], claiming = "select 0 as position")
 type Tag = postgres.Sql | postgres.TransactionSql;
 
 /** The days, since 1970, of the entries' lines. */
-const daysOf = (entries: EntryRows[]) =>
-  new Set(entries.flatMap(({ time, lines }) => [dayOf(time), dayOf(time + lines - 1)]));
+const daysOf = (entries: Entry[]) =>
+  new Set(entries.flatMap(({ timeUs, lines }) => [dayOf(timeUs), dayOf(timeUs + lines - 1)]));
 
 const dayOf = (time: number) => Math.floor(time / 1000 / DAY);
 
@@ -2102,13 +2094,13 @@ class Chore {
     const { name, task, everyMs, run } = this.#duty;
     try {
       await run();
-      this.#condition.say(undefined, `can ${task} again`);
+      this.#condition.report(undefined, `can ${task} again`);
       this.#failures = 0;
       this.#database.maintained.set(name, Date.now());
       this.dueAt = performance.now() + everyMs;
     } catch (error) {
       if (!isOfFile(error) && (!isFromServer(error) || IS_AWAY.test(codeOf(error)))) throw error;
-      this.#condition.say(codeOf(error), `cannot ${task}: ${describe(error)}; trying again`);
+      this.#condition.report(codeOf(error), `cannot ${task}: ${describe(error)}; trying again`);
       this.dueAt = performance.now() + Math.min(SECOND * 2 ** ++this.#failures, MINUTE);
     }
   }
@@ -2881,7 +2873,7 @@ class EmbeddedPostgres {
     await sql`select 1`; // postgres.js never resolves a reserve() of a connection that was closed
     const session = await sql.reserve();
     const { port1: ours, port2: answer } = new MessageChannel();
-    const entries = batch.entries.map(({ position, bytes }) => ({ position, bytes }));
+    const entries = batch.entries.map(({ position, rows }) => ({ position, bytes: rows }));
     const statements = { claim: claim(batch), copy: copyFrom("'/dev/blob'") };
     try {
       if (!this.#thread) throw new Error(ENDED);
@@ -3120,7 +3112,7 @@ async function takeDeadLetters(sql: Tag, ids: string[]): Promise<Line[]> {
               create_logs_partition((created_at at time zone 'UTC')::date)`;
   return rows.flatMap((row) => {
     const { time, peer, line } = row as unknown as { time: string; peer: string; line: Buffer };
-    return linesOf({ position: 0, time: Number(time) }, [pieceOf(peer, line)]);
+    return linesOf({ position: 0, timeUs: Number(time) }, [pieceOf(peer, line)]);
   });
 }
 
@@ -3335,7 +3327,7 @@ class HealthPages {
   /** `accepting`: lines can be made durable now. Times are RFC 3339, or seconds (`_s`); counts are since the start. */
   health() {
     const { options, journal, senders, database } = this.#parts;
-    const { received, stored, deadLettered, inJournal } = ledgerOf(journal, database);
+    const { received, stored, deadLettered, inJournal } = journal.ledger();
     const { isUp, since, cause } = database.status;
     const obstacle = journal.obstacle();
     const bytes = journal.backlogBytes();
@@ -3344,7 +3336,7 @@ class HealthPages {
     const dates = Array.from(database.maintained, ([what, at]) => [what, at > 0 ? isoTime(at) : null] as const);
     return {
       accepting: obstacle === undefined,
-      state: [obstacle ?? "accepting lines", ...troublesOf(database)].join("; "),
+      state: [obstacle ?? "accepting lines", ...troublesOf(database, deadLettered)].join("; "),
       database: { up: isUp, since: isoTime(since), ...(isUp ? {} : { cause }) },
       backlog: { lines: inJournal, bytes, oldest_age_s: secondsSince(journal.oldestTime()) },
       room: { bytes: room, lasts_s: growth > 1 ? Math.round(room / growth) : null }, // null while it does not grow
@@ -3391,7 +3383,7 @@ class HealthPages {
 }
 
 /** What is amiss beside the journal, in words. */
-function troublesOf({ status, maintained, deadLettered }: Database): string[] {
+function troublesOf({ status, maintained }: Database, deadLettered: number): string[] {
   const troubles = status.isUp ? [] : [`database away since ${isoTime(status.since)}: ${status.cause}`];
   for (const [what, at] of maintained) {
     const since = Math.max(at, performance.timeOrigin);
@@ -3434,7 +3426,7 @@ type Sample = [name: string, value: number | Histogram, help: string];
 
 /** Names after Prometheus's conventions: what ends in _total is a counter, what is no histogram is a gauge. */
 function metricsOf({ options, journal, senders, database }: Parts): Sample[] {
-  const { received, stored, deadLettered, inJournal } = ledgerOf(journal, database);
+  const { received, stored, deadLettered, inJournal } = journal.ledger();
   const maintained = Math.min(...database.maintained.values()) / SECOND;
   const { user, system } = process.cpuUsage();
   return [
@@ -3879,34 +3871,34 @@ class Signal {
   }
 }
 
-/** Says how something stands when that changes; what comes and goes, once a minute, and then as it stands. */
+/** Logs how something stands when that changes; what comes and goes, at most once a minute, and then as it stands. */
 class Condition {
   readonly #log: Log;
-  readonly #saidAt = new Map<string | undefined, number>();
-  /** As it stands, said or not; undefined for none. */
+  readonly #loggedAtMs = new Map<string | undefined, number>();
+  /** The trouble now, logged or not; undefined for none. */
   trouble: string | undefined;
-  #said: string | undefined;
-  #later: NodeJS.Timeout | undefined;
+  #logged: string | undefined;
+  #waiting: NodeJS.Timeout | undefined;
 
   constructor(log: Log) {
     this.#log = log;
   }
 
-  /** `text` is for the operator; without trouble it is said only after some. */
-  say(trouble: string | undefined, text: string): void {
-    this.hush();
+  /** `trouble` tells one cause from another; `text` is for the operator. No trouble is logged only after some. */
+  report(trouble: string | undefined, text: string): void {
+    this.cancelReport();
     this.trouble = trouble;
-    if (trouble === this.#said) return;
-    const wait = MINUTE - (performance.now() - (this.#saidAt.get(trouble) ?? -MINUTE));
-    if (wait > 0) return void (this.#later = setTimeout(() => this.say(trouble, text), wait).unref());
+    if (trouble === this.#logged) return;
+    const wait = MINUTE - (performance.now() - (this.#loggedAtMs.get(trouble) ?? -MINUTE));
+    if (wait > 0) return void (this.#waiting = setTimeout(() => this.report(trouble, text), wait).unref());
     this.#log(text);
-    this.#said = trouble;
-    this.#saidAt.set(trouble, performance.now());
+    this.#logged = trouble;
+    this.#loggedAtMs.set(trouble, performance.now());
   }
 
-  /** Has what waits not said. */
-  hush(): void {
-    clearTimeout(this.#later);
+  /** Drops the report that is waiting to be logged. */
+  cancelReport(): void {
+    clearTimeout(this.#waiting);
   }
 }
 

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { describe, test } from "node:test";
 import { promisify } from "node:util";
 import { crc32 } from "node:zlib";
-import type { Block } from "../collector.ts";
+import type { Batch } from "../collector.ts";
 import { Journal } from "../collector.ts";
 import { eventually, isThere, seeded } from "./support/basics.ts";
 import { NOWHERE, Program } from "./support/collectors.ts";
@@ -56,7 +56,7 @@ describe("journal", () => {
     const journal = await Journal.open(directory, KIB ** 2, () => {});
     for (const word of ["first", "second"]) await journal.append("192.0.2.1", frames([word]));
     await journal.seal();
-    const block = (await journal.read().next()).value as Block;
+    const block = (await journal.read().next()).value as Batch;
 
     const again = await journal.reread(block);
     const { path, ends } = await segmentIn(directory);

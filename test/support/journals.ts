@@ -40,7 +40,7 @@ export async function drain(directory: string) {
 export async function readAll(journal: Journal) {
   const entries: { time: number; body: string; words: string[] }[] = [];
   for await (const block of journal.read()) {
-    for (const { time, body } of block.entries)
+    for (const { timeUs: time, body } of block.entries)
       entries.push({
         time,
         body: body.toString("latin1"),
