@@ -77,12 +77,12 @@ const QUANTITIES = {
 
 const OPTIONS = {
   listen: ["127.0.0.1:8888", listenAddresses(), "where senders connect; port 0 for a free one, tls:// for TLS"],
-  tlsCert: ["", anyPath("FILE"), "certificate (PEM) for TLS; without tls:// in --listen, all of it is TLS"],
-  tlsKey: ["", anyPath("FILE"), "the certificate's private key (PEM)"],
-  tlsCa: ["", anyPath("FILE"), "CA certificates (PEM): TLS senders must have a certificate signed by one"],
-  allow: ["", networkList(), "networks and addresses that may connect; without it, all"],
+  tlsCert: ["", filePath("FILE"), "certificate (PEM) for TLS; without tls:// in --listen, all of it is TLS"],
+  tlsKey: ["", filePath("FILE"), "the certificate's private key (PEM)"],
+  tlsCa: ["", filePath("FILE"), "CA certificates (PEM): TLS senders must have a certificate signed by one"],
+  allow: ["", networks(), "networks and addresses that may connect; without it, all"],
   databaseUrl: ["", postgresUrl(), "PostgreSQL to store into; without it, an embedded PGlite"],
-  dataDir: ["./collector-data", anyPath("DIR"), "the journal and the embedded database; made with mode 0700"],
+  dataDir: ["./collector-data", filePath("DIR"), "the journal and the embedded database; made with mode 0700"],
   workers: ["2", quantity("N", "1", "64"), "batches written at the same time"],
   ack: ["auto", oneOf("auto", "always", "never"), "who gets replies; auto: lines of plain text"],
   maxLine: ["64KiB", quantity("SIZE", "1B", "64MiB"), "longest line kept whole"],
@@ -91,16 +91,17 @@ const OPTIONS = {
   journalMax: ["1GiB", quantity("SIZE", "1MiB", "256GiB"), "backlog on disk after which senders are paused"],
   drainTimeout: ["10s", quantity("TIME", "0s", "24d"), "how long a stop waits for the database"],
   retention: ["off", orOff(0, quantity("TIME", "1ms", "36500d")), "drop whole days whose lines are all older"],
-  retentionLevel: ["", levelAges(), "delete older lines of the level, and of those below it"],
-  http: ["127.0.0.1:8889", orOff("off", address()), "where /healthz and /metrics are; off for nowhere"],
+  retentionLevel: ["", levelRules(), "delete older lines of the level, and of those below it"],
+  http: ["127.0.0.1:8889", orOff("off", hostAndPort()), "where /healthz and /metrics are; off for nowhere"],
 } satisfies Record<string, [fallback: string, parser: Parser<unknown>, meaning: string]>;
 
-/** The options' values: sizes in bytes, times in milliseconds, 0 for off. */
+/** The options' values: sizes in bytes, times in milliseconds; 0, "" or an empty list where an option is off. */
 export type Options = { [Name in OptionName]: (typeof OPTIONS)[Name][1] extends Parser<infer Value> ? Value : never };
 
-type OptionName = keyof typeof OPTIONS;
+/** Options as they may be given: as values, or as the texts that the command line takes. */
+export type GivenOptions = { [Name in OptionName]?: Options[Name] | string | undefined };
 
-type Flags = { [Name in OptionName]?: string | number | undefined };
+type OptionName = keyof typeof OPTIONS;
 
 // ---- Types ------------------------------------------------------------------
 // What a line is on its way: a frame in a section, in an entry, in a batch; then a record and a row.
@@ -219,7 +220,7 @@ const SETTLE_MS = 5 * SECOND;
  * console.log(collector.port, collector.ledger());
  * await collector.close();
  */
-export async function startCollector(given: Partial<Options> & { log?: Log } = {}): Promise<Collector> {
+export async function startCollector(given: GivenOptions & { log?: Log } = {}): Promise<Collector> {
   const { log = writeLog } = given;
   const options = readOptions(given, {});
   const database = new Database(options, readSchema(), log);
@@ -1839,18 +1840,18 @@ class Database {
     await this.#within((sql) => sql`delete from log_entries where journal = ${journal} and position < ${endPosition}`);
   }
 
-  /** Drops the oldest day that is older than `age` ms as a whole; resolves to whether there was one. */
-  async dropOldest(age: number): Promise<boolean> {
-    const [row] = await this.#within((sql) => sql`select drop_logs_partition(${ago(sql, age)}) as dropped`);
+  /** Drops the oldest day that is older than `ageMs` as a whole; resolves to whether there was one. */
+  async dropOldest(ageMs: number): Promise<boolean> {
+    const [row] = await this.#within((sql) => sql`select drop_logs_partition(${ago(sql, ageMs)}) as dropped`);
     return row?.["dropped"] != null;
   }
 
   /** Deletes by a rule, in its next stretch of lines; resolves to where the one after begins. */
-  async deleteLevels({ from, to, age, since }: LevelRule): Promise<{ next: number; isDone: boolean }> {
+  async deleteLevels({ from, to, ageMs, since }: LevelTask): Promise<{ next: number; isDone: boolean }> {
     const [row] = await this.#within(
       (sql) => sql`
       select (extract(epoch from coalesce(reached, before)) * 1000000)::bigint as next, reached is null as "isDone"
-      from (select ${ago(sql, age)} as before) as rule,
+      from (select ${ago(sql, ageMs)} as before) as rule,
            delete_logs(${from}::int, ${to}::int, to_timestamp(${since / 1e6}::float8), before,
                        ${WALKED_AT_ONCE}::int) as reached`,
     );
@@ -2049,7 +2050,7 @@ async function keepHouse(chores: Chore[], database: Database, stop: AbortSignal)
 }
 
 function choresOf({ retention, retentionLevel }: Options, journal: Journal, database: Database, log: Log): Chore[] {
-  const rules = levelRules(retentionLevel);
+  const rules = retentionLevel.map((rule) => ({ ...rule, since: 0 }));
   const partitions = () => database.makeComingPartitions();
   const keys = () => journal.prune((id, endPosition) => database.prune(id, endPosition));
   const oldLines = () => dropOldLines(retention, rules, database);
@@ -2106,17 +2107,13 @@ class Chore {
   }
 }
 
-/** A level's rule: lines with levels in `from` to `to` that are older than `age` ms go. */
-interface LevelRule {
-  from: number;
-  to: number;
-  age: number;
-  /** All before it, in µs since 1970, was looked at. */
+/** A level's rule, with the time, in µs since 1970, before which all lines were looked at. */
+interface LevelTask extends LevelRule {
   since: number;
 }
 
 /** Drops days and deletes levels that are too old; resolves when nothing is left to do. */
-async function dropOldLines(age: number, rules: LevelRule[], database: Database): Promise<void> {
+async function dropOldLines(age: number, rules: LevelTask[], database: Database): Promise<void> {
   if (age > 0) while (await database.dropOldest(age));
   const oldest = database.takeOldestStored();
   for (const rule of rules) rule.since = Math.min(rule.since, oldest);
@@ -2124,19 +2121,13 @@ async function dropOldLines(age: number, rules: LevelRule[], database: Database)
 }
 
 /** A bounded stretch of lines a statement, with rests as long as the work: nobody else is held up. */
-async function deleteLevels(rule: LevelRule, database: Database): Promise<void> {
+async function deleteLevels(rule: LevelTask, database: Database): Promise<void> {
   for (let started = performance.now(); ; started = performance.now()) {
     const { next, isDone } = await database.deleteLevels(rule);
     rule.since = next;
     if (isDone) return;
     await sleep(performance.now() - started);
   }
-}
-
-/** Each rule covers the levels from its own down to the next lower one that is named. */
-function levelRules(text: string): LevelRule[] {
-  const sorted = partsOf(text, levelAgeOf).toSorted((a, b) => a.to - b.to);
-  return sorted.map((rule, index) => ({ ...rule, from: (sorted[index - 1]?.to ?? -1) + 1, since: 0 }));
 }
 
 const WALKED_AT_ONCE = 10_000;
@@ -3184,32 +3175,28 @@ interface Listener {
 
 /** With a certificate, and no tls:// that tells them apart, all that don't say tcp:// speak TLS. */
 function listenersOf({ listen, tlsCert }: Options): Listener[] {
-  const texts = listen.split(",");
-  const isTold = texts.some((text) => text.startsWith("tls://"));
-  return texts.map((text) => ({
-    isTls: text.startsWith("tls://") || (!isTold && tlsCert !== "" && !text.startsWith("tcp://")),
-    ...hostAndPort(withoutScheme(text)),
-  }));
+  const isTold = listen.some(({ scheme }) => scheme === "tls");
+  const isTls = (scheme: string) => scheme === "tls" || (!isTold && tlsCert !== "" && scheme !== "tcp");
+  return listen.map(({ scheme, host, port }) => ({ isTls: isTls(scheme), host, port }));
 }
 
-const urlOf = ({ isTls, host, port }: Listener) =>
-  `${isTls ? "tls" : "tcp"}://${host.includes(":") ? `[${host}]` : host}:${port}`;
+const urlOf = ({ isTls, ...address }: Listener) => `${isTls ? "tls" : "tcp"}://${formatAddress(address)}`;
 
 const LOOPBACK = /^(?:localhost|127\.[\d.]+|::1)$/i; // no other name: who serves it could have it point anywhere
 
 const isForAll = ({ isTls, host }: Listener, { allow, tlsCa }: Options) =>
-  allow === "" && !(isTls && tlsCa !== "") && !LOOPBACK.test(withoutMapping(host));
+  allow.length === 0 && !(isTls && tlsCa !== "") && !LOOPBACK.test(withoutMapping(host));
 
 const peerOf = (socket: Socket) => withoutMapping(socket.remoteAddress ?? "");
 
 /** Whether --allow names a peer; one without an address has left already. */
-function allowList(allow: string): (peer: string) => boolean {
-  if (allow === "") return () => true;
-  const networks = new BlockList();
-  for (const { base, prefix, family } of partsOf(allow, networkOf)) networks.addSubnet(base, prefix, family);
+function allowList(allow: Network[]): (peer: string) => boolean {
+  if (allow.length === 0) return () => true;
+  const allowed = new BlockList();
+  for (const { base, prefix, family } of allow) allowed.addSubnet(base, prefix, family);
   return (peer) => {
-    const ip = networkOf(peer.replace(/%.*/, ""));
-    return ip !== undefined && networks.check(ip.base, ip.family);
+    const ip = parseNetwork(peer.replace(/%.*/, ""));
+    return ip !== undefined && allowed.check(ip.base, ip.family);
   };
 }
 
@@ -3224,10 +3211,10 @@ const handshakeFailure = (error: unknown) =>
 
 /** Lays TLS over accepted connections (`emit("connection", socket)`). Throws {@link UsageError} for useless files. */
 function makeTlsServer(options: Options): TlsServer | undefined {
-  const { listen, tlsCert, tlsKey, tlsCa } = options;
+  const { tlsCert, tlsKey, tlsCa } = options;
   if (tlsCert === "") {
-    const isAsked = listenersOf(options).some(({ isTls }) => isTls);
-    if (isAsked) throw new UsageError(`Cannot use --listen "${listen}": tls:// needs --tls-cert FILE`);
+    const asking = listenersOf(options).find(({ isTls }) => isTls);
+    if (asking) throw new UsageError(`Cannot use --listen "${urlOf(asking)}": tls:// needs --tls-cert FILE`);
     if (tlsKey !== "") throw new UsageError("Cannot use --tls-key without --tls-cert FILE");
     if (tlsCa !== "") throw new UsageError("Cannot use --tls-ca without --tls-cert FILE");
     return undefined;
@@ -3305,17 +3292,17 @@ class HealthPages {
   async listen(isAsked: boolean, log: Log): Promise<string | undefined> {
     const { http } = this.#parts.options;
     if (http === "off") return undefined;
-    this.#server.listen(hostAndPort(http));
+    this.#server.listen({ ...http });
     try {
       await once(this.#server, "listening");
     } catch (error) {
-      const text = `Cannot listen on ${http} for health and metrics: ${codeOf(error)}`;
+      const text = `Cannot listen on ${formatAddress(http)} for health and metrics: ${codeOf(error)}`;
       if (isAsked) throw new Error(`${text}; choose another --http HOST:PORT, or off`, { cause: error });
       log(`${text}; going on without (--http HOST:PORT chooses another)`);
       return undefined;
     }
     this.#server.on("error", () => {}); // too many open files, say: that one client has to come again
-    return `http://${http.replace(/\d+$/, String((this.#server.address() as AddressInfo).port))}`;
+    return `http://${formatAddress({ host: http.host, port: (this.#server.address() as AddressInfo).port })}`;
   }
 
   close(): void {
@@ -3377,7 +3364,8 @@ class HealthPages {
   #isOurs(host: string | undefined, { localAddress = "" }: Socket): boolean {
     if (host === undefined) return true; // HTTP/1.0, which no browser speaks
     const [, name = ""] = /^\[?(.*?)\]?(?::\d*)?$/.exec(host.toLowerCase()) ?? [];
-    const own = [hostAndPort(this.#parts.options.http).host.toLowerCase(), withoutMapping(localAddress)];
+    const { http } = this.#parts.options;
+    const own = [http === "off" ? "" : http.host.toLowerCase(), withoutMapping(localAddress)];
     return LOOPBACK.test(name) || own.includes(name);
   }
 }
@@ -3655,39 +3643,50 @@ function socketPath(directory: string, name: string): string {
 }
 
 // ---- Option parsers ---------------------------------------------------------
-// Texts to values; `undefined` for what is not allowed.
+// Texts to values, once; a value that a program gives is checked as a text is.
 
-/** Texts to values; `undefined` for what is not allowed. */
 interface Parser<Value> {
   placeholder: string;
   allowed: string;
   /** Takes several, divided by commas; the flag may be given more than once. */
   isList?: true;
+  /** The value of a text; `undefined` for a text that is not allowed. */
   parse: (text: string) => Value | undefined;
+  /** Whether a value that is no text is one that `parse` could have returned. */
+  accepts: (value: unknown) => boolean;
 }
 
 /** What the command line, the environment or the folder got wrong; ends the start with exit code 2. */
 export class UsageError extends Error {}
 
-/** From flags (by camel-case names; numbers as they are) and the environment. Throws {@link UsageError}. */
-export function readOptions(flags: Flags, environment: NodeJS.ProcessEnv): Options {
-  const values = optionNames().map((name) => {
-    const [fallback, { allowed, parse }] = OPTIONS[name];
-    const flag = flags[name];
-    if (typeof flag === "number") return [name, flag];
-    const text = flag ?? (environment[variableOf(name)] || fallback);
-    const value = text === "" && fallback === "" ? text : parse(text);
-    if (value !== undefined) return [name, value];
-    const source = flag === undefined ? variableOf(name) : flagOf(name);
-    const shown = text.replace(/(^\w*:?\/*).*@/s, "$1***@").replace(/password=[^&]*/gi, "password=***");
-    throw new UsageError(`Cannot use ${source} "${shown}": allowed is ${allowed}`);
-  });
+/** Checks and completes options, given by camel-case names, and the environment. Throws {@link UsageError}. */
+export function readOptions(given: GivenOptions, environment: NodeJS.ProcessEnv): Options {
+  const values = optionNames().map((name) => [name, readOption(name, given[name], environment)]);
   const options = Object.fromEntries(values) as Options;
   const { http, listen } = options;
-  if (!http.endsWith(":0") && partsOf(listen, withoutScheme).includes(http))
-    throw new UsageError(`Cannot use --http "${http}" beside --listen "${listen}": allowed is another port, or off`);
-  return options;
+  if (http === "off" || http.port === 0) return options;
+  const shared = listen.find(({ host, port }) => host === http.host && port === http.port);
+  if (!shared) return options;
+  const texts = `--http "${formatAddress(http)}" beside --listen "${formatAddress(shared)}"`;
+  throw new UsageError(`Cannot use ${texts}: allowed is another port, or off`);
 }
+
+function readOption(name: OptionName, given: unknown, environment: NodeJS.ProcessEnv): unknown {
+  const [fallback, parser] = OPTIONS[name];
+  const { allowed, parse, accepts } = parser as Parser<unknown>;
+  const source = given === undefined ? variableOf(name) : flagOf(name);
+  const found = given ?? (environment[variableOf(name)] || fallback);
+  if (typeof found !== "string") {
+    if (accepts(found)) return found;
+    throw new UsageError(`Cannot use ${source} ${JSON.stringify(found)}: allowed is ${allowed}`);
+  }
+  const value = parse(found);
+  if (value !== undefined && (found !== "" || fallback === "")) return value;
+  throw new UsageError(`Cannot use ${source} "${withoutPassword(found)}": allowed is ${allowed}`);
+}
+
+const withoutPassword = (text: string) =>
+  text.replace(/(^\w*:?\/*).*@/s, "$1***@").replace(/password=[^&]*/gi, "password=***");
 
 /** The text of --help. */
 export function helpText(): string {
@@ -3716,82 +3715,152 @@ const wordOf = (name: string) => snakeOf(name, "-");
 const flagOf = (name: string) => `--${wordOf(name)}`;
 const variableOf = (name: string) => (name === "databaseUrl" ? "" : "COLLECTOR_") + snakeOf(name, "_").toUpperCase();
 
-const withoutScheme = (text: string) => text.replace(/^(?:tcp|tls):\/\//, "");
-
-function listenAddresses(): Parser<string> {
-  const { placeholder, allowed, parse } = address();
-  return list(placeholder, `${allowed}, or tls:// before it`, (text) => parse(withoutScheme(text)));
+/** A host and a port; the host of an IPv6 address is without its brackets. */
+export interface Address {
+  host: string;
+  port: number;
 }
 
-function address(): Parser<string> {
+/** An address that senders connect to; without a scheme, TLS or not follows from the other options. */
+export interface SenderAddress extends Address {
+  scheme: "tcp" | "tls" | "";
+}
+
+function hostAndPort(): Parser<Address> {
   const allowed = "a host and a port from 0 to 65535, such as 127.0.0.1:8888 or [::1]:8888";
-  return { placeholder: "HOST:PORT", allowed, parse: (text) => (hostAndPort(text).port <= 65_535 ? text : undefined) };
+  const isAddress = ({ host, port }: Address) =>
+    typeof host === "string" && parseAddress(formatAddress({ host, port })) !== undefined;
+  const accepts = (value: unknown) => isObject(value) && isAddress(value as Address);
+  return { placeholder: "HOST:PORT", allowed, parse: parseAddress, accepts };
 }
 
-function networkList(): Parser<string> {
-  return list("CIDR", "an address or a network, such as 192.0.2.7, 10.0.0.0/8 or fd00::/8", networkOf);
+function listenAddresses(): Parser<SenderAddress[]> {
+  const parse = (text: string) => {
+    const [, scheme = "", rest = ""] = /^(?:(tcp|tls):\/\/)?(.*)$/s.exec(text) ?? [];
+    const parsed = parseAddress(rest);
+    return parsed && { scheme: scheme as SenderAddress["scheme"], ...parsed };
+  };
+  const { placeholder, allowed, accepts } = hostAndPort();
+  const isOne = (value: unknown) => accepts(value) && ["", "tcp", "tls"].includes((value as SenderAddress).scheme);
+  return list({ placeholder, allowed: `${allowed}, or tls:// before it`, parse, accepts: isOne });
 }
 
-function levelAges(): Parser<string> {
-  return list("LEVEL=TIME", "a level and a time, such as debug=2d, each level once", levelAgeOf, ({ to }) => to);
+/** Addresses of one prefix; a single address is a network of its own. */
+export interface Network {
+  base: string;
+  prefix: number;
+  family: "ipv4" | "ipv6";
 }
 
-/** Several, as one text; no two that are the same. */
-function list<Part>(
-  placeholder: string,
-  one: string,
-  parse: (text: string) => Part | undefined,
-  identityOf: (part: Part) => unknown = () => Symbol("its own"),
-): Parser<string> {
-  const isList = (text: string) => new Set(partsOf(text, parse).map(identityOf)).size === text.split(",").length;
-  const allowed = `${one}; several are divided by commas`;
-  return { placeholder, allowed, isList: true, parse: (text) => (isList(text) ? text : undefined) };
+function networks(): Parser<Network[]> {
+  const allowed = "an address or a network, such as 192.0.2.7, 10.0.0.0/8 or fd00::/8";
+  const isNetwork = ({ base, prefix, family }: Network) => parseNetwork(`${base}/${prefix}`)?.family === family;
+  const accepts = (value: unknown) => isObject(value) && isNetwork(value as Network);
+  return orNone([], list({ placeholder: "CIDR", allowed, parse: parseNetwork, accepts }));
 }
 
-/** The parts of a list that `parse` takes. */
-const partsOf = <Part>(text: string, parse: (part: string) => Part | undefined) =>
-  text.split(",").flatMap((part) => parse(part) ?? []);
-
-function anyPath(placeholder: string): Parser<string> {
-  return { placeholder, allowed: "a path", parse: (text) => text || undefined };
+/** Lines of the levels `from` to `to` are kept for `ageMs`. */
+export interface LevelRule {
+  from: number;
+  to: number;
+  ageMs: number;
 }
 
-/** What it leaves out is as for psql: PGHOST and the like, or the defaults. Of several hosts, one is looked at. */
+/** Each rule covers the levels from its own down to the next lower one that is named. */
+function levelRules(): Parser<LevelRule[]> {
+  const ages = quantity("TIME", "0s", "36500d");
+  const parseOne = (text: string) => {
+    const [, name = "", time = ""] = /^(\w+)=(\w+)$/.exec(text) ?? [];
+    const [to, ageMs] = [levelNamed(name), ages.parse(time)];
+    return to === undefined || ageMs === undefined ? undefined : { from: 0, to, ageMs };
+  };
+  const isRule = ({ from, to, ageMs }: LevelRule) => from <= to && to <= 600 && ages.accepts(ageMs);
+  const accepts = (value: unknown) => isObject(value) && isRule(value as LevelRule);
+  const allowed = "a level and a time, such as debug=2d, each level once";
+  const all = list({ placeholder: "LEVEL=TIME", allowed, parse: parseOne, accepts });
+  const parse = (text: string) => {
+    const sorted = all.parse(text)?.toSorted((a, b) => a.to - b.to);
+    const rules = sorted?.map((rule, index) => ({ ...rule, from: (sorted[index - 1]?.to ?? -1) + 1 }));
+    return rules?.every(({ from, to }) => from <= to) ? rules : undefined;
+  };
+  return orNone([], { ...all, parse });
+}
+
+/** Several, divided by commas. */
+function list<Part>({ placeholder, allowed, parse, accepts }: Parser<Part>): Parser<Part[]> {
+  return {
+    placeholder,
+    allowed: `${allowed}; several are divided by commas`,
+    isList: true,
+    parse(text) {
+      const parts = text.split(",").map(parse);
+      return parts.includes(undefined) ? undefined : (parts as Part[]);
+    },
+    accepts: (value) => Array.isArray(value) && value.length > 0 && value.every(accepts),
+  };
+}
+
+/** An option that may be left out: its value is then `none`. */
+function orNone<Value>(none: Value, { parse, accepts, ...parser }: Parser<Value>): Parser<Value> {
+  const isNone = (value: unknown) => JSON.stringify(value) === JSON.stringify(none);
+  return {
+    ...parser,
+    parse: (text) => (text === "" ? none : parse(text)),
+    accepts: (value) => isNone(value) || accepts(value),
+  };
+}
+
+function orOff<Value, const Off>(off: Off, parser: Parser<Value>): Parser<Value | Off> {
+  return {
+    placeholder: parser.placeholder,
+    allowed: `off, or ${parser.allowed}`,
+    parse: (text) => (text === "off" ? off : parser.parse(text)),
+    accepts: (value) => value === off || parser.accepts(value),
+  };
+}
+
+function filePath(placeholder: string): Parser<string> {
+  return { placeholder, allowed: "a path", parse: (text) => text, accepts: () => false };
+}
+
+/** A URL leaves out what psql's variables (PGHOST and the like) or their defaults give. Of several hosts, one is looked at. */
 function postgresUrl(): Parser<string> {
   const form = /^postgres(ql)?:\/\/([^%]|%[\da-f]{2})*$/i;
   const isUrl = (text: string) => form.test(text) && URL.canParse(text.replace(/,[^/?]*/, ""));
   const allowed = "postgres://user:password@host:port/database";
-  return { placeholder: "URL", allowed, parse: (text) => (isUrl(text) ? text : undefined) };
+  const parse = (text: string) => (isUrl(text) ? text : undefined);
+  return orNone("", { placeholder: "URL", allowed, parse, accepts: () => false });
 }
 
 function oneOf<Word extends string>(...words: Word[]): Parser<Word> {
   const allowed = words.join(", ").replace(/, (\w+)$/, " or $1");
-  return { placeholder: words.join("|"), allowed, parse: (text) => words.find((word) => word === text) };
+  const parse = (text: string) => words.find((word) => word === text);
+  return { placeholder: words.join("|"), allowed, parse, accepts: () => false };
 }
 
-function orOff<Value>(off: Value, { placeholder, allowed, parse }: Parser<Value>): Parser<Value> {
-  return { placeholder, allowed: `off, or ${allowed}`, parse: (text) => (text === "off" ? off : parse(text)) };
-}
-
-/** From one to another, both included. */
-function quantity(kind: keyof typeof QUANTITIES, least: string, most: string): Parser<number> {
+/** A number of something from `min` to `max`, both included. */
+function quantity(kind: keyof typeof QUANTITIES, min: string, max: string): Parser<number> {
   const { name, units } = QUANTITIES[kind];
   const valueOf = (text: string) => {
     const [, digits, unit = ""] = /^(\d{1,15})([a-z]*)$/i.exec(text) ?? [];
     return Number(digits) * ((units as Record<string, number>)[unit] ?? Number.NaN);
   };
-  const isWithin = (value: number) => value >= valueOf(least) && value <= valueOf(most);
+  const isWithin = (value: number) => value >= valueOf(min) && value <= valueOf(max);
   const parse = (text: string) => (isWithin(valueOf(text)) ? valueOf(text) : undefined);
-  return { placeholder: kind, allowed: `${name} from ${least} to ${most}`, parse };
+  const accepts = (value: unknown) => Number.isSafeInteger(value) && isWithin(value as number);
+  return { placeholder: kind, allowed: `${name} from ${min} to ${max}`, parse, accepts };
 }
 
-function hostAndPort(text: string): { host: string; port: number } {
-  const [, ipv6, name, port] = /^(?:\[([\da-f:.%a-z]+)\]|([^\s:[\]]+)):(\d{1,5})$/i.exec(text) ?? [];
-  return { host: ipv6 ?? name ?? "", port: Number(port ?? Number.NaN) };
+function parseAddress(text: string): Address | undefined {
+  const [, ipv6, name, digits] = /^(?:\[([\da-f:.%a-z]+)\]|([^\s:[\]]+)):(\d{1,5})$/i.exec(text) ?? [];
+  const [host, port] = [ipv6 ?? name, Number(digits)];
+  return host !== undefined && port <= 65_535 ? { host, port } : undefined;
 }
 
-/** A single address is a network of its own; an IPv4-mapped IPv6 address is the IPv4 address. */
-function networkOf(text: string): { base: string; prefix: number; family: "ipv4" | "ipv6" } | undefined {
+const formatAddress = ({ host, port }: Address) => `${host.includes(":") ? `[${host}]` : host}:${port}`;
+
+/** An IPv4-mapped IPv6 address is the IPv4 address. */
+function parseNetwork(text: string): Network | undefined {
   const [, base = "", digits] = /^([\da-f:.]+)(?:\/(\d{1,3}))?$/i.exec(withoutMapping(text)) ?? [];
   const [bits, family] = isIP(base) === 4 ? ([32, "ipv4"] as const) : ([128, "ipv6"] as const);
   const prefix = Number(digits ?? bits);
@@ -3799,14 +3868,6 @@ function networkOf(text: string): { base: string; prefix: number; family: "ipv4"
 }
 
 const withoutMapping = (ip: string) => ip.replace(/^::ffff:(?=\d+\.)/i, "");
-
-/** `debug=2d`: lines up to that level are kept that many ms. */
-function levelAgeOf(text: string): { to: number; age: number } | undefined {
-  const [, name = "", time = ""] = /^(\w+)=(\w+)$/.exec(text) ?? [];
-  const to = levelNamed(name);
-  const age = quantity("TIME", "0s", "36500d").parse(time);
-  return to === undefined || age === undefined ? undefined : { to, age };
-}
 
 // ---- Errors -----------------------------------------------------------------
 // SQLSTATEs and system errors in words, without the server's message: that may quote lines.
@@ -3909,6 +3970,8 @@ async function deadline<T>(promise: PromiseLike<T>, ms: number): Promise<T> {
   return Promise.race([promise, late.promise]).finally(() => clearTimeout(timer));
 }
 
+const isObject = (value: unknown) => typeof value === "object" && value !== null;
+
 const range = (count: number) => Array.from({ length: count }, (_, index) => index);
 
 /** Resolves to whether it was made just now. Level by level: Node's recursive mkdir does not end in /proc. */
@@ -3984,7 +4047,7 @@ function readCommandLine(args: string[]) {
     throw new UsageError("Cannot use --json: allowed is query or dead list with it");
   const flags = optionNames().map((name) => [name, values[wordOf(name)]?.toString()]);
   const command = { words, isJson: json === true };
-  return { flags: Object.fromEntries(flags) as Flags, command, isHelp, isVersion };
+  return { flags: Object.fromEntries(flags) as GivenOptions, command, isHelp, isVersion };
 }
 
 /** Resolves once it has stopped. A default port of --http that is taken is gone without. */

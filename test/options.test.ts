@@ -1,11 +1,13 @@
 /* oxlint-disable eslint/no-await-in-loop, typescript/no-floating-promises -- a test does one thing after the other; node:test waits for tests */
 import assert from "node:assert/strict";
+import { existsSync } from "node:fs";
 import { copyFile, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, test } from "node:test";
-import { UsageError, VERSION, helpText, readOptions } from "../collector.ts";
+import { UsageError, VERSION, helpText, readOptions, startCollector } from "../collector.ts";
 import { runProgram } from "./support/collectors.ts";
-import { KIB, MODULES, ROOT, bareCopy } from "./support/files.ts";
+import { DAY } from "./support/basics.ts";
+import { KIB, MODULES, ROOT, bareCopy, folder } from "./support/files.ts";
 
 describe("options", () => {
   test("a flag wins over its environment variable, and an empty variable is as none", () => {
@@ -36,7 +38,14 @@ describe("options", () => {
     const { tlsCert, tlsKey, tlsCa, allow, retentionLevel, ...numbers } = others;
     assert.deepEqual(
       [listen, databaseUrl, dataDir, ack, workers, http],
-      ["127.0.0.1:8888", "", "./collector-data", "auto", 2, "127.0.0.1:8889"],
+      [
+        [{ scheme: "", host: "127.0.0.1", port: 8888 }],
+        "",
+        "./collector-data",
+        "auto",
+        2,
+        { host: "127.0.0.1", port: 8889 },
+      ],
     );
     assert.deepEqual(numbers, {
       maxLine: 64 * KIB,
@@ -46,7 +55,54 @@ describe("options", () => {
       drainTimeout: 10_000,
       retention: 0,
     });
-    assert.deepEqual([tlsCert, tlsKey, tlsCa, allow, retentionLevel], ["", "", "", "", ""]);
+    assert.deepEqual([tlsCert, tlsKey, tlsCa, allow, retentionLevel], ["", "", "", [], []]);
+  });
+
+  test("texts are parsed to values once, and the values are taken as they are", () => {
+    const texts = {
+      listen: "tcp://[::1]:1,tls://h:2",
+      allow: "::ffff:10.1.2.3,fd00::/8",
+      retentionLevel: "info=9d,debug=2d",
+      http: "off",
+    };
+
+    const options = readOptions(texts, {});
+
+    assert.deepEqual(options.listen, [
+      { scheme: "tcp", host: "::1", port: 1 },
+      { scheme: "tls", host: "h", port: 2 },
+    ]);
+    assert.deepEqual(options.allow, [
+      { base: "10.1.2.3", prefix: 32, family: "ipv4" },
+      { base: "fd00::", prefix: 8, family: "ipv6" },
+    ]);
+    assert.deepEqual(options.retentionLevel, [
+      { from: 0, to: 100, ageMs: 2 * DAY },
+      { from: 101, to: 200, ageMs: 9 * DAY },
+    ]);
+    assert.equal(options.http, "off");
+    assert.deepEqual(readOptions(options, {}), options);
+  });
+
+  test("startCollector refuses a value that is not allowed, before it makes anything", async (t) => {
+    const dataDir = join(await folder(t), "none");
+    const given: [Parameters<typeof startCollector>[0], RegExp][] = [
+      [{ workers: 0 }, /--workers 0: allowed is a whole number from 1 to 64/],
+      [{ workers: 1.5 }, /--workers 1\.5/],
+      [{ maxLine: Number.NaN }, /--max-line null/],
+      [{ drainTimeout: -1 }, /--drain-timeout -1/],
+      [{ listen: [] }, /--listen \[\]/],
+      [{ listen: [{ scheme: "tcp", host: "h", port: 65_536 }] }, /--listen \[\{"scheme":"tcp"/],
+      [{ allow: [{ base: "10.0.0.0", prefix: 33, family: "ipv4" }] }, /--allow \[/],
+      [{ retentionLevel: [{ from: 0, to: 1000, ageMs: DAY }] }, /--retention-level \[/],
+      [{ http: { host: "h", port: -1 } }, /--http \{/],
+    ];
+
+    for (const [options, reason] of given)
+      await assert.rejects(startCollector({ ...options, dataDir }), (error) => {
+        return error instanceof UsageError && reason.test(error.message);
+      });
+    assert.ok(!existsSync(dataDir));
   });
 
   test("a bad value is refused with the option, the value and what is allowed, from a flag or a variable", () => {
@@ -57,7 +113,7 @@ describe("options", () => {
       { flags: { retentionLevel: "debug=2d,info=9d,trace=3d" }, says: /trace=3d": .*each level once/ },
       {
         flags: { http: "[::1]:88", listen: "0.0.0.0:8,tls://[::1]:88" },
-        says: /--http "\S+" beside --listen "0\S+": /,
+        says: /--http "\[::1\]:88" beside --listen "\[::1\]:88": /,
       },
       { flags: { listen: "8888" }, says: /--listen "8888": .*host and a port/ },
       { flags: { ack: "maybe" }, says: /--ack "maybe": .*auto, always/ },
