@@ -21,5 +21,6 @@ import "./test/life.test.ts";
 import "./test/commands.test.ts";
 import "./test/health.test.ts";
 import "./test/faults.test.ts";
+import "./test/docs.test.ts";
 
 before(async () => console.log(`# ${await versions()}`));

@@ -77,9 +77,9 @@ const QUANTITIES = {
 
 const OPTIONS = {
   listen: ["127.0.0.1:8888", listenAddresses(), "where senders connect; port 0 for a free one, tls:// for TLS"],
-  tlsCert: ["", filePath("FILE"), "certificate (PEM) for TLS; without tls:// in --listen, all of it is TLS"],
+  tlsCert: ["", filePath("FILE"), "certificate (PEM) for TLS; without tls:// in --listen, for all of it"],
   tlsKey: ["", filePath("FILE"), "the certificate's private key (PEM)"],
-  tlsCa: ["", filePath("FILE"), "CA certificates (PEM): TLS senders must have a certificate signed by one"],
+  tlsCa: ["", filePath("FILE"), "CA certificates (PEM); TLS senders must have one that these signed"],
   allow: ["", networks(), "networks and addresses that may connect; without it, all"],
   databaseUrl: ["", postgresUrl(), "PostgreSQL to store into; without it, an embedded PGlite"],
   dataDir: ["./collector-data", filePath("DIR"), "the journal and the embedded database; made with mode 0700"],
@@ -3688,20 +3688,30 @@ function readOption(name: OptionName, given: unknown, environment: NodeJS.Proces
 const withoutPassword = (text: string) =>
   text.replace(/(^\w*:?\/*).*@/s, "$1***@").replace(/password=[^&]*/gi, "password=***");
 
-/** The text of --help. */
-export function helpText(): string {
-  const rows = optionNames().map((name) => {
+/** What --help and docs/options.md show of each option, or of some. */
+export function optionRows(names: readonly string[] = optionNames()) {
+  return optionNames().flatMap((name) => {
     const [fallback, { placeholder, allowed }, meaning] = OPTIONS[name];
-    const second = `${variableOf(name)}, default ${fallback || "none"}: ${allowed}`;
-    return `  ${`${flagOf(name)} ${placeholder}`.padEnd(28)} ${meaning}\n${" ".repeat(31)}${second}`;
+    const flag = `${flagOf(name)} ${placeholder}`;
+    return names.includes(name) ? [{ flag, variable: variableOf(name), fallback, meaning, allowed }] : [];
   });
-  return `collector: a TCP log collector. Says \`ok\` once a line is on disk; stores it in PostgreSQL exactly once.
+}
 
-  collector.ts [options]                     collect
-  collector.ts query "select …" [--json]     print the rows of one SQL statement
-  collector.ts dead list [--json]            print the lines that the database refused for their content
-  collector.ts dead retry [ID …]             store them, all or some, now that the reason is mended
-  collector.ts dead drop [ID …]              forget them, all or some
+/** The text of --help: lines of at most 100 columns. */
+export function helpText(): string {
+  const rows = optionRows().map(({ flag, variable, fallback, meaning, allowed }) => {
+    const texts = [meaning, `${variable}, default ${fallback || "none"}: ${allowed}`];
+    const lines = texts.flatMap((text) => text.match(/.{1,69}(?= |$)/g) ?? []);
+    return `  ${flag.padEnd(28)} ${lines.map((line) => line.trim()).join(`\n${" ".repeat(31)}`)}`;
+  });
+  return `collector: a TCP log collector. It answers \`ok\` once a line is on disk, and stores it in PostgreSQL
+exactly once.
+
+  collector.ts [options]                  collect
+  collector.ts query "select …" [--json]  print the rows of one SQL statement
+  collector.ts dead list [--json]         print the lines that the database refused for their content
+  collector.ts dead retry [ID …]          store them, all or some, now that the reason is mended
+  collector.ts dead drop [ID …]           forget them, all or some
 
 ${rows.join("\n")}
   --help, --version

@@ -1,0 +1,71 @@
+/* oxlint-disable typescript/no-floating-promises -- node:test waits for tests */
+import assert from "node:assert/strict";
+import { existsSync } from "node:fs";
+import { readFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { describe, test } from "node:test";
+import { runProgram } from "./support/collectors.ts";
+import { codeBlocks, readDocs, withTables } from "./support/docs.ts";
+import { ROOT, folder } from "./support/files.ts";
+import { lacks } from "./support/programs.ts";
+
+const openssl = { skip: lacks("openssl", "version", /^OpenSSL 3/, "openssl") };
+
+describe("docs", () => {
+  test("the tables of options, all in docs/options.md and ten in the README, are those of --help; `npm run docs` writes them", async () => {
+    const docs = await readDocs();
+
+    for (const [path, text] of docs) assert.equal(text, await withTables(text), path);
+    assert.equal(docs.get("README.md")?.match(/^\| `--/gm)?.length, 10);
+    assert.match(docs.get("docs/options.md") ?? "", /^<!-- options -->$/m);
+  });
+
+  test("every link within the README and docs/ leads to a file, and to a heading of it", async () => {
+    const docs = await readDocs();
+    const headings = new Map(Array.from(docs, ([path, text]) => [path, anchorsOf(text)]));
+
+    for (const [path, text] of docs)
+      for (const [, target = ""] of text.matchAll(/\]\(([^)]+)\)/g)) {
+        if (/^https?:/.test(target)) continue;
+        const [file = "", anchor] = target.split("#");
+        const linked = file === "" ? path : join(dirname(path), file);
+        assert.ok(existsSync(join(ROOT, linked)), `${path} links to ${target}`);
+        if (anchor !== undefined) assert.ok(headings.get(linked)?.includes(anchor), `${path} links to ${target}`);
+      }
+  });
+
+  test("every `npm i` names the versions of package.json, where these are exact", async () => {
+    const { dependencies } = JSON.parse(await readFile(join(ROOT, "package.json"), "utf8"));
+    const texts = [...(await readDocs()).values()];
+
+    const named = texts.flatMap((text) => Array.from(text.matchAll(/npm i(?: (?:@?[\w./-]+)(?:@[\w.-]+)?)+/g), String));
+
+    assert.ok(named.length > 1);
+    for (const [, name = "", version = ""] of named.join("\n").matchAll(/ ((?:@[\w-]+\/)?[\w-]{2,})(?:@([\w.-]+))?/g))
+      if (/^\d/.test(dependencies[name])) assert.equal(version, dependencies[name], name);
+  });
+
+  test("the recipe for TLS makes certificates that clients which verify strictly take", openssl, async (t) => {
+    const cwd = await folder(t);
+    const recipe = codeBlocks((await readDocs()).get("docs/operating.md") ?? "", "sh").find((code) =>
+      /Logs CA/.test(code),
+    );
+    const verify = "openssl verify -x509_strict -CAfile ca.crt";
+
+    const script = [recipe, `${verify} -purpose sslserver server.crt`, `${verify} -purpose sslclient client.crt`].join(
+      "\n",
+    );
+    const ended = await runProgram(["-ec", script], { program: ["bash"], cwd });
+
+    assert.deepEqual([ended.stdout, ended.code], ["server.crt: OK\nclient.crt: OK\n", 0]);
+  });
+});
+
+/** What GitHub makes of the headings. */
+const anchorsOf = (text: string) =>
+  Array.from(text.matchAll(/^#+ (.+)$/gm), ([, title = ""]) =>
+    title
+      .toLowerCase()
+      .replaceAll(/[^\p{L}\d\s_-]/gu, "")
+      .replaceAll(" ", "-"),
+  );
