@@ -12,19 +12,8 @@ import { setImmediate as immediate, setTimeout as sleep } from "node:timers/prom
 import { promisify } from "node:util";
 import { crc32 } from "node:zlib";
 import { Journal } from "../collector.ts";
-import { DAY, eventually, isThere, range } from "./support/basics.ts";
-import {
-  ANY_PORT,
-  NOWHERE,
-  Program,
-  TSX,
-  peakRss,
-  query,
-  runProgram,
-  start,
-  whenStored,
-  storedFrom,
-} from "./support/collectors.ts";
+import { DAY, KIB, eventually, range } from "./support/basics.ts";
+import { ANY_PORT, NOWHERE, Program, query, runProgram, start, storedFrom, whenStored } from "./support/collectors.ts";
 import {
   FAILING_SYNCS,
   FULL_FOR_BIG_LINES,
@@ -38,7 +27,7 @@ import {
   smallDisk,
   tablespaceOn,
 } from "./support/faults.ts";
-import { KIB, ROOT, copyOf, folder } from "./support/files.ts";
+import { COLLECTOR, ROOT, copyOf, folder } from "./support/files.ts";
 import { drain, frames, segmentIn, writeJournal } from "./support/journals.ts";
 import { scrape, valueOf } from "./support/metrics.ts";
 import {
@@ -47,11 +36,12 @@ import {
   freshDatabase,
   lockWaits,
   messages,
+  proxyBefore,
   rowsOf,
   server,
   terminateConnections,
 } from "./support/postgres.ts";
-import { Relay } from "./support/proxies.ts";
+import { isInstalled, peakRss } from "./support/processes.ts";
 import { Sender, converse, touch } from "./support/senders.ts";
 
 describe("faults: the journal's disk", () => {
@@ -138,9 +128,9 @@ describe("faults: the journal's disk", () => {
 
   test("a data directory without permission ends the start in one line that names it and the cause, exit code 2", async (t) => {
     const isRoot = process.getuid?.() === 0;
-    if (isRoot && !(await isThere("setpriv")))
+    if (isRoot && !(await isInstalled("setpriv")))
       return t.skip("setpriv (util-linux), which gives up root, is not installed");
-    const program = isRoot ? ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", ...TSX] : TSX;
+    const program = isRoot ? ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", ...COLLECTOR] : COLLECTOR;
     const open = { program, environment: { DATABASE_URL: NOWHERE } };
     if ((await runProgram(["--version"], open)).code !== 0) return t.skip("another user can't read this folder");
     const dataDir = await folder(t);
@@ -498,16 +488,16 @@ describe("faults: the clock and the past", () => {
 
   test("an outage is told in the seconds that it took, though the clock was set back meanwhile", async (t) => {
     const { url } = await freshDatabase(t);
-    const relay = await Relay.before(t, url);
-    const collector = await start(t, { databaseUrl: relay.url });
+    const proxy = await proxyBefore(t, url);
+    const collector = await start(t, { databaseUrl: proxy.url });
     await converse(collector.port, "before\n");
     await whenStored(collector);
 
-    relay.cut();
+    proxy.refuse();
     await converse(collector.port, "during\n");
     await eventually(() => assert.match(collector.said.join("\n"), /cannot store/));
     t.mock.timers.enable({ apis: ["Date"], now: Date.now() - DAY });
-    await relay.mend();
+    await proxy.mend();
 
     await eventually(() => assert.match(collector.said.join("\n"), / is back after \d+ s$/m));
   });
@@ -652,13 +642,13 @@ describe("faults: the database", () => {
 
   test("a connection that stalls for ever is given up after a minute (here a second), and its batch stored by another", async (t) => {
     const { url, sql } = await freshDatabase(t);
-    const relay = await Relay.before(t, url);
+    const proxy = await proxyBefore(t, url);
     const program = await preloaded(t, MINUTES_AS_SECONDS);
-    const running = await Program.start(t, ["--data-dir", await folder(t)], { DATABASE_URL: relay.url }, { program });
+    const running = await Program.start(t, ["--data-dir", await folder(t)], { DATABASE_URL: proxy.url }, { program });
     await converse(running.port, "before\n");
     await eventually(async () => assert.deepEqual(messages(await rowsOf(sql)), ["before"]));
 
-    relay.stall();
+    proxy.freeze();
     const replies = await converse(running.port, "during\n");
 
     assert.equal(replies, "ok\n");
@@ -698,7 +688,7 @@ describe("faults: at random", () => {
 
 describe("faults: senders", () => {
   test("a peer that vanishes without a word is looked for by the kernel (keepalive) after a minute, not after hours", async (t) => {
-    if (!(await isThere("ss"))) return t.skip("ss (iproute2), which shows a connection's timers, is not installed");
+    if (!(await isInstalled("ss"))) return t.skip("ss (iproute2), which shows a connection's timers, is not installed");
     const collector = await start(t);
     const sender = await Sender.connect(t, collector.port);
     await sender.asks("one\n", "ok\n");
@@ -812,7 +802,7 @@ describe("faults: senders", () => {
 
     const slowest = Math.max(...took);
     assert.ok(took.length > 25 && slowest < 5000, `${took.length} replies, the slowest after ${slowest} ms`);
-    assert.ok((await peakRss(program.pid)) < 256 * KIB ** 2);
+    assert.ok(peakRss(program.pid) < 256 * KIB ** 2);
     assert.equal(await program.stop(), 0);
     assert.deepEqual(countsOf(messages(await rowsOf(sql)), /^slow$/, /^quick$/), [900, took.length]);
   });

@@ -3,11 +3,12 @@ import assert from "node:assert/strict";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { describe, test } from "node:test";
-import { eventually, isThere } from "./support/basics.ts";
-import { ANY_PORT, NOWHERE, Program, TSX, ask, bunPath, runProgram, start, whenStored } from "./support/collectors.ts";
-import { KIB, MODULES, bareCopy, folder, undoAfter } from "./support/files.ts";
+import { KIB, eventually } from "./support/basics.ts";
+import { ANY_PORT, NOWHERE, Program, ask, bunPath, runProgram, start, whenStored } from "./support/collectors.ts";
+import { COLLECTOR, MODULES, bareCopy, folder, undoAfter } from "./support/files.ts";
 import { scrape, valueOf } from "./support/metrics.ts";
 import { countOf, create, databaseWithTables, missingDatabase } from "./support/postgres.ts";
+import { isInstalled } from "./support/processes.ts";
 import { Sender, TirelessSender, converse } from "./support/senders.ts";
 
 describe("health", () => {
@@ -198,8 +199,8 @@ describe("health", () => {
   }
 
   test("a status line renews itself below the log on a terminal, colourless under NO_COLOR; not on a pipe, nor behind &", async (t) => {
-    if (!(await isThere("script"))) return t.skip("script, of util-linux, is not here");
-    const line = [...TSX, "--listen", "127.0.0.1:0", "--drain-timeout", "0s"].join(" ");
+    if (!(await isInstalled("script"))) return t.skip("script, of util-linux, is not here");
+    const line = [...COLLECTOR, "--listen", "127.0.0.1:0", "--drain-timeout", "0s"].join(" ");
     const shown = async (environment: Record<string, string>, rest = "") => {
       const command = `set -m; stty cols 200; ${line} --data-dir ${await folder(t)} ${rest}`;
       const program = ["script", "-qefc", command, "/dev/null"];

@@ -8,10 +8,11 @@ import { promisify } from "node:util";
 import { crc32 } from "node:zlib";
 import type { Batch } from "../collector.ts";
 import { Journal } from "../collector.ts";
-import { eventually, isThere, seeded } from "./support/basics.ts";
+import { KIB, eventually, seeded } from "./support/basics.ts";
 import { NOWHERE, Program } from "./support/collectors.ts";
-import { KIB, copyOf, folder } from "./support/files.ts";
+import { copyOf, folder } from "./support/files.ts";
 import { drain, frames, readAll, segmentIn, writeJournal } from "./support/journals.ts";
+import { isInstalled } from "./support/processes.ts";
 import { Sender } from "./support/senders.ts";
 
 describe("journal", () => {
@@ -201,7 +202,8 @@ describe("journal", () => {
   });
 
   test("nothing is acknowledged while the disk takes no writes, and it goes on by itself when there is room", async (t) => {
-    if (!(await isThere("prlimit"))) return t.skip("prlimit (util-linux), which fills the disk here, is not installed");
+    if (!(await isInstalled("prlimit")))
+      return t.skip("prlimit (util-linux), which fills the disk here, is not installed");
     const directory = await folder(t);
     const program = await Program.start(t, ["--data-dir", directory, "--drain-timeout", "0s"], {
       DATABASE_URL: NOWHERE,

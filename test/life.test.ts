@@ -1,9 +1,9 @@
 /* oxlint-disable eslint/no-await-in-loop, typescript/no-floating-promises -- a test does one thing after the other; node:test waits for tests */
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { eventually } from "./support/basics.ts";
+import { KIB, eventually } from "./support/basics.ts";
 import { NOWHERE, Program, runProgram, start, whenStored } from "./support/collectors.ts";
-import { KIB, folder } from "./support/files.ts";
+import { folder } from "./support/files.ts";
 import { countOf, create, freshDatabase, messages, missingDatabase, rowsOf } from "./support/postgres.ts";
 import { Sender, converse } from "./support/senders.ts";
 

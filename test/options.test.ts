@@ -5,9 +5,9 @@ import { copyFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, test } from "node:test";
 import { UsageError, VERSION, helpText, readOptions, startCollector } from "../collector.ts";
+import { DAY, KIB } from "./support/basics.ts";
 import { runProgram } from "./support/collectors.ts";
-import { DAY } from "./support/basics.ts";
-import { KIB, MODULES, ROOT, bareCopy, folder } from "./support/files.ts";
+import { MODULES, ROOT, bareCopy, folder } from "./support/files.ts";
 
 describe("options", () => {
   test("a flag wins over its environment variable, and an empty variable is as none", () => {

@@ -12,14 +12,6 @@ import { describe, test } from "node:test";
 import type { TestContext } from "node:test";
 import { pino as openPino } from "pino";
 import winston from "winston";
-import { eventually, freePort } from "./support/basics.ts";
-import { Program, start } from "./support/collectors.ts";
-import { KIB, folder, undoAfter } from "./support/files.ts";
-import { countOf, freshDatabase, rowsOf } from "./support/postgres.ts";
-import type { Row } from "./support/postgres.ts";
-import { lacks, numbered, senderEnvironment } from "./support/programs.ts";
-import type { Line } from "./support/programs.ts";
-import { Sender } from "./support/senders.ts";
 
 describe("senders", () => {
   const logger = { skip: lacks("logger", "--version", /util-linux/, "bsdutils") };
@@ -250,6 +242,15 @@ logging.basicConfig(level=logging.DEBUG, handlers=[handler])
 for line in sys.stdin:
     level, text = line.strip().split(" ", 1)
     getattr(logging.getLogger("shop"), level)(text)`;
+import { KIB, eventually } from "./support/basics.ts";
+import { Program, start } from "./support/collectors.ts";
+import { folder, undoAfter } from "./support/files.ts";
+import { countOf, freshDatabase, rowsOf } from "./support/postgres.ts";
+import type { Row } from "./support/postgres.ts";
+import { freePort } from "./support/processes.ts";
+import { lacks, numbered, senderEnvironment } from "./support/programs.ts";
+import type { Line } from "./support/programs.ts";
+import { Sender } from "./support/senders.ts";
 
 const numberIn = (message: string) => Number(/\d+/.exec(message)?.[0]);
 

@@ -8,11 +8,11 @@ import type { TestContext } from "node:test";
 import { promisify } from "node:util";
 import postgres from "postgres";
 import { startCollector } from "../collector.ts";
-import { DAY, eventually, isThere, jsonLines, seeded } from "./support/basics.ts";
+import { DAY, eventually, jsonLines, seeded } from "./support/basics.ts";
 import { NOWHERE, Program, query, runProgram, start, whenStored } from "./support/collectors.ts";
 import { ROOT, copyOf, folder, undoAfter } from "./support/files.ts";
+import { haProxy } from "./support/haproxy.ts";
 import { writeJournal } from "./support/journals.ts";
-import { pgBouncer } from "./support/pgbouncer.ts";
 import {
   countOf,
   create,
@@ -22,12 +22,14 @@ import {
   lockWaits,
   messages,
   missingDatabase,
+  pgBouncer,
+  proxyBefore,
   rowsOf,
   server,
   terminateConnections,
 } from "./support/postgres.ts";
 import type { TestDatabase } from "./support/postgres.ts";
-import { Relay, haProxy } from "./support/proxies.ts";
+import { isInstalled } from "./support/processes.ts";
 import { TirelessSender, converse } from "./support/senders.ts";
 
 describe("exactly once", () => {
@@ -281,15 +283,15 @@ describe("database", () => {
 
   test("a database that goes away and comes back is said once each, and everything arrives once", async (t) => {
     const { url, sql } = await freshDatabase(t);
-    const relay = await Relay.before(t, url);
-    const program = await Program.start(t, ["--data-dir", await folder(t)], { DATABASE_URL: relay.url });
+    const proxy = await proxyBefore(t, url);
+    const program = await Program.start(t, ["--data-dir", await folder(t)], { DATABASE_URL: proxy.url });
     await converse(program.port, "before\n");
     await eventually(async () => assert.deepEqual(messages(await rowsOf(sql)), ["before"]));
 
-    relay.cut();
+    proxy.refuse();
     const replies = await converse(program.port, "during\n".repeat(1000));
     await eventually(() => assert.match(program.stderr, /cannot store/));
-    await relay.mend();
+    await proxy.mend();
 
     assert.equal(replies, "ok\n".repeat(1000));
     await eventually(async () => assert.equal(await countOf(sql, "logs"), 1001));
@@ -599,7 +601,7 @@ describe("several collectors", () => {
   test("three behind HAProxy, into one PostgreSQL through PgBouncer: every acknowledged line once, kill -9 or not", async (t) => {
     const missing = [["haproxy", "-v"], ["pgbouncer", "--version"]] as const; // prettier-ignore
     for (const [command, flag] of missing)
-      if (!(await isThere(command, flag))) return t.skip(`no ${command} on this machine`);
+      if (!(await isInstalled(command, flag))) return t.skip(`no ${command} on this machine`);
     const { url, sql } = await freshDatabase(t);
     const pooled = await pgBouncer(t, url);
     const flags = [await folder(t), await folder(t), await folder(t)].map((directory) => ["--data-dir", directory]);

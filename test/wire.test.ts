@@ -5,15 +5,17 @@ import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, test } from "node:test";
 import { Framer, readOptions, startCollector } from "../collector.ts";
-import { eventually, freePort, isThere, repeat, seeded } from "./support/basics.ts";
-import { NOWHERE, Program, peakRss, runProgram, start, storedFrom } from "./support/collectors.ts";
-import { KIB, folder, undoAfter } from "./support/files.ts";
+import { KIB, eventually, repeat, seeded } from "./support/basics.ts";
+import { certificates } from "./support/certificates.ts";
+import type { Certificate } from "./support/certificates.ts";
+import { NOWHERE, Program, runProgram, start, storedFrom } from "./support/collectors.ts";
+import { folder, undoAfter } from "./support/files.ts";
 import { expectedLines, framed, randomFrame, randomLines, splitAtRandom } from "./support/framing.ts";
 import { linesIn } from "./support/journals.ts";
 import { messages } from "./support/postgres.ts";
+import { freePort, isInstalled, peakRss } from "./support/processes.ts";
 import { Sender, converse } from "./support/senders.ts";
-import { certificates, converseTls, startTls } from "./support/tls.ts";
-import type { Certificate } from "./support/tls.ts";
+import { converseTls, startTls } from "./support/tls.ts";
 
 describe("connections", () => {
   test("each plain line is answered ok, whether it ends in \\n, \\r\\n or NUL; empty lines are ignored", async (t) => {
@@ -68,7 +70,7 @@ describe("connections", () => {
     const replies = await converse(program.port, Buffer.concat([long, Buffer.from("\nnext\n")]));
 
     assert.equal(replies, `error: line of ${long.length} bytes cut to 65536\nok\n`);
-    assert.ok((await peakRss(program.pid)) < 192 * KIB ** 2);
+    assert.ok(peakRss(program.pid) < 192 * KIB ** 2);
   });
 
   test("--ack auto is silent to JSON, syslog and octet counts, but answers a line that begins with a digit", async (t) => {
@@ -336,7 +338,7 @@ describe("tls", { concurrency: true }, () => {
   });
 
   test("openssl s_client delivers, and reads its reply", async (t) => {
-    if (!(await isThere("openssl", "version"))) return t.skip("no openssl on this machine");
+    if (!(await isInstalled("openssl", "version"))) return t.skip("no openssl on this machine");
     const { ca, client } = await certificates();
     const { port } = await startTls(t, { tlsCa: ca.certFile });
     const flags = ["-quiet", "-connect", `localhost:${port}`, "-CAfile", ca.certFile, "-verify_return_error"];

@@ -1,42 +1,30 @@
-import { execFile } from "node:child_process";
-import { once } from "node:events";
-import { createServer } from "node:net";
+/** What needs nothing of ours. */
 import { setTimeout as sleep } from "node:timers/promises";
-import { promisify } from "node:util";
 
+export const KIB = 1024;
+export const MIB = KIB * KIB;
+export const SECOND = 1000; // ms
 export const DAY = 86_400_000; // ms
 
-export const range = (length: number) => Array.from({ length }, (_, index) => index);
+const STUCK_MS = 60 * SECOND;
 
-export const jsonLines = (text: string): unknown[] =>
-  text
-    .split("\n")
-    .filter(Boolean)
-    .map((line) => JSON.parse(line));
-
-export const isThere = (command: string, flag = "--version") =>
-  promisify(execFile)(command, [flag]).then(
-    () => true,
-    () => false,
-  );
-
-export async function freePort(): Promise<number> {
-  const listener = createServer().listen(0, "127.0.0.1");
-  await once(listener, "listening");
-  const address = listener.address();
-  listener.close();
-  return typeof address === "object" ? (address?.port ?? 0) : 0;
-}
-
-/** Numbers from 0 to 1, the same ones for a seed (mulberry32). */
-export function seeded(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
+/**
+ * Resolves to what `look` returns once it no longer throws. Rejects with what it throws when that has stayed the same
+ * for `stuckMs`: a slow machine makes progress, and an assertion's message holds what it found.
+ */
+export async function eventually<T>(look: () => T | Promise<T>, stuckMs = STUCK_MS): Promise<T> {
+  let seen = "";
+  let seenAt = performance.now();
+  for (;;) {
+    try {
+      return await look();
+    } catch (error) {
+      const now = performance.now();
+      if (String(error) !== seen) [seen, seenAt] = [String(error), now];
+      else if (now - seenAt > stuckMs) throw error;
+    }
+    await sleep(20);
+  }
 }
 
 export function onceOnly<T>(make: () => Promise<T>): () => Promise<T> {
@@ -50,15 +38,27 @@ export async function repeat<T>(times: number, run: () => Promise<T>): Promise<T
   return results;
 }
 
-/** Resolves when `look` no longer throws; rejects with what it throws when the time is over. */
-export async function eventually<T>(look: () => T | Promise<T>, withinMs = 20_000): Promise<T> {
-  const deadline = performance.now() + withinMs;
-  for (;;) {
-    try {
-      return await look();
-    } catch (error) {
-      if (performance.now() > deadline) throw error;
-    }
-    await sleep(20);
-  }
+export type Random = () => number;
+
+/** Numbers from 0 to 1, the same ones for a seed (mulberry32). */
+export function seeded(seed: number): Random {
+  let state = seed;
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
+  };
 }
+
+export const range = (length: number) => Array.from({ length }, (_, index) => index);
+
+export const median = (values: number[]) => values.toSorted((one, other) => one - other)[values.length >> 1] ?? NaN;
+
+export const digits = (n: number, width: number) => String(n).padStart(width, "0");
+
+export const jsonLines = (text: string): unknown[] =>
+  text
+    .split("\n")
+    .filter(Boolean)
+    .map((line) => JSON.parse(line));

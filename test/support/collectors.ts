@@ -1,24 +1,19 @@
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { existsSync } from "node:fs";
-import { readFile } from "node:fs/promises";
 import { request } from "node:http";
 import type { IncomingMessage } from "node:http";
 import { join } from "node:path";
 import type { TestContext } from "node:test";
 import { startCollector } from "../../collector.ts";
-import { eventually } from "./basics.ts";
-import { KIB, MODULES, ROOT, folder, undoAfter } from "./files.ts";
+import { SECOND, eventually } from "./basics.ts";
+import { COLLECTOR, MODULES, ROOT, folder, undoAfter } from "./files.ts";
 import { freshDatabase, rowsOf } from "./postgres.ts";
+import { cpuMs, endGroup, launch } from "./processes.ts";
 import { converse } from "./senders.ts";
 
-export const TSX = [process.execPath, "--import", "tsx", join(ROOT, "collector.ts")];
-
 export const NOWHERE = "postgres://127.0.0.1:1/none"; // refuses every connection
-
-for (const signal of ["SIGINT", "SIGTERM"]) process.once(signal, () => process.exit(1)); // so that `exit` ends what we started
 
 export const ANY_PORT = "127.0.0.1:0";
 
@@ -38,12 +33,6 @@ export async function ask({ http = "" }: HasPages, path: string, { method = "GET
   return { status: response.statusCode, type, allow, text: Buffer.concat(chunks).toString() };
 }
 
-/** In bytes, since the process's start. */
-export async function peakRss(pid: number): Promise<number> {
-  const status = await readFile(`/proc/${pid}/status`, "utf8");
-  return Number(/^VmHWM:\s+(\d+) kB$/m.exec(status)?.[1]) * KIB;
-}
-
 interface Launch {
   environment?: Record<string, string>;
   program?: readonly string[];
@@ -52,39 +41,33 @@ interface Launch {
 
 /** A collector in a process of its own. */
 export class Program {
-  static readonly #all = new Set<Program>();
   stdout = "";
   stderr = "";
   readonly #child: ChildProcess;
   readonly #ended: Promise<number | null>;
+  #progress = { seen: -1, at: 0 };
 
-  constructor(words: string[], { environment = {}, program = TSX, cwd = ROOT }: Launch) {
+  constructor(words: string[], { environment = {}, program = COLLECTOR, cwd = ROOT }: Launch) {
     const [command = "", ...leading] = program;
     const { PATH = "", HOME = "" } = process.env;
     const env = { PATH, HOME, COLLECTOR_HTTP: "off", ...environment };
-    this.#child = spawn(command, [...leading, ...words], { cwd, detached: true, env });
-    Program.#all.add(this);
+    this.#child = launch(command, [...leading, ...words], { cwd, env });
     this.#ended = once(this.#child, "close").then(([code]: (number | null)[]) => code ?? null);
-    void this.#ended.then(() => Program.#all.delete(this));
     this.#child.stdout?.on("data", (chunk: Buffer) => (this.stdout += chunk.toString()));
     this.#child.stderr?.on("data", (chunk: Buffer) => (this.stderr += chunk.toString()));
   }
 
   /** Killed at the test's end, if it still runs, with what it started. */
-  static spawn(t: TestContext, words: string[], launch: Launch): Program {
-    const program = new Program(words, launch);
+  static spawn(t: TestContext, words: string[], how: Launch): Program {
+    const program = new Program(words, how);
     undoAfter(t, () => program.kill());
     return program;
   }
 
   /** Resolves when it listens; on a free port, unless the flags say where. */
-  static start(t: TestContext, flags: string[], environment: Record<string, string> = {}, launch: Launch = {}) {
+  static start(t: TestContext, flags: string[], environment: Record<string, string> = {}, how: Launch = {}) {
     const words = flags.includes("--listen") ? flags : ["--listen", "127.0.0.1:0", ...flags];
-    return Program.spawn(t, words, { environment, ...launch }).listening();
-  }
-
-  static killAll(): void {
-    for (const program of Program.#all) void program.kill();
+    return Program.spawn(t, words, { environment, ...how }).listening();
   }
 
   get pid(): number {
@@ -123,29 +106,31 @@ export class Program {
     return this.#ended;
   }
 
+  /** Kills it when it has neither printed nor computed for a minute. */
+  killIfStuck(): void {
+    const progress = this.stdout.length + this.stderr.length + cpuMs(this.pid);
+    if (progress !== this.#progress.seen) this.#progress = { seen: progress, at: performance.now() };
+    else if (performance.now() - this.#progress.at > 60 * SECOND) void this.kill();
+  }
+
   kill(): Promise<number | null> {
-    if (Program.#all.has(this)) process.kill(-this.pid, "SIGKILL"); // its process group
+    endGroup(this.#child, "SIGKILL");
     return this.#ended;
   }
 }
 
-process.on("exit", () => Program.killAll());
-
-export async function runProgram(words: string[], launch: Launch = {}) {
-  const program = new Program(words, launch);
-  const late = setTimeout(() => program.kill(), 20_000);
+/** Runs a command of the collector's to its end; kills one that makes no progress. */
+export async function runProgram(words: string[], how: Launch = {}) {
+  const program = new Program(words, how);
+  const watching = setInterval(() => program.killIfStuck(), SECOND);
   const code = await program.ended();
-  clearTimeout(late);
+  clearInterval(watching);
   return { code, stdout: program.stdout, stderr: program.stderr };
 }
 
 /** What `collector.ts query --json` prints; throws what it says where it fails. */
-export async function query(
-  flags: string[],
-  text = "select message from logs order by created_at",
-  launch: Launch = {},
-) {
-  const { code, stdout, stderr } = await runProgram(["query", text, "--json", ...flags], launch);
+export async function query(flags: string[], text = "select message from logs order by created_at", how: Launch = {}) {
+  const { code, stdout, stderr } = await runProgram(["query", text, "--json", ...flags], how);
   assert.equal(code, 0, stderr);
   return stdout;
 }

@@ -5,7 +5,8 @@ import filePromises, { chown, mkdir, open as openFile, writeFile } from "node:fs
 import { syncBuiltinESMExports } from "node:module";
 import { join } from "node:path";
 import type { TestContext } from "node:test";
-import { KIB, ROOT, folder, undoAfter } from "./files.ts";
+import { KIB } from "./basics.ts";
+import { ROOT, folder, undoAfter } from "./files.ts";
 import { server } from "./postgres.ts";
 
 export const REFUSING_TRIGGER = `create function refuse() returns trigger language plpgsql as $$

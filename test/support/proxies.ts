@@ -1,75 +1,176 @@
-import { spawn } from "node:child_process";
-import type { ChildProcess } from "node:child_process";
+/** The way to a database, and all that can be wrong with it. */
 import { once } from "node:events";
-import { writeFile } from "node:fs/promises";
 import { connect, createServer } from "node:net";
-import type { Socket } from "node:net";
-import { join } from "node:path";
-import type { TestContext } from "node:test";
-import { eventually, freePort } from "./basics.ts";
-import { folder, undoAfter } from "./files.ts";
+import type { Server, Socket } from "node:net";
+import { setTimeout as sleep } from "node:timers/promises";
+import { TLSSocket, createSecureContext } from "node:tls";
+import type { SecureContext } from "node:tls";
+import { KIB } from "./basics.ts";
+import { freePort } from "./processes.ts";
 
-/** An HAProxy that divides connections among some ports; resolves to its own. */
-export async function haProxy(t: TestContext, ports: number[]): Promise<number> {
-  const own = await freePort();
-  const servers = ports.map((port, index) => `  server s${index} 127.0.0.1:${port} check inter 200ms fall 1 rise 1\n`);
-  const times = "timeout connect 1s\n  timeout client 1h\n  timeout server 1h";
-  const file = join(await folder(t), "haproxy.cfg");
-  const front = `defaults\n  mode tcp\n  option redispatch\n  ${times}\nlisten logs\n  bind 127.0.0.1:${own}\n`;
-  await writeFile(file, `${front}${servers.join("")}`);
-  await listening(t, spawn("haproxy", ["-db", "-f", file], { stdio: "ignore" }), own);
-  return own;
+/** The end of a batch's transaction: CommandComplete, then ReadyForQuery outside a transaction. It is committed by then. */
+const COMMITTED = /(?:COPY \d+|COMMIT)\0Z\0\0\0\x05I/;
+const SSL_REQUEST = 80_877_103;
+const PROTOCOL_3 = 196_608;
+const READ_ONLY = "default_transaction_read_only\0on\0";
+
+/** Where one connection is cut: before its commit is answered, in a statement, in a TLS handshake, within any bytes. */
+export type CutPoint = "answer" | "statement" | "handshake" | "anywhere";
+
+type Direction = "to server" | "to client";
+
+interface ProxyOptions {
+  /** With it, the proxy speaks TLS, and plain text to the server. */
+  certificate?: { cert: string; key: string } | undefined;
 }
 
-/** Resolves when a program listens; it is killed at the test's end. */
-export async function listening(t: TestContext, child: ChildProcess, port: number): Promise<void> {
-  undoAfter(t, () => child.kill("SIGKILL"));
-  process.on("exit", () => child.kill("SIGKILL"));
-  const look = async () => {
-    const socket = connect(port, "127.0.0.1");
-    await once(socket, "connect");
-    socket.destroy();
-  };
-  await eventually(look);
-}
-
-/** A way to a database that can be cut. */
-export class Relay {
+/** What is set holds for the connections that are open and for new ones. */
+export class Proxy {
   readonly url: string;
-  readonly #sockets = new Set<Socket>();
+  delayMs = 0;
+  /** Whether new connections are accepted and closed at once, as by a proxy without a server. */
+  isClosing = false;
+  /** Whether new sessions are read-only, as on a standby. */
+  isReadOnly = false;
+  readonly #target: URL;
   readonly #port: number;
-  readonly #listener;
+  readonly #secure: SecureContext | undefined;
+  readonly #sockets = new Set<Socket>();
+  #listener: Server | undefined;
+  #stalled = Promise.resolve();
+  #goOn = () => {};
+  #cut: { at: CutPoint; done: () => void } | undefined;
 
-  private constructor(target: URL, port: number) {
-    this.url = Object.assign(new URL(target), { host: `127.0.0.1:${port}` }).href;
+  private constructor(target: string, port: number, { certificate }: ProxyOptions) {
+    this.#target = new URL(target);
     this.#port = port;
-    this.#listener = createServer((near) => {
-      const far = connect(Number(target.port || 5432), target.hostname);
-      for (const socket of [near, far]) this.#sockets.add(socket.on("error", () => {}));
-      near.pipe(far).pipe(near);
-    });
+    this.#secure = certificate && createSecureContext(certificate);
+    this.url = Object.assign(new URL(target), { host: `127.0.0.1:${port}` }).href;
   }
 
-  static async before(t: TestContext, url: string): Promise<Relay> {
-    const relay = new Relay(new URL(url), await freePort());
-    await relay.mend();
-    undoAfter(t, () => relay.cut());
-    return relay;
+  static async before(target: string, options: ProxyOptions = {}): Promise<Proxy> {
+    const proxy = new Proxy(target, await freePort(), options);
+    await proxy.mend();
+    return proxy;
+  }
+
+  /** Ends all connections, and refuses new ones until {@link mend}. */
+  refuse(): void {
+    this.#listener?.close();
+    this.#listener = undefined;
+    this.cutAll();
+  }
+
+  /** Resolves when it listens again. */
+  async mend(): Promise<void> {
+    if (this.#listener) return;
+    this.#listener = createServer({ noDelay: true }, (near) => this.#accept(near)).listen(this.#port, "127.0.0.1");
+    await once(this.#listener, "listening");
+  }
+
+  /** Passes nothing on, until it is called with `false`; then all that came. */
+  stall(isStalling: boolean): void {
+    this.#goOn();
+    if (isStalling) this.#stalled = new Promise((resolve) => (this.#goOn = resolve));
   }
 
   /** What is connected now passes nothing on any more, and is not closed either. */
-  stall(): void {
-    for (const socket of this.#sockets) socket.unpipe().pause();
+  freeze(): void {
+    for (const socket of this.#sockets) socket.removeAllListeners("data").pause();
   }
 
-  cut(): void {
-    this.#listener.close();
-    for (const socket of this.#sockets) socket.destroy();
-    this.#sockets.clear();
+  cutAll(how: "close" | "reset" = "close"): void {
+    for (const socket of this.#sockets) cutOff(socket, how);
   }
 
-  async mend(): Promise<void> {
-    this.#listener.listen(this.#port, "127.0.0.1");
-    await once(this.#listener, "listening");
+  /** Cuts one connection at such a point; resolves to whether there was one within `holdMs`. */
+  async cutNext(at: CutPoint, holdMs: number): Promise<boolean> {
+    const isCut = new Promise<boolean>((resolve) => (this.#cut = { at, done: () => resolve(true) }));
+    const isHit = await Promise.race([isCut, sleep(holdMs, false)]);
+    this.#cut = undefined;
+    return isHit;
   }
+
+  #accept(near: Socket): void {
+    near.on("error", () => {});
+    if (this.isClosing) return void near.destroy();
+    this.#sockets.add(near.once("close", () => this.#sockets.delete(near)));
+    if (!this.#secure) return this.#relay(near);
+    near.once("data", (request: Buffer) => this.#secureOrEnd(near, request));
+  }
+
+  /** PostgreSQL's clients ask for TLS before anything else. */
+  #secureOrEnd(near: Socket, request: Buffer): void {
+    if (request.length !== 8 || request.readInt32BE(4) !== SSL_REQUEST) return void near.destroy();
+    near.write("S");
+    if (this.#takeCut("handshake")) return void near.once("data", () => near.resetAndDestroy());
+    const secure = new TLSSocket(near, { isServer: true, ...(this.#secure && { secureContext: this.#secure }) });
+    this.#relay(secure);
+  }
+
+  #relay(near: Socket): void {
+    const far = connect({ port: Number(this.#target.port || 5432), host: this.#target.hostname, noDelay: true });
+    this.#pump(near, far, "to server");
+    this.#pump(far, near, "to client");
+  }
+
+  /** Passes on what comes, in its order, when it is time; then the end. */
+  #pump(from: Socket, to: Socket, direction: Direction): void {
+    let passed = Promise.resolve();
+    let isFirst = true;
+    const pass = (what: () => void) => {
+      const dueAt = Date.now() + this.delayMs;
+      passed = passed
+        .then(() => this.#stalled)
+        .then(() => (dueAt > Date.now() ? sleep(dueAt - Date.now()) : undefined))
+        .then(what);
+    };
+    this.#sockets.add(from);
+    from
+      .on("error", () => {})
+      .on("data", (chunk: Buffer) => {
+        const bytes = isFirst && direction === "to server" && this.isReadOnly ? asReadOnly(chunk) : chunk;
+        isFirst = false;
+        if (this.#isCutAt(direction, chunk)) pass(() => this.#cutBoth(from, to, bytes));
+        else pass(() => void to.write(bytes));
+      });
+    from.once("close", () => {
+      this.#sockets.delete(from);
+      pass(() => void to.end());
+    });
+  }
+
+  /** Ends both sides, in turns by a reset. */
+  #cutBoth(from: Socket, to: Socket, bytes: Buffer): void {
+    const how = bytes.length % 2 === 0 ? "close" : "reset";
+    cutOff(from, how);
+    cutOff(to, how);
+  }
+
+  #isCutAt(direction: Direction, chunk: Buffer): boolean {
+    if (direction === "to client" && COMMITTED.test(chunk.toString("latin1")) && this.#takeCut("answer")) return true;
+    if (direction === "to server" && chunk.length >= 16 * KIB && this.#takeCut("statement")) return true;
+    return this.#takeCut("anywhere");
+  }
+
+  #takeCut(at: CutPoint): boolean {
+    if (this.#cut?.at !== at) return false;
+    this.#cut.done();
+    this.#cut = undefined;
+    return true;
+  }
+}
+
+function cutOff(socket: Socket, how: "close" | "reset"): void {
+  if (how === "reset" && !(socket instanceof TLSSocket)) socket.resetAndDestroy();
+  else socket.destroy();
+}
+
+/** The StartupMessage, with one more parameter. */
+function asReadOnly(message: Buffer): Buffer {
+  if (message.length < 9 || message.readInt32BE(4) !== PROTOCOL_3 || message.readInt32BE(0) !== message.length)
+    return message;
+  const changed = Buffer.concat([message.subarray(0, -1), Buffer.from(`${READ_ONLY}\0`)]);
+  changed.writeInt32BE(changed.length, 0);
+  return changed;
 }
