@@ -53,7 +53,6 @@ import { Writable } from "node:stream";
 import { MessageChannel, Worker } from "node:worker_threads";
 import { crc32 } from "node:zlib";
 import type postgres from "postgres";
-import type { Metric } from "prom-client";
 
 export const VERSION = "0.1.0";
 
@@ -228,38 +227,58 @@ export async function startCollector(given: GivenOptions & { log?: Log } = {}): 
   const tls = makeTlsServer(options);
   const isFirstStart = await makeFolder(options.dataDir);
   const lock = await lockDirectory(options.dataDir);
-  let journal: Journal | undefined;
-  let pages: HealthPages | undefined;
+  const opened: { close(): unknown }[] = [{ close: () => lock.unlock() }];
   try {
-    journal = await Journal.open(join(options.dataDir, "journal"), options.journalMax, log);
+    const journal = await Journal.open(join(options.dataDir, "journal"), options.journalMax, log);
+    opened.unshift({ close: () => journal.seal().then(() => journal.close()) });
     const senders = new Senders(options, tls, journal, log);
-    const parts = { options, journal, senders, database };
-    pages = new HealthPages(parts);
+    const vitals = new Vitals(options, journal, senders, database);
+    const pages = new HealthPages(options.http, vitals);
+    opened.unshift(pages);
     const http = await pages.listen(given.http !== undefined, log);
     const listeners = await senders.listen();
+    const loops = startLoops(options, journal, database, log);
+    const run = async (command: Command) => {
+      await deadline(journal.whenReleased(journal.received), SETTLE_MS).catch(() => {}); // what was answered `ok` is seen
+      return database.run(command);
+    };
+    lock.answer(run);
+    for (const line of greeting(options, database, listeners, http, isFirstStart)) log(line);
+    const close = async () => {
+      try {
+        pages.close();
+        await senders.close();
+        await journal.seal();
+        await loops.drain();
+        await database.close();
+        await journal.close();
+      } finally {
+        lock.unlock();
+      }
+      log(farewell(journal.ledger()));
+      loops.done.resolve();
+    };
+    let closing: Promise<void> | undefined;
     const ports = listeners.map(({ port }) => port);
-    const collector = startLoops(parts, pages, lock, log);
-    for (const line of greeting(parts, listeners, http, isFirstStart)) log(line);
-    return { port: ports[0]!, ports, http, ...collector };
+    return {
+      port: ports[0]!,
+      ports,
+      http,
+      done: loops.done.promise,
+      ledger: () => journal.ledger(),
+      health: () => vitals.health(),
+      reloadCertificates: () => senders.reloadCertificates(),
+      run,
+      close: () => (closing ??= close()),
+    };
   } catch (error) {
-    pages?.close();
-    await journal?.seal();
-    await journal?.close();
-    lock.unlock();
+    for (const part of opened) await part.close();
     throw error;
   }
 }
 
-/** What a collector is made of. */
-interface Parts {
-  options: Options;
-  journal: Journal;
-  senders: Senders;
-  database: Database;
-}
-
-/** Starts the loops between the journal and the database; `close()` ends all, in the order of a line's path. */
-function startLoops({ options, journal, senders, database }: Parts, pages: HealthPages, lock: DirectoryLock, log: Log) {
+/** Starts the loops between the journal and the database. */
+function startLoops(options: Options, journal: Journal, database: Database, log: Log) {
   const done = deferred<void>();
   const stop = new AbortController(); // aborted when the drain has taken long enough
   const queue = new AsyncQueue<Batch>(1);
@@ -268,34 +287,18 @@ function startLoops({ options, journal, senders, database }: Parts, pages: Healt
   stop.signal.addEventListener("abort", () => queue.close());
   for (const task of [journal.failed, housekeeping, ...tasks])
     task.catch((error) => stop.signal.aborted || done.reject(error));
-  const run = async (command: Command) => {
-    await deadline(journal.whenReleased(journal.received), SETTLE_MS).catch(() => {}); // what was answered `ok` is seen
-    return database.run(command);
-  };
-  lock.answer(run);
-
-  const close = async () => {
-    pages.close();
-    await senders.close();
-    await journal.seal();
-    await deadline(Promise.allSettled(tasks), options.drainTimeout).catch(() => {}); // the rest waits in the journal
+  /** Resolves when all is stored, or `drainTimeout` is over: the rest waits in the journal. */
+  const drain = async () => {
+    await deadline(Promise.allSettled(tasks), options.drainTimeout).catch(() => {});
     stop.abort();
-    await database.close();
-    await journal.close();
-    lock.unlock();
-    const { inJournal } = ledger();
-    log(inJournal === 0 ? "stopped: all lines are stored" : `stopped: ${inJournal} lines wait in the journal`);
-    done.resolve();
   };
-  let closing: Promise<void> | undefined;
-  const ledger = () => journal.ledger();
-  const views = { ledger, health: () => pages.health(), reloadCertificates: () => senders.reloadCertificates() };
-  return { done: done.promise, ...views, run, close: () => (closing ??= close()) };
+  return { done, drain };
 }
 
 /** Where it listens and who can reach that, where it stores and, the first time, a line to try. */
 function greeting(
-  { options, database }: Parts,
+  options: Options,
+  database: Database,
   listeners: Listener[],
   http: string | undefined,
   isFirstStart: boolean,
@@ -310,6 +313,11 @@ function greeting(
     ...(http === undefined ? [] : [`health and metrics on ${http}`]),
     ...(isFirstStart && plain ? [`try: echo hello | nc ${plain.host} ${plain.port}`] : []),
   ];
+}
+
+function farewell({ inJournal }: Ledger): string {
+  if (inJournal === 0) return "stopped: all lines are stored";
+  return `stopped: ${countOf(inJournal, "line waits", "lines wait")} in the journal`;
 }
 
 // ---- Connections ------------------------------------------------------------
@@ -1751,11 +1759,9 @@ const DAYS_AHEAD = 7;
 /** The database is there, but is not one to store into: said, not tried again. */
 export class DatabaseRefused extends Error {}
 
-const NOT_YET = "no connection yet";
-
 /** `since`: in ms since 1970. */
 interface DatabaseStatus {
-  isUp: boolean;
+  state: "opening" | "up" | "away";
   since: number;
   cause: string;
 }
@@ -1771,7 +1777,7 @@ class Database {
   /** When each of its chores last succeeded, in ms since 1970; 0 for not yet. */
   readonly maintained = new Map<string, number>();
   readonly #failing = new Set<Batch>(); // that the server does not take now
-  status: DatabaseStatus = { isUp: false, since: Date.now(), cause: NOT_YET };
+  status: DatabaseStatus = { state: "opening", since: Date.now(), cause: "no connection yet" };
   #awayAt = performance.now(); // as the clock may be set back
   readonly #options: Options;
   readonly #schema: string;
@@ -1867,12 +1873,12 @@ class Database {
   /** A batch is stored, or the server answers: said when no other batch is in trouble. */
   noteUp(batch?: Batch): void {
     if (batch) this.#failing.delete(batch);
-    if (this.status.isUp || this.#failing.size > 0) return;
+    if (this.status.state === "up" || this.#failing.size > 0) return;
     this.#condition.report(
       undefined,
       `${this.name} is back after ${Math.round((performance.now() - this.#awayAt) / SECOND)} s`,
     );
-    this.status = { isUp: true, since: Date.now(), cause: "" };
+    this.status = { state: "up", since: Date.now(), cause: "" };
   }
 
   /** Says why, once a cause, and waits for `pause` ms or the stop. */
@@ -1880,8 +1886,9 @@ class Database {
     const cause = describe(error);
     if (batch) this.#failing.add(batch);
     this.#condition.report(cause, `cannot store into ${this.name}: ${cause}; lines wait in the journal, trying again`);
-    if (this.status.isUp) this.#awayAt = performance.now();
-    this.status = { isUp: false, since: this.status.isUp ? Date.now() : this.status.since, cause };
+    const wasUp = this.status.state === "up";
+    if (wasUp) this.#awayAt = performance.now();
+    this.status = { state: "away", since: wasUp ? Date.now() : this.status.since, cause };
     if (/^(42(P01|703|883)|25006)$/.test(codeOf(error))) await this.#discard(); // ours is gone: set up anew
     await sleep(pause, undefined, { signal: stop }).catch(() => {});
   }
@@ -3261,12 +3268,132 @@ function readPem(flag: string, file: string, check: (pem: Buffer) => unknown): B
 // ---- HTTP -------------------------------------------------------------------
 // Health and metrics. Numbers are counted where they arise, a sync or a batch at a time, and only read here.
 
+/** What /healthz shows. */
+export type Health = ReturnType<Vitals["health"]>;
+
+/** Reads how the collector is, from the parts that count it. */
+class Vitals {
+  readonly #options: Options;
+  readonly #journal: Journal;
+  readonly #senders: Senders;
+  readonly #database: Database;
+  readonly #sampler = setInterval(() => this.#sampleBacklog(), SECOND).unref();
+  #backlog = { bytes: 0, growth: 0 }; // a second ago; in bytes/s over the last ten or so
+
+  constructor(options: Options, journal: Journal, senders: Senders, database: Database) {
+    this.#options = options;
+    this.#journal = journal;
+    this.#senders = senders;
+    this.#database = database;
+  }
+
+  close(): void {
+    clearInterval(this.#sampler);
+  }
+
+  /** `accepting`: lines can be made durable now. Times are RFC 3339, or seconds (`_s`); counts are since the start. */
+  health() {
+    const { received, stored, deadLettered, inJournal } = this.#journal.ledger();
+    const { state, since, cause } = this.#database.status;
+    const obstacle = this.#journal.obstacle();
+    const bytes = this.#journal.backlogBytes();
+    const room = Math.max(0, Math.min(this.#options.journalMax - bytes, freeBytes(this.#options.dataDir)));
+    const { growth } = this.#backlog;
+    const dates = Array.from(this.#database.maintained, ([what, at]) => [what, at > 0 ? isoTime(at) : null] as const);
+    return {
+      accepting: obstacle === undefined,
+      state: [obstacle ?? "accepting lines", ...troublesOf(this.#database, deadLettered)].join("; "),
+      database: { up: state === "up", state, since: isoTime(since), ...(state === "up" ? {} : { cause }) },
+      backlog: { lines: inJournal, bytes, oldest_age_s: secondsSince(this.#journal.oldestTime()) },
+      room: { bytes: room, lasts_s: growth > 1 ? Math.round(room / growth) : null }, // null while it does not grow
+      received: received + this.#journal.lost,
+      stored,
+      dead_letters: deadLettered,
+      connections: this.#senders.open,
+      maintained: Object.fromEntries(dates),
+      version: VERSION,
+    };
+  }
+
+  /** Names follow Prometheus's conventions: what ends in _total is a counter, what is no histogram is a gauge. */
+  metrics(): Metric[] {
+    const [options, journal, senders, database] = [this.#options, this.#journal, this.#senders, this.#database];
+    const { received, stored, deadLettered, inJournal } = journal.ledger();
+    const maintained = Math.min(...database.maintained.values()) / SECOND;
+    const { user, system } = process.cpuUsage();
+    return [
+      ["collector_lines_received_total", received + journal.lost, "Lines made durable, or found at the start"],
+      ["collector_lines_stored_total", stored, "Lines stored in the table"],
+      ["collector_lines_dead_total", deadLettered, "Lines that the database refused for their content"],
+      ["collector_lines_lost_total", journal.lost, "Lines that damage to the journal's files made unreadable"],
+      ["collector_lines_cut_total", journal.linesCut, "Lines cut to --max-line"],
+      ["collector_lines_altered_total", database.altered, "Lines stored with something replaced, and the original"],
+      ["collector_backlog_lines", inJournal, "Lines in the journal that are not stored yet"],
+      ["collector_backlog_bytes", journal.backlogBytes(), "Bytes in the journal that are not stored yet"],
+      ["collector_backlog_limit_bytes", options.journalMax, "Backlog at which senders wait: --journal-max"],
+      ["collector_backlog_age_seconds", secondsSince(journal.oldestTime()), "Age of the oldest line not stored"],
+      ["collector_received_bytes_total", journal.bytesReceived, "Bytes of the lines received, endings included"],
+      ["collector_accepting", Number(journal.obstacle() === undefined), "Whether lines can be made durable now"],
+      ["collector_connections", senders.open, "Connections of senders open now"],
+      ["collector_connections_total", senders.accepted, "Connections of senders, the refused ones included"],
+      ["collector_connections_refused_total", senders.refused, "Connections refused with an error line"],
+      ["collector_replies_total", senders.replied, "Replies to senders"],
+      [
+        "collector_database_up",
+        Number(database.status.state === "up"),
+        "Whether the database answered what it was last asked",
+      ],
+      ["collector_store_retries_total", database.retries, "Tries to store a batch that failed"],
+      ["collector_maintained_timestamp_seconds", maintained, "Unix time of the upkeep longest ago, 0 for none"],
+      ["collector_sync_duration_seconds", journal.syncs, "Time that an fdatasync of the journal took"],
+      ["collector_insert_duration_seconds", database.inserts, "Time that storing a batch took"],
+      ["collector_batch_lines", database.batchLines, "Lines of a batch"],
+      ["process_cpu_seconds_total", (user + system) / 1e6, "CPU time used"],
+      ["process_resident_memory_bytes", process.memoryUsage.rss(), "Resident memory"],
+      ["process_start_time_seconds", performance.timeOrigin / SECOND, "Unix time of the process's start"],
+    ];
+  }
+
+  #sampleBacklog(): void {
+    const bytes = this.#journal.backlogBytes();
+    this.#backlog = { bytes, growth: 0.8 * this.#backlog.growth + 0.2 * (bytes - this.#backlog.bytes) };
+  }
+}
+
+/** What is amiss beside the journal, in words. */
+function troublesOf({ status, maintained }: Database, deadLettered: number): string[] {
+  const { state, since, cause } = status;
+  const troubles = state === "up" ? [] : [`database ${state} since ${isoTime(since)}: ${cause}`];
+  for (const [what, at] of maintained) {
+    const lastMs = Math.max(at, performance.timeOrigin);
+    if (Date.now() - lastMs > DAY) troubles.push(`${what} not maintained since ${isoTime(lastMs)}, the log says why`);
+  }
+  if (deadLettered > 0) {
+    const lines = countOf(deadLettered, "line");
+    troubles.push(`${lines} refused by the database since the start: collector.ts dead list`);
+  }
+  return troubles;
+}
+
+const isoTime = (timeMs: number) => new Date(timeMs).toISOString();
+
+/** Seconds since a time in µs since 1970; 0 for none. */
+const secondsSince = (timeUs = Infinity) => Math.max(0, Date.now() * 1000 - timeUs) / 1e6;
+
+/** What a folder's disk has free; no bound where it does not tell. */
+function freeBytes(folder: string): number {
+  try {
+    const { bavail, bsize } = statfsSync(folder);
+    return bavail * bsize;
+  } catch {
+    return Infinity;
+  }
+}
+
 const REQUEST_MS = 5 * SECOND;
 const CONNECTION_MS = 10 * SECOND; // whatever it does
+const MAX_CONNECTIONS = 64;
 const TIME_LIMITS = { headersTimeout: REQUEST_MS, requestTimeout: REQUEST_MS, connectionsCheckingInterval: SECOND };
-
-/** What /healthz says. */
-export type Health = ReturnType<HealthPages["health"]>;
 
 interface Page {
   status: number;
@@ -3277,85 +3404,67 @@ interface Page {
 
 /** /healthz and /metrics over HTTP (RFC 9110). */
 class HealthPages {
-  readonly #parts: Parts;
-  readonly #server = createHttpServer(TIME_LIMITS, (request, response) => void this.#answer(request, response));
-  readonly #sampler = setInterval(() => this.#sample(), SECOND).unref();
-  #backlog = { bytes: 0, growth: 0 }; // a second ago; in bytes/s over the last ten or so
+  readonly #address: Options["http"];
+  readonly #vitals: Vitals;
+  readonly #server = createHttpServer(TIME_LIMITS, (request, response) => this.#answer(request, response));
+  readonly #connections = new Set<Socket>(); // oldest first
 
-  constructor(parts: Parts) {
-    this.#parts = parts;
-    this.#server.on("connection", (socket) => setTimeout(() => socket.destroy(), CONNECTION_MS).unref());
-    Object.assign(this.#server, { maxConnections: 32, maxHeadersCount: 64 });
+  constructor(address: Options["http"], vitals: Vitals) {
+    this.#address = address;
+    this.#vitals = vitals;
+    this.#server.maxHeadersCount = 64;
+    this.#server.on("connection", (socket) => this.#admit(socket));
   }
 
-  /** Resolves to their URL; to none where they are off, or a port that nobody asked for is taken: that is said. */
+  /** Resolves to their URL; to none where they are off, or a port that nobody asked for is taken: that is logged. */
   async listen(isAsked: boolean, log: Log): Promise<string | undefined> {
-    const { http } = this.#parts.options;
-    if (http === "off") return undefined;
-    this.#server.listen({ ...http });
+    if (this.#address === "off") return undefined;
+    const { host, port } = this.#address;
+    this.#server.listen({ host, port });
     try {
       await once(this.#server, "listening");
     } catch (error) {
-      const text = `Cannot listen on ${formatAddress(http)} for health and metrics: ${codeOf(error)}`;
+      const text = `Cannot listen on ${formatAddress({ host, port })} for health and metrics: ${codeOf(error)}`;
       if (isAsked) throw new Error(`${text}; choose another --http HOST:PORT, or off`, { cause: error });
       log(`${text}; going on without (--http HOST:PORT chooses another)`);
       return undefined;
     }
     this.#server.on("error", () => {}); // too many open files, say: that one client has to come again
-    return `http://${formatAddress({ host: http.host, port: (this.#server.address() as AddressInfo).port })}`;
+    return `http://${formatAddress({ host, port: (this.#server.address() as AddressInfo).port })}`;
   }
 
   close(): void {
-    clearInterval(this.#sampler);
+    this.#vitals.close();
     this.#server.close();
     this.#server.closeAllConnections();
   }
 
-  /** `accepting`: lines can be made durable now. Times are RFC 3339, or seconds (`_s`); counts are since the start. */
-  health() {
-    const { options, journal, senders, database } = this.#parts;
-    const { received, stored, deadLettered, inJournal } = journal.ledger();
-    const { isUp, since, cause } = database.status;
-    const obstacle = journal.obstacle();
-    const bytes = journal.backlogBytes();
-    const room = Math.max(0, Math.min(options.journalMax - bytes, freeBytes(options.dataDir)));
-    const { growth } = this.#backlog;
-    const dates = Array.from(database.maintained, ([what, at]) => [what, at > 0 ? isoTime(at) : null] as const);
-    return {
-      accepting: obstacle === undefined,
-      state: [obstacle ?? "accepting lines", ...troublesOf(database, deadLettered)].join("; "),
-      database: { up: isUp, since: isoTime(since), ...(isUp ? {} : { cause }) },
-      backlog: { lines: inJournal, bytes, oldest_age_s: secondsSince(journal.oldestTime()) },
-      room: { bytes: room, lasts_s: growth > 1 ? Math.round(room / growth) : null }, // null while it does not grow
-      received: received + journal.lost,
-      stored,
-      dead_letters: deadLettered,
-      connections: senders.open,
-      maintained: Object.fromEntries(dates),
-      version: VERSION,
-    };
+  /** Whoever comes is served: where too many connections are open, the oldest makes room, which is a slow one. */
+  #admit(socket: Socket): void {
+    const [oldest] = this.#connections;
+    if (this.#connections.size >= MAX_CONNECTIONS) oldest?.destroy();
+    const late = setTimeout(() => socket.destroy(), CONNECTION_MS).unref();
+    this.#connections.add(socket);
+    socket.once("close", () => {
+      clearTimeout(late);
+      this.#connections.delete(socket);
+    });
   }
 
-  #sample(): void {
-    const bytes = this.#parts.journal.backlogBytes();
-    this.#backlog = { bytes, growth: 0.8 * this.#backlog.growth + 0.2 * (bytes - this.#backlog.bytes) };
-  }
-
-  async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const page = this.#page(request).catch((error: Error): Page => ({ status: 503, text: `${error.message}\n` }));
-    const { status, text, type = "text/plain", allow } = await page;
+  #answer(request: IncomingMessage, response: ServerResponse): void {
+    const { status, text, type = "text/plain", allow } = this.#page(request);
     const common = { "content-type": `${type}; charset=utf-8`, "content-length": Buffer.byteLength(text) };
     response.writeHead(status, { ...common, connection: "close", ...(allow ? { allow } : {}) }).end(text);
   }
 
-  async #page({ method = "", url = "", headers, socket }: IncomingMessage): Promise<Page> {
+  #page({ method = "", url = "", headers, socket }: IncomingMessage): Page {
     const [path] = url.split("?");
     if (!this.#isOurs(headers.host, socket)) return { status: 403, text: "Host is not a name of this collector\n" };
     if (path !== "/healthz" && path !== "/metrics") return { status: 404, text: "there are /healthz and /metrics\n" };
     if (method !== "GET" && method !== "HEAD") return { status: 405, text: "GET or HEAD\n", allow: "GET, HEAD" };
     if (path === "/metrics")
-      return { status: 200, text: await formatMetrics(this.#parts), type: "text/plain; version=0.0.4" };
-    const health = this.health();
+      return { status: 200, text: formatMetrics(this.#vitals.metrics()), type: "text/plain; version=0.0.4" };
+    const health = this.#vitals.health();
     const text = `${JSON.stringify(health, undefined, 2)}\n`;
     return { status: health.accepting ? 200 : 503, text, type: "application/json" };
   }
@@ -3364,110 +3473,48 @@ class HealthPages {
   #isOurs(host: string | undefined, { localAddress = "" }: Socket): boolean {
     if (host === undefined) return true; // HTTP/1.0, which no browser speaks
     const [, name = ""] = /^\[?(.*?)\]?(?::\d*)?$/.exec(host.toLowerCase()) ?? [];
-    const { http } = this.#parts.options;
-    const own = [http === "off" ? "" : http.host.toLowerCase(), withoutMapping(localAddress)];
-    return LOOPBACK.test(name) || own.includes(name);
+    const given = this.#address === "off" ? "" : this.#address.host.toLowerCase();
+    return LOOPBACK.test(name) || [given, withoutMapping(localAddress)].includes(name);
   }
 }
 
-/** What is amiss beside the journal, in words. */
-function troublesOf({ status, maintained }: Database, deadLettered: number): string[] {
-  const troubles = status.isUp ? [] : [`database away since ${isoTime(status.since)}: ${status.cause}`];
-  for (const [what, at] of maintained) {
-    const since = Math.max(at, performance.timeOrigin);
-    if (Date.now() - since > DAY) troubles.push(`${what} not maintained since ${isoTime(since)}, the log says why`);
-  }
-  if (deadLettered > 0)
-    troubles.push(`${deadLettered} lines refused by the database since the start: collector.ts dead list`);
-  return troubles;
+type Metric = [name: string, value: number | Histogram, help: string];
+
+/** Prometheus's text format, version 0.0.4. */
+function formatMetrics(metrics: Metric[]): string {
+  const blocks = metrics.map(([name, value, help]) => {
+    const isHistogram = value instanceof Histogram;
+    const type = isHistogram ? "histogram" : name.endsWith("_total") ? "counter" : "gauge";
+    const samples = isHistogram ? value.samples(name) : [`${name} ${formatSample(value)}`];
+    return [`# HELP ${name} ${help}`, `# TYPE ${name} ${type}`, ...samples].join("\n");
+  });
+  return `${blocks.join("\n\n")}\n`;
 }
 
-const isoTime = (ms: number) => new Date(ms).toISOString();
-
-/** Since a time in µs since 1970; 0 for none. */
-const secondsSince = (time = Infinity) => Math.max(0, Date.now() * 1000 - time) / 1e6;
-
-/** Of a folder's disk; no bound where it does not say. */
-function freeBytes(folder: string): number {
-  try {
-    const { bavail, bsize } = statfsSync(folder);
-    return bavail * bsize;
-  } catch {
-    return Infinity;
-  }
-}
-
-/** In Prometheus's text format, all of one moment. Throws {@link UsageError} without the package. */
-async function formatMetrics(parts: Parts): Promise<string> {
-  const [path = ""] = locatePackages(METRICS);
-  const { Registry, Counter, Gauge } = ((await import(path)) as { default: typeof import("prom-client") }).default;
-  const registry = new Registry();
-  for (const [name, value, help] of metricsOf(parts)) {
-    if (value instanceof Histogram) registry.registerMetric(value.metric(name, help));
-    else if (name.endsWith("_total")) new Counter({ name, help, registers: [registry] }).inc(value);
-    else new Gauge({ name, help, registers: [registry] }).set(value);
-  }
-  return registry.metrics();
-}
-
-type Sample = [name: string, value: number | Histogram, help: string];
-
-/** Names after Prometheus's conventions: what ends in _total is a counter, what is no histogram is a gauge. */
-function metricsOf({ options, journal, senders, database }: Parts): Sample[] {
-  const { received, stored, deadLettered, inJournal } = journal.ledger();
-  const maintained = Math.min(...database.maintained.values()) / SECOND;
-  const { user, system } = process.cpuUsage();
-  return [
-    ["collector_lines_received_total", received + journal.lost, "Lines made durable, or found at the start"],
-    ["collector_lines_stored_total", stored, "Lines stored in the table"],
-    ["collector_lines_dead_total", deadLettered, "Lines that the database refused for their content"],
-    ["collector_lines_lost_total", journal.lost, "Lines that damage to the journal's files made unreadable"],
-    ["collector_lines_cut_total", journal.linesCut, "Lines cut to --max-line"],
-    ["collector_lines_altered_total", database.altered, "Lines stored with something replaced, and the original"],
-    ["collector_backlog_lines", inJournal, "Lines in the journal that are not stored yet"],
-    ["collector_backlog_bytes", journal.backlogBytes(), "Bytes in the journal that are not stored yet"],
-    ["collector_backlog_limit_bytes", options.journalMax, "Backlog at which senders wait: --journal-max"],
-    ["collector_backlog_age_seconds", secondsSince(journal.oldestTime()), "Age of the oldest line not stored"],
-    ["collector_received_bytes_total", journal.bytesReceived, "Bytes of the lines received, endings included"],
-    ["collector_accepting", Number(journal.obstacle() === undefined), "Whether lines can be made durable now"],
-    ["collector_connections", senders.open, "Connections of senders open now"],
-    ["collector_connections_total", senders.accepted, "Connections of senders, the refused ones included"],
-    ["collector_connections_refused_total", senders.refused, "Connections refused with an error line"],
-    ["collector_replies_total", senders.replied, "Replies to senders"],
-    ["collector_database_up", Number(database.status.isUp), "Whether the database answered what it was last asked"],
-    ["collector_store_retries_total", database.retries, "Tries to store a batch that failed"],
-    ["collector_maintained_timestamp_seconds", maintained, "Unix time of the upkeep longest ago, 0 for none"],
-    ["collector_sync_duration_seconds", journal.syncs, "Time that an fdatasync of the journal took"],
-    ["collector_insert_duration_seconds", database.inserts, "Time that storing a batch took"],
-    ["collector_batch_lines", database.batchLines, "Lines of a batch"],
-    ["process_cpu_seconds_total", (user + system) / 1e6, "CPU time used"],
-    ["process_resident_memory_bytes", process.memoryUsage.rss(), "Resident memory"],
-    ["process_start_time_seconds", performance.timeOrigin / SECOND, "Unix time of the process's start"],
-  ];
-}
+const formatSample = (value: number) => (value === Infinity ? "+Inf" : String(value));
 
 const DURATIONS = [1e-4, 3e-4, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30]; // s
 
 /** Counts values by the bounds that they do not exceed. */
 class Histogram {
-  readonly #buckets: { le: number | "+Inf"; count: number }[];
+  readonly #buckets: { bound: number; count: number }[];
   #sum = 0;
 
   constructor(bounds: number[]) {
-    this.#buckets = [...bounds, "+Inf" as const].map((le) => ({ le, count: 0 }));
+    this.#buckets = [...bounds, Infinity].map((bound) => ({ bound, count: 0 }));
   }
 
   observe(value: number): void {
     this.#sum += value;
-    for (const bucket of this.#buckets) if (bucket.le === "+Inf" || value <= bucket.le) bucket.count++;
+    for (const bucket of this.#buckets) if (value <= bucket.bound) bucket.count++;
   }
 
-  /** As a registry of prom-client asks for it, whose own histograms can only observe. */
-  metric(name: string, help: string): Metric {
-    const sample = (what: string, value: number, labels = {}) => ({ metricName: `${name}_${what}`, value, labels });
-    const buckets = this.#buckets.map(({ le, count }) => sample("bucket", count, { le }));
-    const values = [...buckets, sample("sum", this.#sum), sample("count", buckets.at(-1)!.value)];
-    return { name, get: () => Promise.resolve({ name, help, type: "histogram", values }) } as unknown as Metric;
+  /** Its lines in Prometheus's text format. */
+  samples(name: string): string[] {
+    const buckets = this.#buckets.map(
+      ({ bound, count }) => `${name}_bucket{le="${formatSample(bound)}"} ${formatSample(count)}`,
+    );
+    return [...buckets, `${name}_sum ${formatSample(this.#sum)}`, `${name}_count ${this.#buckets.at(-1)!.count}`];
   }
 }
 
@@ -3476,50 +3523,54 @@ class Histogram {
 
 const ERASE = "\r\x1b[K";
 
-/** The last line of a terminal: renewed each second, below what is logged. */
 class StatusLine {
   readonly #terminal = process.stderr;
-  #text = "";
-  #last = { at: 0, received: 0, stored: 0 };
+  #text = ""; // as it is drawn now, colours included
+  #last = { atMs: 0, received: 0, stored: 0 };
   #timer: NodeJS.Timeout | undefined;
 
   /** Logs a line above it. */
   readonly log: Log = (line) =>
     void this.#terminal.write(isInForeground() ? `${ERASE}${line}\n${this.#text}` : `${line}\n`);
 
-  show(collector: Collector): void {
+  show(collector: Pick<Collector, "health">): void {
     this.#describe(collector.health()); // so that what the start found does not count as arriving
-    this.#timer = setInterval(() => this.#draw(this.#describe(collector.health())), SECOND).unref();
+    this.#timer = setInterval(() => this.#draw(collector.health()), SECOND).unref();
   }
 
+  /** Leaves nothing of it behind; what is logged from now on stands alone. */
   end(): void {
     clearInterval(this.#timer);
-    this.#draw("");
+    if (this.#text !== "" && isInForeground()) this.#terminal.write(ERASE);
+    this.#text = "";
   }
 
-  #draw(text: string): void {
-    this.#text = text.slice(0, (this.#terminal.columns || 80) - 1);
-    const isYellow = / away: /.test(text) && !process.env["NO_COLOR"];
-    if (isInForeground()) this.#terminal.write(ERASE + (isYellow ? `\x1b[33m${this.#text}\x1b[0m` : this.#text));
+  /** The database's state comes first, so that no narrow terminal hides it. */
+  #draw(health: Health): void {
+    const text = this.#describe(health).slice(0, (this.#terminal.columns || 80) - 1);
+    const isYellow = health.database.state === "away" && !process.env["NO_COLOR"];
+    this.#text = isYellow ? `\x1b[33m${text}\x1b[0m` : text;
+    if (isInForeground()) this.#terminal.write(ERASE + this.#text);
   }
 
   #describe({ received, stored, backlog, connections, database }: Health): string {
-    const { at, ...last } = this.#last;
-    this.#last = { at: performance.now(), received, stored };
-    const perSecond = (lines: number) => (lines / (this.#last.at - at)) * SECOND;
+    const { atMs, ...last } = this.#last;
+    this.#last = { atMs: performance.now(), received, stored };
+    const perSecond = (lines: number) => (lines / (this.#last.atMs - atMs)) * SECOND;
     const [arriving, leaving] = [perSecond(received - last.received), perSecond(stored - last.stored)];
     const isDraining = leaving > arriving && backlog.lines > leaving; // and takes more than a second
-    const left = isDraining ? ` (${grouped(backlog.lines / (leaving - arriving))} s left)` : "";
-    const lines = `${grouped(arriving)} lines/s in · ${grouped(leaving)} stored`;
-    const waiting = `backlog ${grouped(backlog.lines)}${left}`;
-    return `${lines} · ${waiting} · ${connections} connections · database ${stateOf(database)}`;
+    const left = isDraining ? ` (${formatCount(backlog.lines / (leaving - arriving))} s left)` : "";
+    const state = database.state === "away" ? `away: ${database.cause}` : database.state;
+    const lines = `${formatCount(arriving)} lines/s in · ${formatCount(leaving)} stored`;
+    return `database ${state} · backlog ${formatCount(backlog.lines)}${left} · ${lines} · ${countOf(connections, "connection")}`;
   }
 }
 
-const stateOf = ({ up, cause = "" }: Health["database"] & { cause?: string }) =>
-  up ? "up" : cause === NOT_YET ? "opening" : `away: ${cause}`;
+const formatCount = (value: number) => Math.round(value).toLocaleString("en-US");
 
-const grouped = (value: number) => Math.round(value).toLocaleString("en-US");
+/** "1 line", "1,234 lines". */
+const countOf = (count: number, singular: string, plural = `${singular}s`) =>
+  `${formatCount(count)} ${count === 1 ? singular : plural}`;
 
 /** Whether the terminal is ours to draw on: with `&`, it is the shell's. Where there is no /proc, it is. */
 function isInForeground(): boolean {
@@ -4001,7 +4052,6 @@ async function withFolder(path: string, use: (folder: FileHandle) => Promise<voi
 
 const DRIVER = "postgres";
 const EMBEDDED = ["@electric-sql/pglite", "@electric-sql/pglite-socket"];
-const METRICS = "prom-client";
 
 /** The packages' entry points, as URLs. Throws {@link UsageError} with what installs those that are missing. */
 function locatePackages(...names: string[]): string[] {
@@ -4063,6 +4113,7 @@ function readCommandLine(args: string[]) {
 /** Resolves once it has stopped. A default port of --http that is taken is gone without. */
 async function collect({ http, ...options }: Options, isHttpAsked: boolean): Promise<void> {
   const statusLine = process.stderr.isTTY && process.env["TERM"] !== "dumb" ? new StatusLine() : undefined;
+  process.once("exit", () => statusLine?.end()); // a second signal ends the process at once
   const log = statusLine?.log ?? writeLog;
   const starting = startCollector({ ...options, ...(isHttpAsked ? { http } : {}), log });
   obeySignals(starting, options, log);
