@@ -1,0 +1,73 @@
+/** What all parts of a proof share. */
+import { setTimeout as sleep } from "node:timers/promises";
+import { SECOND } from "../support/basics.ts";
+import type { Collector } from "./collector.ts";
+import type { Database } from "./database.ts";
+import type { Injection } from "./injection.ts";
+import type { Network } from "./network.ts";
+import type { Flood, Sender } from "./senders.ts";
+
+export const DRAIN_MS = 2 * SECOND;
+export const MAX_WAIT_MS = 120 * SECOND; // for any one thing, once nothing is broken
+export const LONG_RUN_MS = 150 * SECOND; // from here on a run shows whether the collector grows
+
+export interface Settings {
+  seed: number;
+  forMs: number;
+  /** Through a PgBouncer in transaction mode. */
+  isPooled: boolean;
+  /** TLS to the database. */
+  isTls: boolean;
+  /** A trigger that raises whatever a line tells it. */
+  isPoisoned: boolean;
+  /** Peers that flood with tiny counted frames. */
+  isFlooded: boolean;
+  /** Two hosts, of which one takes writes. */
+  hasHosts: boolean;
+}
+
+export interface Run extends Settings {
+  startedAt: number;
+  database: Database;
+  network: Network;
+  injection: Injection;
+  collector: Collector;
+  senders: Sender[];
+  flood: Flood;
+  /** How often each thing was done. */
+  counts: Map<string, number>;
+  complaints: Complaints;
+}
+
+/** What should not have happened: each is printed when it is seen, and fails the run. */
+export class Complaints {
+  readonly all: string[] = [];
+
+  push(complaint: string): void {
+    if (this.all.length < 50) print(`WRONG: ${complaint}`);
+    this.all.push(complaint);
+  }
+}
+
+/** Waits for what may be stuck, and complains if it is. */
+export async function orComplain<T>(
+  promise: Promise<T>,
+  trouble: string,
+  complaints: Complaints,
+  maxMs = MAX_WAIT_MS,
+): Promise<T | undefined> {
+  const late = new AbortController();
+  const timeout = sleep(maxMs, undefined, { signal: late.signal }).then(() => complaints.push(trouble));
+  try {
+    return (await Promise.race([promise, timeout.catch(() => {})])) ?? undefined;
+  } finally {
+    late.abort();
+  }
+}
+
+export const countUp = (counts: Map<string, number>, name: string) =>
+  void counts.set(name, (counts.get(name) ?? 0) + 1);
+
+export const elapsed = ({ startedAt }: Run) => `${((Date.now() - startedAt) / SECOND).toFixed(1).padStart(6)} s`;
+
+export const print = (line: string) => void process.stdout.write(`${line}\n`);
