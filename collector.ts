@@ -3760,7 +3760,7 @@ exactly once.
 
   collector.ts [options]                  collect
   collector.ts query "select …" [--json]  print the rows of one SQL statement
-  collector.ts dead list [--json]         print the lines that the database refused for their content
+  collector.ts dead list [--json]         print the lines that the database refused
   collector.ts dead retry [ID …]          store them, all or some, now that the reason is mended
   collector.ts dead drop [ID …]           forget them, all or some
 
