@@ -20,6 +20,7 @@ import "./test/embedded.test.ts";
 import "./test/life.test.ts";
 import "./test/commands.test.ts";
 import "./test/health.test.ts";
+import "./test/viewer.test.ts";
 import "./test/faults.test.ts";
 import "./test/docs.test.ts";
 

@@ -1,0 +1,592 @@
+/* oxlint-disable eslint/no-await-in-loop, typescript/no-floating-promises -- a test does one thing after the other; node:test waits for tests */
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { request } from "node:http";
+import { describe, test } from "node:test";
+import type { TestContext } from "node:test";
+import fc from "fast-check";
+import { conditionSql, parseQuery, searchLogs, tailLogs, textOfRow } from "../viewer/viewer.ts";
+import type { LogRow } from "../viewer/viewer.ts";
+import { jsonLines, range } from "./support/basics.ts";
+import { LEVELS, TOKEN, askApi, embeddedTable, openViewer, serverTable } from "./support/viewer.ts";
+import type { Table } from "./support/viewer.ts";
+
+interface Logs {
+  rows: LogRow[];
+  reached: string;
+  read: number;
+  end: string;
+  next: string;
+  terms: { text: string; kind: string }[];
+  error: string;
+}
+
+interface Counts {
+  first_bar: string;
+  step_s: number;
+  bars: [string, number, number, number][];
+  levels: [number, number][];
+  apps: [string | null, number][];
+  hosts: [string | null, number][];
+  matched: number;
+  read: number;
+  end: string;
+}
+
+interface Tailed {
+  rows: LogRow[];
+  next: string;
+  skipped: number;
+  isSkippedMore: boolean;
+}
+
+interface Context {
+  before: LogRow[];
+  line: LogRow;
+  after: LogRow[];
+  ends: { before: string; after: string };
+}
+
+const now = Date.now();
+const timeAt = (second: number) => new Date(now - 60_000 + second * 1000).toISOString().replace("Z", "456Z");
+const messagesOf = (rows: LogRow[]) => rows.map(({ message }) => message);
+
+/** Stores `count` lines `line 1`, `line 2`, …, a millisecond apart, the last one a second ago. */
+const store = (table: Table, count: number, message = "'line ' || n") =>
+  table.run(`insert into logs (created_at, message, app, peer, host, level)
+    select now() - interval '1 s' - (${count} - n) * interval '1 ms', ${message}, 'app-' || n % 2, '10.0.0.' || n % 2,
+           'web', case when n % 10 = 0 then 400 else 200 end from generate_series(1, ${count}) n`);
+
+// What each query finds among these lines, by their messages' first words.
+const LINES = `insert into logs (created_at, level, message, host, app, peer, attributes) values
+  (now() - interval '9 s', 200, 'a GET /health 100% done', 'web-1', 'shop', '10.0.0.1', '{"status": 200, "duration": 12}'),
+  (now() - interval '8 s', 300, 'b connection reset by peer', 'web-2', 'shop', '10.0.0.1', '{"status": "503", "duration": "512.5"}'),
+  (now() - interval '7 s', 400, 'c Timeout of cart_items', null, 'cart', '10.0.0.2', '{"err": {"code": "ENOENT"}, "tags": ["x", "y"]}'),
+  (now() - interval '6 s', 450, 'd C:\\temp\\file timed out', null, 'shipping', '10.0.0.2', '{"err.code": "ENOENT", "note": "say \\"hi\\""}'),
+  (now() - interval '5 s', 100, 'e GRÖSSE Größe', null, null, null, null),
+  (now() - interval '4 s', 600, 'f 5 * 3 = 15', null, 'SHOP', '::1', '{"status": 50, "duration": "n/a", "a key": "of two words", "path": "http://x/y"}')`;
+
+const FOUND: Record<string, string> = {
+  "": "a b c d e f",
+  timeout: "c",
+  TIMEOUT: "c",
+  '"connection reset"': "b",
+  '"reset connection"': "",
+  "time*out": "c d",
+  '"5 * 3"': "f",
+  '"5 *"': "f",
+  '"time*out"': "",
+  "100%": "a",
+  "1%0": "",
+  cart_items: "c",
+  cartXitems: "",
+  "C:\\temp": "d",
+  "http://x/y": "f",
+  'say "hi"': "d",
+  größe: "e",
+  GRÖSSE: "e",
+  ENOENT: "c d",
+  "-health": "b c d e f",
+  "-ENOENT": "a b e f",
+  "--health": "",
+  "connection -health reset": "b",
+  "app:shop": "a b",
+  "app:shop,cart": "a b c",
+  "app:sh*": "a b d",
+  "app:s*g": "d",
+  "app:*": "a b c d f",
+  "-app:*": "e",
+  "-app:shop": "c d e f",
+  "host:web-1": "a",
+  "peer:10.0.0.*": "a b c d",
+  "-peer:*": "e",
+  'message:"f 5 * 3 = 15"': "f",
+  "level:error": "c d",
+  "level:err,warn": "b c d",
+  "level>=warn": "b c d f",
+  "level>error": "f",
+  "level<warning": "a e",
+  "level<=WARN": "a b e",
+  "-level:debug": "a b c d f",
+  "level:400": "c d",
+  "level:nonsense": "",
+  "status:503": "b",
+  "status:200": "a",
+  "status:5*": "b f",
+  "status:*": "a b f",
+  "-status:*": "c d e",
+  "err.code:ENOENT": "c d",
+  "tags.1:y": "c",
+  '"a key":"of two words"': "f",
+  "duration>=500": "b",
+  "duration<512.5": "a",
+  "duration<=512.5 level>=warn": "b",
+  "-duration>12": "a c d e f",
+  "duration>=abc": "",
+  "app:": "",
+  '"open quote': "",
+  '"connection': "b",
+  "5 > 3": "",
+};
+
+async function holdsTheLanguage(table: Table): Promise<void> {
+  await table.run(LINES);
+  for (const [query, expected] of Object.entries(FOUND)) {
+    const found: string[] = [];
+    for await (const rows of searchLogs(table.reader, { query }, new AbortController().signal))
+      found.push(...messagesOf(rows));
+    assert.equal(found.map((message) => message[0]).join(" "), expected, query);
+  }
+}
+
+/** Texts that are likely to mean something, and to break something. */
+const anyQuery = () =>
+  fc
+    .array(
+      fc.oneof(
+        fc.constantFrom("level", "app", "status", "a.b", ":", ">=", "<", '"', "\\", "*", "%", "_", ",", " ", "-", "'"),
+        fc.constantFrom("$1", "--", "/*", ";", "503", "warn", "1e5", "-3", "\0", "\ud800", "ß", "é", "İ", "😀", "{}"),
+        fc.string({ unit: "binary" }),
+        fc.string({ unit: "grapheme" }),
+      ),
+      { maxLength: 12 },
+    )
+    .map((parts) => parts.join(""));
+
+async function acceptsAnyText(table: Table, runs: number): Promise<void> {
+  await table.run(LINES);
+  const signal = new AbortController().signal;
+  await fc.assert(
+    fc.asyncProperty(anyQuery(), async (query) => {
+      const rows = searchLogs(table.reader, { query }, signal);
+      while (!(await rows.next()).done);
+    }),
+    { numRuns: runs },
+  );
+}
+
+/** Asks with headers that `fetch` would not send. */
+const ask = async (url: string, path: string, headers: Record<string, string>) =>
+  new Promise<{ status: number; text: string }>((resolve, reject) => {
+    request(`${url}${path}`, { headers }, (response) => {
+      let text = "";
+      response
+        .on("data", (chunk: Buffer) => (text += chunk.toString()))
+        .on("end", () => resolve({ status: response.statusCode ?? 0, text }));
+    })
+      .on("error", reject)
+      .end();
+  });
+
+/** A table that counts the statements that reach it. */
+async function counted(t: TestContext) {
+  const table = await serverTable(t);
+  const state = { reads: 0 };
+  const read: Table["reader"]["read"] = (...given) => (state.reads++, table.reader.read(...given));
+  return { reader: { ...table.reader, read }, state };
+}
+
+const isAway = () => Promise.reject(new Error("connect ECONNREFUSED"));
+
+describe("The query language", () => {
+  test("finds what it says, on a server", async (t) => holdsTheLanguage(await serverTable(t)));
+
+  test("finds the same in PGlite", async (t) => holdsTheLanguage(await embeddedTable(t)));
+
+  test("compiles any text to SQL that PostgreSQL takes", async (t) => acceptsAnyText(await serverTable(t), 150));
+
+  test("compiles any text to SQL that PGlite takes", async (t) => acceptsAnyText(await embeddedTable(t), 25));
+
+  test("puts nothing that was typed into the statement", () => {
+    fc.assert(
+      fc.property(anyQuery(), (query) => {
+        const values: string[] = [];
+        const parameters = {
+          values,
+          text: (value: string) => `$${values.push(value)}::text`,
+          number: (value: number | string) => `$${values.push(String(value))}::float8`,
+          time: () => "",
+        };
+
+        const statement = conditionSql(parseQuery(query, LEVELS), parameters);
+
+        const ours =
+          /\$\d+::(?:text|float8)|::(?:text|numeric)|'\^-\?[^']*'|"C"|->>|#>>|>=|<=|<|>|=|~|[(),[\] ]|\b(?:true|and|or|is|not|null|message|attributes|collate|ilike|like|level|coalesce|array|case|when|then|end|host|app|peer|id)\b/g;
+        assert.equal(statement.replaceAll(ours, ""), "", statement);
+      }),
+      { numRuns: 2000 },
+    );
+  });
+
+  test("gives each term back as it was typed, so that a chip can take it away", () => {
+    const terms = parseQuery(' -app:"a b",c  timeout level>=warn "x y"', LEVELS);
+
+    assert.deepEqual(
+      terms.map(({ text }) => text),
+      ['-app:"a b",c', "timeout", "level>=warn", '"x y"'],
+    );
+  });
+});
+
+const DATABASES = { "a server": serverTable, PGlite: embeddedTable };
+
+for (const [name, open] of Object.entries(DATABASES)) {
+  describe(`The API on ${name}`, () => {
+    test("/api/logs gives the newest lines and a key to go on from, to the end of the range, each line once", async (t) => {
+      const table = await open(t);
+      await store(table, 450);
+      const { url } = await openViewer(t, table);
+
+      const pages: Logs[] = [];
+      for (let before: string | undefined; pages.at(-1)?.end !== "range"; before = pages.at(-1)?.reached)
+        pages.push((await askApi(url, "/api/logs", before ? { before } : {})).body);
+
+      assert.deepEqual(
+        messagesOf(pages.flatMap(({ rows }) => rows)),
+        range(450).map((n) => `line ${450 - n}`),
+      );
+      assert.deepEqual(
+        pages.map(({ rows, end }) => [rows.length, end]),
+        [
+          [200, "page"],
+          [200, "page"],
+          [50, "range"],
+        ],
+      );
+    });
+
+    test("/api/logs counts what it read, and stops at the range's ends", async (t) => {
+      const table = await open(t);
+      await store(table, 300);
+      const { url } = await openViewer(t, table);
+      const { rows } = (await askApi(url, "/api/logs")).body as Logs;
+      const [since, until] = [rows[150]!.created_at, rows[50]!.created_at];
+
+      const some = (await askApi(url, "/api/logs", { q: "level:error", since, until })).body as Logs;
+      const first = (await askApi(url, "/api/logs", { q: "level:error", limit: "3" })).body as Logs;
+
+      assert.deepEqual([some.rows.length, some.read, some.end], [10, 100, "range"]);
+      assert.equal(some.rows[0]?.message, "line 240");
+      assert.deepEqual(
+        [messagesOf(first.rows), first.read, first.end],
+        [["line 300", "line 290", "line 280"], 21, "page"],
+      );
+      assert.equal(first.reached, `${first.rows[2]?.created_at},${first.rows[2]?.id}`);
+    });
+
+    test("keeps microseconds, 20 digits of a number and 19 of an id", async (t) => {
+      const table = await open(t);
+      const time = timeAt(1);
+      await table.run(`insert into logs (created_at, id, message, logged_at, attributes)
+        values ('${time}', 9223372036854775806, 'x', '2026-11-22 10:00:00.000001+01', '{"n": 12345678901234567890.12}')`);
+      const { url } = await openViewer(t, table);
+
+      const { rows } = (await askApi(url, "/api/logs")).body as Logs;
+      const at = `${rows[0]!.created_at},${rows[0]!.id}`;
+      const { line } = (await askApi(url, "/api/context", { at })).body as Context;
+      const download = await fetch(`${url}/api/export`, { headers: { authorization: `Bearer ${TOKEN}` } });
+
+      assert.equal(at, `${time},9223372036854775806`);
+      assert.equal(line.logged_at, "2026-11-22T09:00:00.000001Z");
+      assert.equal(line.attributes, '{"n": 12345678901234567890.12}');
+      assert.equal(
+        await download.text(),
+        `{"created_at":"${time}","id":"9223372036854775806","level":200,"message":"x","logged_at":"2026-11-22T09:00:00.000001Z",` +
+          '"host":null,"app":null,"peer":null,"attributes":{"n": 12345678901234567890.12}}\n',
+      );
+    });
+
+    test("/api/counts counts by bar, level, app and host, 60 bars at most", async (t) => {
+      const table = await open(t);
+      await store(table, 3000);
+      const { url } = await openViewer(t, table);
+
+      const { body } = await askApi(url, "/api/counts", { since: "15m" });
+      const all = body as Counts;
+      const errors = (await askApi(url, "/api/counts", { q: "level:error app:app-0" })).body as Counts;
+
+      const sums = [1, 2, 3].map((at) => all.bars.reduce((sum, bar) => sum + Number(bar[at]), 0));
+      assert.deepEqual(sums, [2700, 0, 300]);
+      assert.deepEqual([all.matched, all.read, all.end, all.step_s], [3000, 3000, "range", 30]);
+      assert.deepEqual(all.levels, [
+        [200, 2700],
+        [400, 300],
+      ]);
+      assert.deepEqual(Object.fromEntries(all.apps), { "app-0": 1500, "app-1": 1500 });
+      assert.deepEqual(all.hosts, [["web", 3000]]);
+      assert.deepEqual([errors.matched, errors.apps, errors.step_s], [300, [["app-0", 300]], 1]);
+    });
+
+    test("/api/context gives the lines around one, of the same peer and app, host, or all", async (t) => {
+      const table = await open(t);
+      await store(table, 100);
+      const { url } = await openViewer(t, table);
+      const { rows } = (await askApi(url, "/api/logs", { q: '"line 50"' })).body as Logs;
+      const at = `${rows[0]!.created_at},${rows[0]!.id}`;
+
+      const same = (await askApi(url, "/api/context", { at, before: "2", after: "3" })).body as Context;
+      const all = (await askApi(url, "/api/context", { at, by: "all", before: "60", after: "1" })).body as Context;
+      const gone = await askApi(url, "/api/context", { at: `${timeAt(0)},7` });
+
+      assert.deepEqual(
+        [messagesOf(same.before), messagesOf(same.after)],
+        [
+          ["line 46", "line 48"],
+          ["line 52", "line 54", "line 56"],
+        ],
+      );
+      assert.deepEqual(
+        [all.before.length, messagesOf(all.after), all.ends],
+        [49, ["line 51"], { before: "range", after: "page" }],
+      );
+      assert.equal(gone.status, 404);
+    });
+
+    test("/api/tail gives each new line that matches, and skips what is too much", async (t) => {
+      const table = await open(t);
+      await store(table, 10);
+      const { url, commit } = await openViewer(t, table);
+      const { next } = (await askApi(url, "/api/logs")).body as Logs;
+
+      const waiting = askApi(url, "/api/tail", { after: next, q: "new" });
+      await table.run("insert into logs (created_at, message) values (now(), 'new one'), (now(), 'other')");
+      commit();
+      const first = (await waiting).body as Tailed;
+      await table.run(`insert into logs (created_at, message)
+        select now() + n * interval '1 us', 'many ' || n from generate_series(1, 700) n`);
+      const many = (await askApi(url, "/api/tail", { after: next })).body as Tailed;
+      const none = (await askApi(url, "/api/tail", { after: many.next, wait: "0" })).body as Tailed;
+
+      assert.deepEqual(messagesOf(first.rows), ["new one"]);
+      assert.deepEqual([many.rows.length, many.skipped, many.isSkippedMore], [500, 202, false]);
+      assert.deepEqual([none.rows, none.skipped], [[], 0]);
+    });
+  });
+}
+
+describe("The tail", () => {
+  test("never goes past the oldest line that is not stored yet: two workers commit out of order", async (t) => {
+    const table = await serverTable(t);
+    const { url, state, commit } = await openViewer(t, table);
+    const start = ((await askApi(url, "/api/tail")).body as Tailed).next;
+    const insert = (second: number, message: string) =>
+      table.run(`insert into logs (created_at, message) values ('${timeAt(second)}', '${message}')`);
+
+    state.oldestUnstoredUs = Date.parse(timeAt(10)) * 1000;
+    await insert(20, "late");
+    const first = (await askApi(url, "/api/tail", { after: start })).body as Tailed;
+    await insert(10, "early");
+    state.oldestUnstoredUs = undefined;
+    commit();
+    const second = (await askApi(url, "/api/tail", { after: first.next })).body as Tailed;
+
+    assert.deepEqual(messagesOf(first.rows), ["late"]);
+    assert.deepEqual(messagesOf(second.rows), ["early", "late"]); // who tails drops by key what it has
+  });
+
+  test("shows each of 200 batches once that two workers commit out of order", async (t) => {
+    const table = await serverTable(t);
+    const over = new AbortController();
+    const lines = tailLogs(table.reader, "", over.signal);
+    const seen: string[] = [];
+    const tailing = (async () => {
+      for await (const { rows } of lines) {
+        seen.push(...messagesOf(rows));
+        if (seen.length >= 200) over.abort();
+      }
+    })();
+    await table.run("select pg_sleep(0.5)");
+
+    const worker = async (first: number) => {
+      for (const n of range(100).map((at) => first + 2 * at))
+        await table.run(
+          `insert into logs (created_at, message) values (clock_timestamp() - interval '${(n * 7) % 5} ms', 'batch ${n}')`,
+        );
+    };
+    await Promise.all([worker(0), worker(1)]);
+    await tailing.catch(() => {});
+
+    assert.deepEqual(
+      seen.toSorted(),
+      range(200)
+        .map((n) => `batch ${n}`)
+        .toSorted(),
+    );
+  });
+
+  test("refuses a 17th", async (t) => {
+    const table = await serverTable(t);
+    const { url, viewer } = await openViewer(t, table);
+    const { next } = (await askApi(url, "/api/tail")).body as Tailed;
+
+    const sixteen = range(16).map(() => askApi(url, "/api/tail", { after: next, wait: "1" }));
+    const asked = await Promise.all([...sixteen, askApi(url, "/api/tail", { after: next, wait: "1" })]);
+
+    assert.equal(asked.filter(({ status }) => status === 429).length, 1);
+    viewer.close();
+  });
+});
+
+describe("Who may look", () => {
+  test("is who has the token: no other request reaches the database", async (t) => {
+    const { reader, state } = await counted(t);
+    const { url } = await openViewer(t, { reader });
+
+    for (const [headers, status] of [
+      [{}, 401],
+      [{ authorization: "Bearer wrong" }, 401],
+      [{ authorization: `Bearer ${TOKEN}x` }, 401],
+      [{ authorization: `Basic ${TOKEN}` }, 401],
+      [{ "x-collector": "1" }, 401],
+      [{ authorization: `Bearer ${TOKEN}`, "sec-fetch-site": "cross-site" }, 403],
+      [{ authorization: `Bearer ${TOKEN}`, "sec-fetch-site": "same-site" }, 403],
+    ] as const)
+      for (const path of ["/api/logs", "/api/counts", "/api/tail", "/api/context", "/api/export", "/api/none"])
+        assert.equal((await ask(url, path, headers)).status, status, `${path} ${JSON.stringify(headers)}`);
+
+    assert.equal(state.reads, 0);
+    assert.equal(
+      (await ask(url, "/api/logs", { authorization: `Bearer ${TOKEN}`, "sec-fetch-site": "same-origin" })).status,
+      200,
+    );
+  });
+
+  test("is everyone who can send our header where the page is open", async (t) => {
+    const table = await serverTable(t);
+    const { url } = await openViewer(t, table, "open");
+
+    assert.equal((await ask(url, "/api/logs", { "x-collector": "1" })).status, 200);
+    assert.equal((await ask(url, "/api/logs", {})).status, 401);
+    assert.equal((await ask(url, "/api/logs", { "x-collector": "1", "sec-fetch-site": "cross-site" })).status, 403);
+  });
+});
+
+describe("A request that is wrong", () => {
+  test("is answered 400 with the parameter's name", async (t) => {
+    const { url } = await openViewer(t, await serverTable(t));
+    const refused: [string, Record<string, string>, RegExp][] = [
+      ["/api/logs", { since: "yesterday" }, /^Cannot read since: "yesterday" is not an age such as 15m/],
+      ["/api/logs", { until: "2026-13-01" }, /^Cannot read until:/],
+      ["/api/logs", { before: "x" }, /^Cannot read before:/],
+      ["/api/logs", { before: "2026-11-27T00:00:00Z,99999999999999999999" }, /^Cannot read before:/],
+      ["/api/logs", { limit: "0" }, /^Cannot read limit: "0" is not a number from 1 to 1000/],
+      ["/api/logs", { q: "x".repeat(2001) }, /^Cannot read q: it has 2001 characters/],
+      ["/api/counts", { step: "-1" }, /^Cannot read step:/],
+      ["/api/counts", { zone: "x" }, /^Cannot read zone:/],
+      ["/api/tail", { after: "now" }, /^Cannot read after:/],
+      ["/api/tail", { after: "2026-11-27T00:00:00Z,1", wait: "9" }, /^Cannot read wait:/],
+      ["/api/context", { at: "" }, /^Cannot read at:/],
+      ["/api/context", { at: "2026-11-27T00:00:00Z,1", by: "me" }, /^Cannot read by:/],
+      ["/api/export", { format: "xml" }, /^Cannot read format:/],
+      ["/api/export", { since: "x" }, /^Cannot read since:/],
+    ];
+
+    for (const [path, parameters, reason] of refused) {
+      const { status, body } = await askApi(url, path, parameters);
+      assert.equal(status, 400, path);
+      assert.match((body as Logs).error, reason);
+    }
+  });
+
+  test("is answered 405 for a method that is not GET, and left to others for another path", async (t) => {
+    const { url } = await openViewer(t, await serverTable(t));
+
+    const posted = await fetch(`${url}/api/logs`, { method: "POST" });
+    const other = await fetch(`${url}/healthz`);
+
+    assert.deepEqual([posted.status, posted.headers.get("allow"), other.status], [405, "GET", 404]);
+  });
+
+  test("is answered 503 with the words of /healthz while the database is away", async (t) => {
+    const table = await serverTable(t);
+    const { url, state } = await openViewer(t, { reader: { ...table.reader, read: isAway } });
+    state.up = false;
+
+    const { status, body } = await askApi(url, "/api/logs");
+
+    assert.deepEqual([status, (body as Logs).error], [503, "database away since then: ECONNREFUSED"]);
+  });
+
+  test("waits for its turn, and is answered 429 when that takes too long", { timeout: 20_000 }, async (t) => {
+    const table = await serverTable(t);
+    const hanging = new AbortController();
+    const read = () => once(hanging.signal, "abort").then(() => Promise.reject(new Error("over")));
+    const { url } = await openViewer(t, { reader: { ...table.reader, read } });
+
+    const two = [askApi(url, "/api/logs"), askApi(url, "/api/logs")];
+    const third = await askApi(url, "/api/logs");
+    hanging.abort();
+
+    assert.equal(third.status, 429);
+    assert.deepEqual(
+      (await Promise.all(two)).map(({ status }) => status),
+      [503, 503],
+    );
+  });
+
+  test("frees the server when its sender goes", async (t) => {
+    const table = await serverTable(t);
+    const read: Table["reader"]["read"] = (_statement, _values, signal) =>
+      table.reader.read("select pg_sleep(1.9)::text", [], signal);
+    const { url } = await openViewer(t, { reader: { ...table.reader, read } });
+    const busy = async () =>
+      (
+        await table.reader.read(
+          "select count(*) from pg_stat_activity where query like 'select pg_sleep(1.9)%'",
+          [],
+          new AbortController().signal,
+        )
+      )[0]?.[0];
+    const leaving = new AbortController();
+    const asking = fetch(`${url}/api/logs`, { headers: { authorization: `Bearer ${TOKEN}` }, signal: leaving.signal });
+    while ((await busy()) === "0");
+
+    const left = performance.now();
+    leaving.abort();
+    await asking.catch(() => {});
+    while ((await busy()) !== "0");
+
+    assert.ok(performance.now() - left < 1000);
+  });
+});
+
+describe("The download", () => {
+  test("is all that matches, oldest first, as NDJSON or as CSV without formulas", async (t) => {
+    const table = await serverTable(t);
+    await store(table, 5000);
+    await table.run(
+      `insert into logs (created_at, message, app) values (now(), '=1+1, "quoted"', '@x'), (now(), e'two\\nlines', '-5')`,
+    );
+    const { url } = await openViewer(t, table);
+    const get = async (parameters: string) =>
+      (await fetch(`${url}/api/export?${parameters}`, { headers: { authorization: `Bearer ${TOKEN}` } })).text();
+
+    const lines = jsonLines(await get("q=line")) as LogRow[];
+    const csv = await get("format=csv&q=-line");
+    const none = await get("format=csv&q=nothing");
+
+    assert.deepEqual(messagesOf(lines), [...range(5000).map((n) => `line ${n + 1}`), "two\nlines"]);
+    assert.match(csv, /^created_at,id,level,message,logged_at,host,app,peer,attributes\r\n/);
+    assert.ok(csv.includes(`,200,"'=1+1, ""quoted""",,,'@x,,\r\n`), csv);
+    assert.equal(none, "created_at,id,level,message,logged_at,host,app,peer,attributes\r\n");
+  });
+});
+
+describe("A line in the terminal", () => {
+  test("is one line, in which control and bidi characters are escapes", () => {
+    const row = {
+      created_at: timeAt(0),
+      id: "1",
+      level: 450,
+      logged_at: null,
+      host: "h",
+      app: "a",
+      peer: null,
+      attributes: null,
+    };
+
+    const text = textOfRow({ ...row, message: "x\u001b[31m\n\ry\u202e\u009b" }, LEVELS);
+
+    assert.equal(text, `${timeAt(0)} error     a@h x\\u001b[31m\\n\\ry\\u202e\\u009b`);
+  });
+});
