@@ -42,7 +42,7 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import { createRequire } from "node:module";
 import { BlockList, Socket, connect, createServer, isIP } from "node:net";
 import type { AddressInfo, Server } from "node:net";
-import { dirname, join, relative, resolve } from "node:path";
+import { basename, dirname, join, relative, resolve } from "node:path";
 import { setImmediate as immediate, setTimeout as sleep } from "node:timers/promises";
 import { createSecureContext, createServer as createTlsServer } from "node:tls";
 import type { SecureContextOptions, Server as TlsServer, TLSSocket } from "node:tls";
@@ -798,117 +798,409 @@ function countDigits(bytes: Buffer, from: number): number {
 }
 
 // ---- Journal ----------------------------------------------------------------
-// Append-only segments. One writer owns every position; a segment is deleted only when all of it is stored, and its
-// keys only long after that.
+// The queue on disk: files that only grow, called segments. What arrives while one sync runs is the next group of
+// entries; `ok` is sent once they are synced. A segment goes when all of it is stored, its keys ten minutes later.
 
-const SEGMENT_BYTES = 16 * MIB; // at most, unless one sync brings more
-const ENTRY_BYTES = 512 * KIB; // at most, unless one line is longer
-const BATCH_BYTES = 1.5 * MIB; // of what is read, and stored, at a time
-const [ENTRY_LINES, BATCH_LINES] = [10_000, 20_000]; // about, at most: rows of short lines are many times as long
-const SYNC_BYTES = 4 * MIB; // written and synced at a time
+const SEGMENT_MAX_SIZE = 16 * MIB; // or one group, if that is larger
+const GROUP_MAX_SIZE = 4 * MIB; // written and synced at a time
+const ENTRY_MAX_SIZE = 512 * KIB; // or one line, if that is longer
+const ENTRY_MAX_LINES = 10_000; // about: rows of short lines are many times as long
 const PADDING = Buffer.alloc(48 * KIB); // zeros behind what is written, for what comes next to be written over
+const CLOCK_STEP_US = 1000 * MINUTE; // a clock set back by more is followed
 const TRY_AGAIN_MS = SECOND;
-const SHORT_WRITE = "a short write, as on a full disk";
-const CLOCK_STEP_MS = MINUTE; // a clock set back by more is followed
 const PRUNE_AFTER_MS = 10 * MINUTE;
+
+// -- bytes on disk, as this file's first comment has them
 
 const FORMAT_VERSION = 1;
 const SEGMENT_MAGIC = Buffer.from("COLLECTR");
-const SEGMENT_HEADER_BYTES = 40;
+const SEGMENT_HEADER_SIZE = 40;
 const ENTRY_MAGIC = Buffer.from("LOG\x01");
-const ENTRY_HEADER_BYTES = 32;
-const SECTION_HEADER_BYTES = 9;
-const ALONE = "\0"; // no peer: nothing joins a frame's section
+const ENTRY_HEADER_SIZE = 32;
+const SECTION_HEADER_SIZE = 9;
 const SEGMENT_NAME = /^(\d{10})-([\da-f-]{36})\.segment$/;
 const RELEASED_NAME = /^\d{10}-([\da-f-]{36})-(\d+)\.released$/;
 
-/** One journal file; `size` counts what is synced, offsets are bytes of the file. */
-interface Segment {
+function encodeSegmentHeader(journal: string, lastTimeUs: number): Buffer {
+  const header = Buffer.alloc(SEGMENT_HEADER_SIZE);
+  SEGMENT_MAGIC.copy(header);
+  header.writeUInt32LE(FORMAT_VERSION, 8);
+  header.write(journal.replaceAll("-", ""), 16, "hex");
+  header.writeBigUInt64LE(BigInt(lastTimeUs), 32);
+  header.writeUInt32LE(segmentCrc(header), 12);
+  return header;
+}
+
+/** A damaged header costs nothing: its last time is 0, for unknown, and the file's name has the journal's id, too. */
+function decodeSegmentHeader(header: Buffer, journal: string): { version: number; lastTimeUs: number } {
+  const unknown = { version: 0, lastTimeUs: 0 };
+  if (header.length < SEGMENT_HEADER_SIZE || header.readUInt32LE(12) !== segmentCrc(header)) return unknown;
+  if (header.toString("hex", 16, 32) !== journal.replaceAll("-", "")) return unknown;
+  return { version: header.readUInt32LE(8), lastTimeUs: Number(header.readBigUInt64LE(32)) };
+}
+
+const segmentCrc = (header: Buffer) => crc32(header.subarray(16, SEGMENT_HEADER_SIZE), crc32(header.subarray(0, 12)));
+
+type EntryHeader = Pick<Entry, "position" | "timeUs" | "lines" | "size">;
+
+/** Writes the header of an entry whose body stands behind it. */
+function encodeEntryHeader(entry: Buffer, journal: string, { position, timeUs, lines, size }: EntryHeader): void {
+  ENTRY_MAGIC.copy(entry);
+  entry.writeUInt32LE(size - ENTRY_HEADER_SIZE, 8);
+  entry.writeUInt32LE(lines, 12);
+  entry.writeBigUInt64LE(BigInt(position), 16);
+  entry.writeBigUInt64LE(BigInt(timeUs), 24);
+  entry.writeUInt32LE(entryCrc(entry, journal), 4);
+}
+
+/** The header at an offset, where there is one, and all of its entry's bytes. */
+function decodeEntryHeader(bytes: Buffer, at: number): EntryHeader | undefined {
+  const size = entrySize(bytes, at);
+  if (size === 0 || at + size > bytes.length || ENTRY_MAGIC.compare(bytes, at, at + 4) !== 0) return undefined;
+  const [position, timeUs] = [bytes.readBigUInt64LE(at + 16), bytes.readBigUInt64LE(at + 24)];
+  return { position: Number(position), timeUs: Number(timeUs), lines: bytes.readUInt32LE(at + 12), size };
+}
+
+/** The entry at an offset, where its checksum holds; its body is a view. */
+function decodeEntry(bytes: Buffer, at: number, journal: string): Entry | undefined {
+  const header = decodeEntryHeader(bytes, at);
+  const entry = bytes.subarray(at, at + (header?.size ?? 0));
+  if (!header || entryCrc(entry, journal) !== entry.readUInt32LE(4)) return undefined;
+  return { ...header, body: entry.subarray(ENTRY_HEADER_SIZE) };
+}
+
+/** The entry's size by its header alone; 0 where there are too few bytes for one. */
+const entrySize = (bytes: Buffer, at = 0) =>
+  bytes.length - at < ENTRY_HEADER_SIZE ? 0 : ENTRY_HEADER_SIZE + bytes.readUInt32LE(at + 8);
+
+const entryCrc = (entry: Buffer, journal: string) => crc32(entry.subarray(8), crc32(journal));
+
+/** Writes the header of a section, its size not known yet; returns where its lines start. */
+function encodeSectionHeader(bytes: Buffer, at: number, peer: string, frameBytes: number): number {
+  bytes.writeUInt32LE(0, at);
+  bytes.writeUInt32LE(frameBytes, at + 4);
+  bytes.writeUInt8(peer.length, at + 8);
+  return at + SECTION_HEADER_SIZE + bytes.write(peer, at + SECTION_HEADER_SIZE, "latin1");
+}
+
+/** The sections of an entry's body, as views of it. */
+function* decodeSections(body: Buffer): Generator<{ peer: string; bytes: Buffer; frameBytes: number }> {
+  for (let at = 0, end = 0; at < body.length; at = end) {
+    const start = at + SECTION_HEADER_SIZE + body.readUInt8(at + 8);
+    end = start + body.readUInt32LE(at);
+    const peer = body.toString("latin1", at + SECTION_HEADER_SIZE, start);
+    yield { peer, bytes: body.subarray(start, end), frameBytes: body.readUInt32LE(at + 4) };
+  }
+}
+
+// -- what is made durable at a time
+
+/** Gives each entry its position and time, once and for good. */
+class Stamps {
+  /** Size of the entries so far: the next one's position. */
+  position = 0;
+  /** The last time that a line was given. */
+  lastTimeUs = 0;
+  #clockUs = 0; // its last reading
+  readonly #log: Log;
+
+  constructor(log: Log) {
+    this.#log = log;
+  }
+
+  /** Goes on where an earlier start ended. */
+  resume(lastTimeUs: number): void {
+    this.lastTimeUs = lastTimeUs;
+    this.#clockUs = lastTimeUs;
+  }
+
+  /** The time for the next line: strictly increasing, unless the clock was set back by over a minute. */
+  nextTimeUs(): number {
+    const nowUs = Date.now() * 1000;
+    const stepUs = this.#clockUs - nowUs;
+    this.#clockUs = nowUs;
+    if (stepUs <= CLOCK_STEP_US) return Math.max(nowUs, this.lastTimeUs + 1);
+    this.#log(`clock was set back by ${Math.round(stepUs / 1e6)} s: created_at follows it`);
+    return nowUs;
+  }
+
+  take({ size, timeUs, lines }: EntryHeader): void {
+    this.position += size;
+    this.lastTimeUs = timeUs + lines - 1;
+  }
+}
+
+/**
+ * Lines that become durable together. They are laid out as entries as they arrive, while the group before is synced.
+ * Whole lines of one peer in a row share a section: they are decoded together.
+ */
+class Group {
+  readonly durable = deferred<void>();
+  lines = 0;
+  linesCut = 0;
+  bytesReceived = 0;
+  readonly #journal: string;
+  readonly #stamps: Stamps;
+  #bytes: Buffer;
+  #size = 0; // of what is laid out
+  #entry: { start: number; timeUs: number; lines: number } | undefined; // the last one, while it grows
+  #section: { start: number; peer: string } | undefined; // the last one, while it may take further lines
+
+  constructor(journal: string, stamps: Stamps, bytes: Buffer) {
+    this.#journal = journal;
+    this.#stamps = stamps;
+    this.#bytes = bytes;
+  }
+
+  /** The memory that it is laid out in. */
+  get buffer(): Buffer {
+    return this.#bytes;
+  }
+
+  hasRoomFor(frames: Frames, maxSize: number): boolean {
+    const size = frames.sections.reduce((total, { bytes }) => total + bytes.length, this.#size);
+    return this.lines === 0 || size <= maxSize;
+  }
+
+  add(peer: string, frames: Frames): void {
+    for (const section of frames.sections) this.#addSection(peer, section);
+  }
+
+  /** All entries, the last one ended. */
+  end(): Buffer {
+    if (this.#entry) this.#endEntry(this.#entry);
+    return this.#bytes.subarray(0, this.#size);
+  }
+
+  #addSection(peer: string, { bytes, frameBytes, lines }: Section): void {
+    this.#makeRoom(ENTRY_HEADER_SIZE + SECTION_HEADER_SIZE + peer.length + bytes.length);
+    const entry = (this.#entry ??= this.#startEntry());
+    const isJoined = this.#section?.peer === peer && frameBytes === 0;
+    const section = isJoined && this.#section ? this.#section : this.#startSection(peer, frameBytes);
+    this.#size += bytes.copy(this.#bytes, this.#size);
+    this.#bytes.writeUInt32LE(this.#bytes.readUInt32LE(section.start) + bytes.length, section.start);
+    this.#section = frameBytes === 0 ? section : undefined;
+    entry.lines += lines;
+    this.lines += lines;
+    this.bytesReceived += Math.max(bytes.length, frameBytes);
+    if (frameBytes > bytes.length) this.linesCut++;
+    if (this.#size - entry.start >= ENTRY_MAX_SIZE || entry.lines >= ENTRY_MAX_LINES) this.#endEntry(entry);
+  }
+
+  #startEntry() {
+    const entry = { start: this.#size, timeUs: this.#stamps.nextTimeUs(), lines: 0 };
+    this.#size += ENTRY_HEADER_SIZE;
+    return entry;
+  }
+
+  #startSection(peer: string, frameBytes: number) {
+    const start = this.#size;
+    this.#size = encodeSectionHeader(this.#bytes, start, peer, frameBytes);
+    return { start, peer };
+  }
+
+  #endEntry({ start, timeUs, lines }: { start: number; timeUs: number; lines: number }): void {
+    this.#entry = undefined;
+    this.#section = undefined;
+    if (lines === 0) return void (this.#size = start); // it has but the newline of a line whose entry was full
+    const header = { position: this.#stamps.position, timeUs, lines, size: this.#size - start };
+    encodeEntryHeader(this.#bytes.subarray(start, this.#size), this.#journal, header);
+    this.#stamps.take(header);
+  }
+
+  #makeRoom(more: number): void {
+    if (this.#size + more <= this.#bytes.length) return;
+    const larger = Buffer.allocUnsafeSlow(2 * (this.#size + more));
+    this.#bytes.copy(larger, 0, 0, this.#size);
+    this.#bytes = larger;
+  }
+}
+
+// -- files
+
+/** Nothing more can be promised: a sync failed. There is no second try, as the kernel may have dropped what it held. */
+class SyncFailed extends Error {}
+
+async function synced(path: string, syncing: Promise<unknown>): Promise<void> {
+  await syncing.catch((error: unknown) => {
+    throw new SyncFailed(`Cannot sync ${path}: ${codeOf(error)}; no more lines can be promised, stopping`);
+  });
+}
+
+/** A disk that can't be read ends the collector: the lines that it holds are not given up for lost. */
+function cannotRead(path: string): (error: unknown) => never {
+  return (error) => {
+    if (error instanceof UsageError) throw error;
+    throw new Error(`Cannot read ${path}: ${codeOf(error)}; stopping, as it may hold lines that are not stored yet`);
+  };
+}
+
+/** One journal file; offsets are bytes of it. */
+class Segment {
   readonly path: string;
   readonly sequence: number;
-  /** The id of the journal that it belongs to: each start of a collector makes one. */
+  /** Id of the journal that its positions belong to: each start of a collector makes one. */
   readonly journal: string;
   readonly handle: FileHandle;
+  /** Durable: all before this offset is synced. */
   size: number;
-  /** Up to here the file has blocks: a sync of bytes within them need not wait for the file system's own journal. */
-  allocated: number;
-  /** All before this offset is stored. */
-  storedTo: number;
-  /** The position behind its last entry that was read. */
-  endPosition: number;
-  unreadLines: number;
-  isDamaged: boolean;
+  /** Number of lines in it, by its entries' headers. */
+  lines = 0;
+  /** The last time that a line up to its end was given, in µs since 1970; 0 where it is not known. */
+  lastTimeUs = 0;
+  /** Whether the next segment belongs to the same journal, so that all that was written to this one was synced. */
+  isContinued = false;
+  // Of the reader: lines read, the position behind the last entry read, whether something between was unreadable.
+  linesRead = 0;
+  endPosition = 0;
+  isDamaged = false;
+  /** Of the releases: all before this offset is stored. */
+  storedTo = SEGMENT_HEADER_SIZE;
+  #allocated = 0; // up to here the file has blocks: a sync within them need not wait for the file system's journal
+
+  constructor(path: string, handle: FileHandle, size: number) {
+    const [, sequence = "", journal = ""] = SEGMENT_NAME.exec(basename(path)) ?? [];
+    this.path = path;
+    this.sequence = Number(sequence);
+    this.journal = journal;
+    this.handle = handle;
+    this.size = size;
+  }
+
+  /** Makes a file with a header alone; it survives a power cut when the promise resolves. */
+  static async create(folder: string, sequence: number, journal: string, lastTimeUs: number): Promise<Segment> {
+    const path = join(folder, `${String(sequence).padStart(10, "0")}-${journal}.segment`);
+    const handle = await open(path, "w+", 0o600);
+    const segment = new Segment(path, handle, 0);
+    try {
+      await segment.append(encodeSegmentHeader(journal, lastTimeUs));
+      await withFolder(folder, (opened) => synced(folder, opened.sync()));
+      return segment;
+    } catch (error) {
+      await handle.close();
+      throw error;
+    }
+  }
+
+  /** Opens what an earlier start left. What that wrote but did not sync may be there: it is synced before it is read. */
+  static async recover(path: string): Promise<Segment> {
+    const handle = await open(path, "r+");
+    await handle.datasync();
+    const bytes = await handle.readFile();
+    const segment = new Segment(path, handle, Math.max(bytes.length, SEGMENT_HEADER_SIZE));
+    const { version, lastTimeUs } = decodeSegmentHeader(bytes, segment.journal);
+    if (version > FORMAT_VERSION) {
+      await handle.close();
+      const remedy = `this collector knows versions up to ${FORMAT_VERSION}; start the newer one that wrote it`;
+      throw new UsageError(`Cannot read ${path}: its format is version ${version}, ${remedy}`);
+    }
+    segment.lastTimeUs = lastTimeUs;
+    segment.#countLines(bytes);
+    return segment;
+  }
+
+  /** Writes behind what is synced; that is durable, too, when the promise resolves. Else it can be tried again. */
+  async append(bytes: Buffer): Promise<void> {
+    const isPadded = bytes.length < PADDING.length && this.size + bytes.length > this.#allocated; // more gains nothing
+    const padding = PADDING.subarray(0, isPadded && this.size > 0 ? PADDING.length : 0);
+    const { bytesWritten } = await this.handle.writev([bytes, padding], this.size);
+    if (bytesWritten < bytes.length + padding.length) {
+      this.#allocated = this.size;
+      await this.handle.truncate(this.size); // a short write is no error in Node, so it is made one here
+      throw new Error("a short write, as on a full disk");
+    }
+    this.#allocated = Math.max(this.#allocated, this.size + bytesWritten);
+    await synced(this.path, this.handle.datasync());
+    this.size += bytes.length;
+  }
+
+  /** Leaves an empty file whose name remembers its keys; a damaged segment is set aside, never deleted. */
+  async remove(folder: string): Promise<void> {
+    const released = this.path.replace(/\.segment$/, `-${this.endPosition}.released`);
+    const kept = this.isDamaged ? this.path.replace(/segment$/, "bad") : released;
+    if (existsSync(this.path)) await rename(this.path, kept); // else an earlier try did
+    await writeFile(released, "", { mode: 0o600 });
+    await withFolder(folder, (opened) => opened.sync());
+    await this.handle.close();
+  }
+
+  get unstoredSize(): number {
+    return this.size - this.storedTo;
+  }
+
+  #countLines(bytes: Buffer): void {
+    for (let at = SEGMENT_HEADER_SIZE, header; (header = decodeEntryHeader(bytes, at)); at += header.size) {
+      this.lines += header.lines;
+      const isSound = decodeEntry(bytes, at, this.journal) !== undefined; // else its time may be damaged
+      if (isSound) this.lastTimeUs = header.timeUs + header.lines - 1;
+    }
+  }
 }
 
-const UNREAD = { allocated: 0, storedTo: SEGMENT_HEADER_BYTES, endPosition: 0, unreadLines: 0, isDamaged: false };
+// -- the journal
 
-const unstoredBytes = ({ size, storedTo }: Segment) => size - storedTo;
-
-interface Append {
-  peer: string;
-  frames: Frames;
-  isDurable: Deferred<boolean>;
-}
-
-/** Lines can't be made durable any more: who sent them must not be told `ok`. */
+/** Lines can't be made durable any more: who sent them must not hear `ok`. */
 class NotDurable extends Error {}
+
+/**
+ * `open`: what can't be written waits. `hurried`: it is given up. `sealing`: nothing new is taken. `sealed`: nothing is
+ * written any more. `failed`: nothing can be promised any more.
+ */
+type JournalPhase = "open" | "hurried" | "sealing" | "sealed" | "failed";
 
 /** The journal of a data directory: what is received and not stored yet. */
 export class Journal {
-  /** Rejects when an fdatasync failed: nothing more can be promised then. */
+  /** Rejects when a sync failed: nothing more can be promised then. */
   readonly failed: Promise<never>;
-  /** Number of lines found at the start or appended since; what became of those that are released. */
+  /** Number of lines found at the start or appended since, and what became of those that are released. */
   received = 0;
   stored = 0;
   deadLettered = 0;
-  /** Lines that damage lost: they are no longer among `received`. */
+  /** Number of lines that damage lost: they are no longer among `received`. */
   lost = 0;
-  /** Since the start: bytes received with their lines, lines cut to --max-line, and what a sync took, in s. */
+  // since the start: bytes received with their lines, lines cut to --max-line, and what a sync took, in s
   bytesReceived = 0;
   linesCut = 0;
   readonly syncs = new Histogram(DURATIONS);
   // durable
   readonly #id = randomUUID();
   readonly #segments: Segment[] = []; // oldest first, the last one is written
-  #position = 0;
-  #lastTime = 0; // that a line was given, µs
   // recomputed
-  readonly #appends: Append[] = [];
-  readonly #outstanding: Batch[] = []; // read and not released, in order
-  readonly #released = new Set<Batch>(); // of those, as some before them are not
-  #clock = 0; // the last reading, µs
-  #mayWait = true;
-  #phase: "open" | "failed" | "sealing" | "sealed" = "open";
+  #phase: JournalPhase = "open";
+  readonly #stamps: Stamps;
+  readonly #groups: Group[] = []; // not written yet, oldest first
+  readonly #unreleased: Batch[] = []; // read, in order
+  readonly #released = new Set<Batch>(); // of those, while one before them is not
   // handles
   readonly #directory: string;
-  readonly #bytesMax: number;
-  readonly #log: Log;
+  readonly #maxSize: number;
+  readonly #reader: BatchReader;
   readonly #condition: Condition;
   readonly #removal: Condition;
-  readonly #changed = { appends: new Signal(), synced: new Signal(), room: new Signal() };
+  readonly #changed = { groups: new Signal(), synced: new Signal(), room: new Signal() };
   readonly #failure = deferred<never>();
-  #encoded = Buffer.allocUnsafe(MIB); // the writer's, reused
-  #loaded = Buffer.allocUnsafe(BATCH_BYTES + ENTRY_BYTES); // the reader's, reused
+  #spare: Buffer | undefined; // of a group that was written, for the next one
   #writer = Promise.resolve();
   #remover = Promise.resolve();
 
-  private constructor(directory: string, bytesMax: number, log: Log) {
+  private constructor(directory: string, maxSize: number, log: Log) {
     this.#directory = directory;
-    this.#bytesMax = bytesMax;
-    this.#log = log;
+    this.#maxSize = maxSize;
+    this.#stamps = new Stamps(log);
+    this.#reader = new BatchReader(log);
     this.#condition = new Condition(log);
     this.#removal = new Condition(log);
     this.failed = this.#failure.promise;
     this.failed.catch(() => {});
   }
 
-  /** Takes up what earlier starts left; a new segment under a new id follows when the disk has room. */
-  static async open(directory: string, bytesMax: number, log: Log): Promise<Journal> {
-    const journal = new Journal(directory, bytesMax, log);
+  /** Finds what earlier starts left; a new segment under a new id follows when the disk has room. */
+  static async open(directory: string, maxSize: number, log: Log): Promise<Journal> {
+    const journal = new Journal(directory, maxSize, log);
     await makeFolder(directory);
-    const names = await readdir(directory).catch(sayUnreadable(directory));
+    const names = await readdir(directory).catch(cannotRead(directory));
     for (const name of names.filter((each) => SEGMENT_NAME.test(each)).toSorted())
-      await journal.#takeUp(name).catch(sayUnreadable(join(directory, name)));
+      await journal.#recover(join(directory, name));
     journal.#writer = journal.#write();
     return journal;
   }
@@ -916,56 +1208,45 @@ export class Journal {
   /** Resolves when the lines are synced; waits for room. Rejects after `waitNoMore()` or a failed sync. */
   async append(peer: string, frames: Frames): Promise<void> {
     if (frames.lines === 0) return;
-    const isTaken = this.#phase === "open" || this.#phase === "sealing";
-    const isDurable = deferred<boolean>();
-    if (isTaken) this.#appends.push({ peer, frames, isDurable });
-    this.#changed.appends.notify();
-    if (!isTaken || !(await isDurable.promise))
-      throw new NotDurable("Cannot write the journal, and the collector is stopping");
+    if (this.#phase !== "open" && this.#phase !== "hurried") throw notDurable();
+    const group = this.#groupFor(frames);
+    group.add(peer, frames);
+    this.#changed.groups.notify();
+    await group.durable.promise;
   }
 
-  /** Follows the journal, never past what is synced, in batches of about 1.5 MiB as they come; ends after `seal()`. */
+  /** Follows the journal, never past what is synced, in batches as they come; ends after `seal()`. */
   async *read(): AsyncGenerator<Batch> {
     for (let segment = await this.#after(0); segment; segment = await this.#after(segment.sequence)) {
-      for (let offset = SEGMENT_HEADER_BYTES; offset < segment.size || !this.#isSealed(segment);) {
-        if (offset >= segment.size) {
-          await this.#changed.synced.wait();
-          continue;
-        }
-        const batch = await this.#readBatch(segment, offset);
+      for (let offset = SEGMENT_HEADER_SIZE; await this.#hasMore(segment, offset);) {
+        const batch = await this.#reader.read(segment, offset);
         offset = batch.end;
-        segment.unreadLines -= batch.lines;
-        this.#outstanding.push(batch);
+        this.#unreleased.push(batch);
         if (batch.lines > 0) yield batch;
-        else await this.release(batch);
+        else await this.release(batch, 0); // damage, or what a crash left
       }
-      this.received -= segment.unreadLines; // lost to damage
-      this.lost += Math.max(0, segment.unreadLines);
-      await this.#removeReleased();
+      this.received -= segment.lines - segment.linesRead;
+      this.lost += Math.max(0, segment.lines - segment.linesRead);
+      await this.#removeStored();
     }
   }
 
   /** Forgets a batch as `read` gave it; call it only when all of it is committed, that many lines as dead letters. */
-  async release(batch: Batch, deadLettered = 0): Promise<void> {
+  async release(batch: Batch, deadLettered: number): Promise<void> {
     this.stored += batch.lines - deadLettered;
     this.deadLettered += deadLettered;
     this.#released.add(batch);
-    for (let first; (first = this.#outstanding[0]) && this.#released.delete(first);) {
+    for (let first; (first = this.#unreleased[0]) && this.#released.delete(first);) {
       first.segment.storedTo = first.end;
-      this.#outstanding.shift();
+      this.#unreleased.shift();
     }
     this.#changed.room.notify();
-    await this.#removeReleased();
+    await this.#removeStored();
   }
 
   /** The entries of a batch, or of a part of one, once more, with memory of their own. Rejects where one is damaged. */
-  async reread({ segment, entries, start, end }: Batch): Promise<Entry[]> {
-    const bytes = Buffer.alloc(end - start);
-    await segment.handle.read(bytes, 0, bytes.length, start);
-    const wanted = new Set(entries.map(({ position }) => position));
-    const again = readEntries(bytes, segment.journal).filter(({ position }) => wanted.has(position));
-    if (again.length < wanted.size) throw new Error(`Cannot read ${segment.path}: damaged since it was read first`);
-    return again;
+  async reread(batch: Batch): Promise<Entry[]> {
+    return this.#reader.reread(batch);
   }
 
   /** Whether nothing behind this batch is synced yet. */
@@ -988,14 +1269,14 @@ export class Journal {
     while (this.released < lines) await this.#changed.room.wait();
   }
 
-  /** What is not stored yet, in bytes on disk. */
+  /** Size on disk of what is not stored yet. */
   backlogBytes(): number {
-    return this.#segments.reduce((sum, segment) => sum + unstoredBytes(segment), 0);
+    return this.#segments.reduce((sum, { unstoredSize }) => sum + unstoredSize, 0);
   }
 
   /** When the oldest line that is not stored was received, in µs since 1970; `undefined` where all are. */
-  oldestTime(): number | undefined {
-    return this.#outstanding[0]?.entries[0]?.timeUs;
+  oldestTimeUs(): number | undefined {
+    return this.#unreleased[0]?.entries[0]?.timeUs;
   }
 
   /** Why no line can be made durable now; `undefined` while it can. */
@@ -1003,17 +1284,17 @@ export class Journal {
     return this.#condition.trouble ?? this.#fullness();
   }
 
-  /** From here on the bound no longer holds, and what can't be written is given up: nobody was told `ok` for it. */
+  /** From here on the bound no longer holds, and what can't be written is given up: nobody heard `ok` for it. */
   waitNoMore(): void {
-    this.#mayWait = false;
+    if (this.#phase === "open") this.#phase = "hurried";
     this.#changed.room.notify();
   }
 
   /** Takes no more than what was appended so far, and waits for room no more; `read()` ends behind it. */
   async seal(): Promise<void> {
-    this.waitNoMore();
-    if (this.#phase === "open") this.#phase = "sealing";
-    this.#changed.appends.notify();
+    if (this.#phase !== "failed") this.#phase = "sealing";
+    this.#changed.room.notify();
+    this.#changed.groups.notify();
     await this.#writer;
     this.#phase = "sealed";
     this.#changed.synced.notify();
@@ -1021,8 +1302,8 @@ export class Journal {
 
   async close(): Promise<void> {
     this.#condition.cancelReport();
-    const hasEntries = this.#segments.some(({ size }) => size > SEGMENT_HEADER_BYTES);
-    const leaveOnly = () => this.#removeReleased();
+    const hasEntries = this.#segments.some(({ size }) => size > SEGMENT_HEADER_SIZE);
+    const leaveOnly = () => this.#removeStored();
     // All is stored, so the next start finds only a new header, with the last time; on a full disk, what adds nothing.
     if (hasEntries && this.released === this.received) await this.#addSegment().then(leaveOnly, () => {});
     this.#removal.cancelReport();
@@ -1056,371 +1337,148 @@ export class Journal {
     }
   }
 
-  // -- writing: what arrives during one sync is the next group
+  /** Whether something is synced behind an offset; waits where it may still come. */
+  async #hasMore(segment: Segment, offset: number): Promise<boolean> {
+    while (offset >= segment.size && !this.#isSealed(segment)) await this.#changed.synced.wait();
+    return offset < segment.size;
+  }
+
+  #groupFor(frames: Frames): Group {
+    const maxSize = Math.min(GROUP_MAX_SIZE, this.#maxSize / 8);
+    const last = this.#groups.at(-1);
+    if (last?.hasRoomFor(frames, maxSize)) return last;
+    const group = new Group(this.#id, this.#stamps, this.#spare ?? Buffer.allocUnsafeSlow(MIB));
+    this.#spare = undefined;
+    this.#groups.push(group);
+    return group;
+  }
 
   async #write(): Promise<void> {
-    await this.#insist(() => this.#addSegment());
-    while (this.#phase === "open" || this.#appends.length > 0) {
-      if (this.#appends.length === 0) {
-        await this.#changed.appends.wait();
-        continue;
-      }
-      await this.#whenRoom();
-      const group = this.#nextGroup();
-      const entries = this.#encode(group);
-      const isDurable = await this.#insist(() => this.#writeDurably(entries, group));
-      for (const append of group) append.isDurable.resolve(isDurable);
+    await this.#retry(() => this.#addSegment());
+    for (let group; (group = await this.#nextGroup());) {
+      const current = group;
+      const isDurable = await this.#retry(() => this.#makeDurable(current));
+      if (isDurable) group.durable.resolve();
+      else group.durable.reject(notDurable());
+      if (group.buffer.length <= 4 * GROUP_MAX_SIZE) this.#spare = group.buffer;
       this.#changed.synced.notify();
     }
   }
 
-  async #whenRoom(): Promise<void> {
-    for (let trouble; this.#mayWait && (trouble = this.#fullness());) {
-      this.#condition.report(trouble, trouble);
+  /** The oldest group, when the journal has room; `undefined` when no more will come. */
+  async #nextGroup(): Promise<Group | undefined> {
+    while (this.#groups.length === 0) {
+      if (this.#phase !== "open" && this.#phase !== "hurried") return undefined;
+      await this.#changed.groups.wait();
+    }
+    for (let trouble; this.#phase === "open" && (trouble = this.#fullness());) {
+      this.#report(trouble);
       await this.#changed.room.wait();
     }
-    this.#sayOver();
+    this.#report(undefined);
+    return this.#groups.shift();
   }
 
   #fullness(): string | undefined {
-    if (this.backlogBytes() < this.#bytesMax) return undefined;
-    return `journal is full (--journal-max ${this.#bytesMax} bytes): senders wait until the database has taken some`;
+    if (this.backlogBytes() < this.#maxSize) return undefined;
+    return `journal is full (--journal-max ${this.#maxSize} bytes): senders wait until the database has taken some`;
   }
 
-  #nextGroup(): Append[] {
-    let bytes = 0;
-    const isOver = ({ frames }: Append) =>
-      (bytes += frames.sections.reduce((sum, s) => sum + s.bytes.length, 0)) > Math.min(SYNC_BYTES, this.#bytesMax / 8);
-    const over = this.#appends.findIndex(isOver);
-    return this.#appends.splice(0, over < 0 ? this.#appends.length : Math.max(1, over));
-  }
-
-  /** Lays a group out as entries. Whole lines of one peer in a row share a section: they are decoded together. */
-  #encode(group: Append[]): Buffer {
-    const entry = { start: 0, section: 0, peer: "", lines: 0 };
-    let at = ENTRY_HEADER_BYTES;
-    const endEntry = () => {
-      this.#writeHeader(entry.start, at, entry.lines);
-      Object.assign(entry, { start: at, section: 0, lines: 0 });
-      at += ENTRY_HEADER_BYTES;
-    };
-    for (const { peer, frames } of group) {
-      for (const { bytes, frameBytes, lines } of frames.sections) {
-        this.#makeRoom(at, SECTION_HEADER_BYTES + peer.length + bytes.length + ENTRY_HEADER_BYTES);
-        if (entry.section === 0 || entry.peer !== peer || frameBytes > 0) {
-          Object.assign(entry, { section: at, peer: frameBytes > 0 ? ALONE : peer });
-          at = this.#startSection(at, peer, frameBytes);
-        }
-        at += bytes.copy(this.#encoded, at);
-        this.#encoded.writeUInt32LE(this.#encoded.readUInt32LE(entry.section) + bytes.length, entry.section);
-        entry.lines += lines;
-        if (at - entry.start >= ENTRY_BYTES || entry.lines >= ENTRY_LINES) endEntry();
-      }
-    }
-    if (entry.lines > 0) endEntry();
-    return this.#encoded.subarray(0, entry.start);
-  }
-
-  #startSection(at: number, peer: string, frameBytes: number): number {
-    this.#encoded.writeUInt32LE(0, at);
-    this.#encoded.writeUInt32LE(frameBytes, at + 4);
-    this.#encoded.writeUInt8(peer.length, at + 8);
-    return at + SECTION_HEADER_BYTES + this.#encoded.write(peer, at + SECTION_HEADER_BYTES, "latin1");
-  }
-
-  /** Gives an entry its position and time, once and for good. */
-  #writeHeader(start: number, end: number, lines: number): void {
-    const bytes = this.#encoded.subarray(start, end);
-    ENTRY_MAGIC.copy(bytes);
-    bytes.writeUInt32LE(bytes.length - ENTRY_HEADER_BYTES, 8);
-    bytes.writeUInt32LE(lines, 12);
-    bytes.writeBigUInt64LE(BigInt(this.#position), 16);
-    bytes.writeBigUInt64LE(BigInt(this.#nextTime(lines)), 24);
-    bytes.writeUInt32LE(entryCrc(bytes, this.#id), 4);
-    this.#position += bytes.length;
-  }
-
-  #makeRoom(used: number, more: number): void {
-    if (used + more <= this.#encoded.length) return;
-    const larger = Buffer.allocUnsafe(2 * (used + more));
-    this.#encoded.copy(larger, 0, 0, used);
-    this.#encoded = larger;
-  }
-
-  /** The time of the first of `lines` lines: strictly increasing, unless the clock was set back by over a minute. */
-  #nextTime(lines: number): number {
-    const now = Date.now() * 1000;
-    const isSetBack = now < this.#clock - CLOCK_STEP_MS * 1000;
-    if (isSetBack) this.#log(`clock was set back by ${Math.round((this.#clock - now) / 1e6)} s: created_at follows it`);
-    const first = isSetBack ? now : Math.max(now, this.#lastTime + 1);
-    this.#clock = now;
-    this.#lastTime = first + lines - 1;
-    return first;
-  }
-
-  /** Tries until it succeeds; resolves to false where a sync failed, or it may not wait any more. */
-  async #insist(attempt: () => Promise<unknown>): Promise<boolean> {
-    while (this.#phase !== "failed") {
+  /** Tries until it succeeds. Resolves to false where it gives up: a sync failed, or a stop does not wait. */
+  async #retry(attempt: () => Promise<unknown>): Promise<boolean> {
+    for (; this.#phase !== "failed"; await sleep(TRY_AGAIN_MS)) {
       try {
         await attempt();
-        this.#sayOver();
+        this.#report(undefined);
         return true;
       } catch (error) {
-        if (!this.#mayWait) return false;
-        const trouble = `cannot write the journal in ${this.#directory}: ${codeOf(error)}; senders wait, trying again`;
-        this.#condition.report(trouble, trouble);
-        await sleep(TRY_AGAIN_MS);
+        if (error instanceof SyncFailed) this.#fail(error); // the promise at stake is `ok` itself
+        if (this.#phase !== "open") return false;
+        this.#report(`cannot write the journal in ${this.#directory}: ${codeOf(error)}; senders wait, trying again`);
       }
     }
     return false;
   }
 
-  async #writeDurably(entries: Buffer, group: Append[]): Promise<void> {
+  #report(trouble: string | undefined): void {
+    if (this.#phase !== "open") return;
+    this.#condition.report(trouble, trouble ?? "journal can be written again: senders go on");
+  }
+
+  /** Acknowledges nothing from here on; `failed` ends the collector. */
+  #fail(error: Error): void {
+    this.#phase = "failed";
+    this.#failure.reject(error);
+    this.#changed.room.notify();
+    this.#changed.groups.notify();
+  }
+
+  async #makeDurable(group: Group): Promise<void> {
+    const entries = group.end();
     const segment = await this.#segmentFor(entries.length);
-    await writeWhole(segment, entries);
-    const started = performance.now();
-    await this.#sync(segment.path, segment.handle.datasync());
-    this.syncs.observe((performance.now() - started) / SECOND);
-    segment.size += entries.length;
-    this.#count(group, segment);
+    const startedMs = performance.now();
+    await segment.append(entries);
+    this.syncs.observe((performance.now() - startedMs) / SECOND);
+    segment.lines += group.lines;
+    this.received += group.lines;
+    this.linesCut += group.linesCut;
+    this.bytesReceived += group.bytesReceived;
   }
 
   /** The last segment or, where that is full or an earlier start's, a new one: 8 to 1,024 of them hold all. */
-  async #segmentFor(bytes: number): Promise<Segment> {
-    const most = Math.max(Math.min(SEGMENT_BYTES, this.#bytesMax / 8), this.#bytesMax / 1024);
+  async #segmentFor(size: number): Promise<Segment> {
+    const maxSize = Math.max(Math.min(SEGMENT_MAX_SIZE, this.#maxSize / 8), this.#maxSize / 1024);
     const last = this.#segments.at(-1);
-    const hasRoom = last && (last.size === SEGMENT_HEADER_BYTES || last.size + bytes <= most);
+    const hasRoom = last && (last.size === SEGMENT_HEADER_SIZE || last.size + size <= maxSize);
     return hasRoom && last.journal === this.#id ? last : this.#addSegment();
-  }
-
-  /** The promise at stake is `ok` itself. A failed sync has no second try: the kernel may have dropped what it held. */
-  async #sync(path: string, syncing: Promise<void>): Promise<void> {
-    try {
-      await syncing;
-    } catch (error) {
-      this.#failure.reject(new Error(`Cannot sync ${path}: ${codeOf(error)}; no more lines can be promised, stopping`));
-      this.#phase = "failed";
-      this.waitNoMore();
-      throw error;
-    }
-  }
-
-  #count(group: Append[], segment: Segment): void {
-    for (const { frames } of group) {
-      this.received += frames.lines;
-      segment.unreadLines += frames.lines;
-      for (const { bytes, frameBytes } of frames.sections) {
-        this.bytesReceived += Math.max(bytes.length, frameBytes);
-        if (frameBytes > bytes.length) this.linesCut++;
-      }
-    }
   }
 
   async #addSegment(): Promise<Segment> {
     const sequence = (this.#segments.at(-1)?.sequence ?? 0) + 1;
-    const path = join(this.#directory, `${String(sequence).padStart(10, "0")}-${this.#id}.segment`);
-    const header = segmentHeader(this.#id, this.#lastTime);
-    const handle = await open(path, "w+", 0o600);
-    try {
-      const { bytesWritten } = await handle.write(header, 0, header.length, 0);
-      if (bytesWritten < header.length) throw new Error(SHORT_WRITE);
-      await this.#sync(path, handle.datasync());
-      await withFolder(this.#directory, (folder) => this.#sync(this.#directory, folder.sync()));
-    } catch (error) {
-      await handle.close();
-      throw error;
-    }
-    const segment = { path, sequence, journal: this.#id, handle, size: header.length, ...UNREAD };
-    this.#segments.push(segment);
+    const segment = await Segment.create(this.#directory, sequence, this.#id, this.#stamps.lastTimeUs);
+    this.#push(segment);
     this.#changed.synced.notify();
     return segment;
   }
 
-  #sayOver(): void {
-    if (this.#mayWait) this.#condition.report(undefined, "journal can be written again: senders go on");
-  }
-
-  // -- recovering: what was written but not synced is synced before it is read
-
-  async #takeUp(name: string): Promise<void> {
-    const [, sequence, journal = ""] = SEGMENT_NAME.exec(name) ?? [];
-    const path = join(this.#directory, name);
-    const handle = await open(path, "r+");
-    await handle.datasync();
-    const bytes = await handle.readFile();
-    const { version, lastTime } = readSegmentHeader(bytes, journal);
-    if (version > FORMAT_VERSION) {
-      await handle.close();
-      const remedy = `this collector knows versions up to ${FORMAT_VERSION}; start the newer one that wrote it`;
-      throw new UsageError(`Cannot read ${path}: its format is version ${version}, ${remedy}`);
-    }
-    const size = Math.max(bytes.length, SEGMENT_HEADER_BYTES);
-    const segment = { path, sequence: Number(sequence), journal, handle, size, ...UNREAD };
+  #push(segment: Segment): void {
+    const last = this.#segments.at(-1);
+    if (last) last.isContinued = last.journal === segment.journal;
     this.#segments.push(segment);
-    this.#lastTime = lastTime || this.#lastTime; // the last one, not the latest: the clock may have been set back
-    for (let at = SEGMENT_HEADER_BYTES, next; (next = readEntryHeader(bytes, at)); at += next.size) {
-      segment.unreadLines += next.lines;
-      const isSound = readEntry(bytes, at, journal) !== undefined; // else what it says of times may be damaged
-      if (isSound) this.#lastTime = next.timeUs + next.lines - 1;
-    }
-    this.#clock = this.#lastTime;
-    this.received += segment.unreadLines;
   }
 
-  // -- reading
-
-  async #readBatch(segment: Segment, offset: number): Promise<Batch> {
-    let bytes = await this.#readAt(segment, offset, BATCH_BYTES + ENTRY_BYTES);
-    const needed = entryBytes(bytes);
-    const isLong = needed > bytes.length && needed <= segment.size - offset; // an entry of one long line
-    if (isLong) bytes = await this.#readAt(segment, offset, needed);
-    const entries = readEntries(bytes, segment.journal);
-    const last = entries.at(-1);
-    segment.endPosition = Math.max(segment.endPosition, last ? last.position + last.size : 0);
-    const end = last ? offset + sumOf(entries, "size") : await this.#skipDamage(segment, offset);
-    return { journal: segment.journal, entries, lines: sumOf(entries, "lines"), segment, start: offset, end };
+  async #recover(path: string): Promise<void> {
+    const segment = await Segment.recover(path).catch(cannotRead(path));
+    this.#push(segment);
+    this.received += segment.lines;
+    if (segment.lastTimeUs > 0) this.#stamps.resume(segment.lastTimeUs); // not the latest: a clock may have been set back
   }
 
-  async #readAt({ handle, path, size }: Segment, offset: number, most: number): Promise<Buffer> {
-    const length = Math.min(size - offset, most);
-    if (length > this.#loaded.length) this.#loaded = Buffer.allocUnsafe(length);
-    const { bytesRead } = await handle.read(this.#loaded, 0, length, offset).catch(sayUnreadable(path));
-    return this.#loaded.subarray(0, bytesRead);
-  }
-
-  /** The offset of the next entry that checks, or the segment's end. */
-  async #skipDamage(segment: Segment, offset: number): Promise<number> {
-    const bytes = await this.#readAt(segment, offset, segment.size - offset);
-    let at = bytes.indexOf(ENTRY_MAGIC, 1);
-    while (at >= 0 && !readEntry(bytes, at, segment.journal)) at = bytes.indexOf(ENTRY_MAGIC, at + 1);
-    const skipped = at < 0 ? bytes.length : at;
-    const isContinued = this.#segments.some((s) => s.journal === segment.journal && s.sequence > segment.sequence);
-    const isEmpty = bytes.every((byte) => byte === 0);
-    if (at < 0 && (isEmpty || (!isContinued && isTornTail(bytes)))) return offset + skipped;
-    const place = `${skipped} bytes at ${offset} of ${segment.path}`;
-    this.#log(`cannot read ${place}: damaged; going on behind, keeping it as .bad`);
-    segment.isDamaged = true;
-    return offset + skipped;
-  }
-
-  // -- releasing
-
-  /** One after the other, the oldest first. */
-  #removeReleased(): Promise<void> {
+  /** Removes segments that are stored, one after the other, the oldest first. */
+  #removeStored(): Promise<void> {
     return (this.#remover = this.#remover.then(() => this.#removeOldest()));
   }
 
   /** The last segment stays: its header carries the last time over. What can't be removed costs its room only. */
   async #removeOldest(): Promise<void> {
-    while (this.#segments.length > 1 && unstoredBytes(this.#segments[0]!) === 0) {
-      const oldest = this.#segments[0]!;
-      const cause = await this.#remove(oldest).then(() => undefined, codeOf);
-      const trouble = `cannot remove ${oldest.path}: ${cause}; its lines are stored, trying again when more are`;
+    for (let oldest; (oldest = this.#segments[0]) && this.#segments.length > 1 && oldest.unstoredSize === 0;) {
+      const { path } = oldest;
+      const cause = await oldest.remove(this.#directory).then(() => undefined, codeOf);
+      const trouble = `cannot remove ${path}: ${cause}; its lines are stored, trying again when more are`;
       this.#removal.report(cause, cause === undefined ? "journal's stored segments can be removed again" : trouble);
       if (cause !== undefined) return;
       this.#segments.shift();
     }
   }
-
-  /** Leaves an empty file whose name remembers a segment's keys; a damaged segment is set aside, never deleted. */
-  async #remove({ path, endPosition, isDamaged, handle }: Segment): Promise<void> {
-    const released = path.replace(/\.segment$/, `-${endPosition}.released`);
-    const kept = isDamaged ? path.replace(/segment$/, "bad") : released;
-    if (existsSync(path)) await rename(path, kept); // else an earlier try did
-    await writeFile(released, "", { mode: 0o600 });
-    await withFolder(this.#directory, (folder) => folder.sync());
-    await handle.close();
-  }
 }
 
-async function writeWhole(segment: Segment, entries: Buffer): Promise<void> {
-  const { handle, size, allocated } = segment;
-  const isPadded = entries.length < PADDING.length && size + entries.length > allocated; // large writes gain nothing
-  const padding = isPadded ? PADDING.length : 0;
-  const { bytesWritten } = await handle.writev([entries, PADDING.subarray(0, padding)], size);
-  const isWhole = bytesWritten === entries.length + padding;
-  segment.allocated = isWhole ? Math.max(allocated, size + bytesWritten) : size;
-  if (isWhole) return;
-  await handle.truncate(size); // a short write is no error in Node, so it is made one here
-  throw new Error(SHORT_WRITE);
-}
-
-/** A disk that can't be read ends the collector: what it holds is not given up for lost. */
-function sayUnreadable(path: string): (error: unknown) => never {
-  return (error) => {
-    if (error instanceof UsageError) throw error;
-    throw new Error(`Cannot read ${path}: ${codeOf(error)}; stopping, as it may hold lines that are not stored yet`);
-  };
-}
-
-function segmentHeader(journal: string, lastTime: number): Buffer {
-  const header = Buffer.alloc(SEGMENT_HEADER_BYTES);
-  SEGMENT_MAGIC.copy(header);
-  header.writeUInt32LE(FORMAT_VERSION, 8);
-  header.write(journal.replaceAll("-", ""), 16, "hex");
-  header.writeBigUInt64LE(BigInt(lastTime), 32);
-  header.writeUInt32LE(segmentCrc(header), 12);
-  return header;
-}
-
-const segmentCrc = (header: Buffer) => crc32(header.subarray(16, SEGMENT_HEADER_BYTES), crc32(header.subarray(0, 12)));
-
-/** A header that doesn't check says nothing, and costs nothing: the file's name has the journal's id too. */
-function readSegmentHeader(header: Buffer, journal: string): { version: number; lastTime: number } {
-  const nothing = { version: 0, lastTime: 0 };
-  if (header.length < SEGMENT_HEADER_BYTES || header.readUInt32LE(12) !== segmentCrc(header)) return nothing;
-  if (header.toString("hex", 16, 32) !== journal.replaceAll("-", "")) return nothing;
-  return { version: header.readUInt32LE(8), lastTime: Number(header.readBigUInt64LE(32)) };
-}
-
-const entryCrc = (entry: Buffer, journal: string) => crc32(entry.subarray(8), crc32(journal));
-
-/** The bytes of an entry by what its header at `at` says, if it is one; 0 where there are too few for a header. */
-const entryBytes = (bytes: Buffer, at = 0) =>
-  bytes.length - at < ENTRY_HEADER_BYTES ? 0 : ENTRY_HEADER_BYTES + bytes.readUInt32LE(at + 8);
-
-/** What the header at `at` says of its entry, where there is one and all of its bytes. */
-function readEntryHeader(bytes: Buffer, at: number) {
-  const length = entryBytes(bytes, at);
-  if (length === 0 || at + length > bytes.length || ENTRY_MAGIC.compare(bytes, at, at + 4) !== 0) return undefined;
-  const [position, timeUs] = [bytes.readBigUInt64LE(at + 16), bytes.readBigUInt64LE(at + 24)];
-  return { size: length, lines: bytes.readUInt32LE(at + 12), position: Number(position), timeUs: Number(timeUs) };
-}
-
-/** The entry at `at`, where its CRC checks. */
-function readEntry(bytes: Buffer, at: number, journal: string): Entry | undefined {
-  const header = readEntryHeader(bytes, at);
-  const entry = bytes.subarray(at, at + (header?.size ?? 0));
-  if (!header || entryCrc(entry, journal) !== entry.readUInt32LE(4)) return undefined;
-  return { ...header, body: entry.subarray(ENTRY_HEADER_BYTES) };
-}
-
-/** The entries that `bytes` begins with, as many as one batch has. */
-function readEntries(bytes: Buffer, journal: string): Entry[] {
-  const entries: Entry[] = [];
-  let [at, lines] = [0, 0];
-  for (let entry; at < BATCH_BYTES && lines < BATCH_LINES && (entry = readEntry(bytes, at, journal));) {
-    entries.push(entry);
-    at += entry.size;
-    lines += entry.lines;
-  }
-  return entries;
-}
-
-const sumOf = <Name extends string>(items: Record<Name, number>[], name: Name) =>
-  items.reduce((total, item) => total + item[name], 0);
-
-/** Whether a segment's last bytes are what a crash leaves of an entry that was being written, so never acknowledged. */
-function isTornTail(tail: Buffer): boolean {
-  const written = tail.findLastIndex((byte) => byte !== 0) + 1;
-  const end = entryBytes(tail);
-  if (written === 0 || end === 0) return true;
-  return ENTRY_MAGIC.compare(tail, 0, 4) === 0 && (end > tail.length || written < end - 1); // NUL may end a line
-}
+const notDurable = () => new NotDurable("Cannot write the journal, and the collector is stopping");
 
 // ---- Reader -----------------------------------------------------------------
 // Follows the journal, never past what is synced: live traffic, a backlog and what a crash left take the same way.
 
+const BATCH_SIZE = 1.5 * MIB; // about: read, parsed and stored at a time
+const BATCH_LINES = 20_000; // about: rows of short lines are many times as long
 const REST_MS = 2;
 
 /**
@@ -1439,6 +1497,85 @@ async function follow(journal: Journal, queue: AsyncQueue<Batch>): Promise<void>
     await sleep(Math.min(performance.now() - started, REST_MS));
   }
   queue.close();
+}
+
+/** Reads segments in batches, into one buffer that each next batch takes over. */
+class BatchReader {
+  readonly #buffer = Buffer.allocUnsafe(BATCH_SIZE + ENTRY_MAX_SIZE);
+  readonly #log: Log;
+
+  constructor(log: Log) {
+    this.#log = log;
+  }
+
+  /** The entries at an offset, as many as a batch has; none where a stretch is unreadable: the batch ends behind it. */
+  async read(segment: Segment, offset: number): Promise<Batch> {
+    let bytes = await this.#load(segment, offset, this.#buffer.length);
+    const needed = entrySize(bytes);
+    const isLong = needed > bytes.length && needed <= segment.size - offset; // an entry of one long line
+    if (isLong) bytes = await this.#load(segment, offset, needed);
+    const entries = entriesOf(bytes, segment.journal);
+    const lines = sumOf(entries, "lines");
+    const last = entries.at(-1);
+    const size = last ? sumOf(entries, "size") : await this.#skipUnreadable(segment, offset);
+    segment.linesRead += lines;
+    segment.endPosition = Math.max(segment.endPosition, last ? last.position + last.size : 0);
+    return { journal: segment.journal, entries, lines, segment, start: offset, end: offset + size };
+  }
+
+  async reread({ segment, entries, start, end }: Batch): Promise<Entry[]> {
+    const bytes = Buffer.alloc(end - start);
+    await segment.handle.read(bytes, 0, bytes.length, start);
+    const wanted = new Set(entries.map(({ position }) => position));
+    const again = entriesOf(bytes, segment.journal).filter(({ position }) => wanted.has(position));
+    if (again.length < wanted.size) throw new Error(`Cannot read ${segment.path}: damaged since it was read first`);
+    return again;
+  }
+
+  async #load({ handle, path, size }: Segment, offset: number, maxSize: number): Promise<Buffer> {
+    const length = Math.min(size - offset, maxSize);
+    const buffer = length > this.#buffer.length ? Buffer.allocUnsafeSlow(length) : this.#buffer;
+    const { bytesRead } = await handle.read(buffer, 0, length, offset).catch(cannotRead(path));
+    return buffer.subarray(0, bytesRead);
+  }
+
+  /** The size of what is no entry: up to the next one that checks, or to the segment's end. */
+  async #skipUnreadable(segment: Segment, offset: number): Promise<number> {
+    const bytes = await this.#load(segment, offset, segment.size - offset);
+    let at = bytes.indexOf(ENTRY_MAGIC, 1);
+    while (at >= 0 && !decodeEntry(bytes, at, segment.journal)) at = bytes.indexOf(ENTRY_MAGIC, at + 1);
+    const isPadding = bytes.every((byte) => byte === 0);
+    if (at < 0 && (isPadding || (!segment.isContinued && isTornTail(bytes)))) return bytes.length;
+    const size = at < 0 ? bytes.length : at;
+    this.#log(
+      `cannot read ${size} bytes at ${offset} of ${segment.path}: damaged; going on behind, keeping it as .bad`,
+    );
+    segment.isDamaged = true;
+    return size;
+  }
+}
+
+/** The entries that some bytes begin with, as many as a batch has. */
+function entriesOf(bytes: Buffer, journal: string): Entry[] {
+  const entries: Entry[] = [];
+  let [at, lines] = [0, 0];
+  for (let entry; at < BATCH_SIZE && lines < BATCH_LINES && (entry = decodeEntry(bytes, at, journal));) {
+    entries.push(entry);
+    at += entry.size;
+    lines += entry.lines;
+  }
+  return entries;
+}
+
+const sumOf = <Name extends string>(items: Record<Name, number>[], name: Name) =>
+  items.reduce((total, item) => total + item[name], 0);
+
+/** Whether a segment's last bytes are what a crash leaves of an entry that was being written, so never acknowledged. */
+function isTornTail(tail: Buffer): boolean {
+  const written = tail.findLastIndex((byte) => byte !== 0) + 1;
+  const size = entrySize(tail);
+  if (written === 0 || size === 0) return true;
+  return ENTRY_MAGIC.compare(tail, 0, 4) === 0 && (size > tail.length || written < size - 1); // NUL may end a line
 }
 
 // ---- Records ----------------------------------------------------------------
@@ -1476,12 +1613,7 @@ interface Piece {
 
 /** An entry's frames, decoded together where they are sound. */
 function* piecesOf(body: Buffer): Generator<Piece> {
-  for (let at = 0; at < body.length;) {
-    const frameBytes = body.readUInt32LE(at + 4);
-    const start = at + SECTION_HEADER_BYTES + body.readUInt8(at + 8);
-    const peer = body.toString("latin1", at + SECTION_HEADER_BYTES, start);
-    const bytes = body.subarray(start, start + body.readUInt32LE(at));
-    at = start + bytes.length;
+  for (const { peer, bytes, frameBytes } of decodeSections(body)) {
     if (frameBytes > 0) yield pieceOf(peer, bytes, frameBytes);
     else yield* decode(peer, bytes);
   }
@@ -3304,7 +3436,7 @@ class Vitals {
       accepting: obstacle === undefined,
       state: [obstacle ?? "accepting lines", ...troublesOf(this.#database, deadLettered)].join("; "),
       database: { up: state === "up", state, since: isoTime(since), ...(state === "up" ? {} : { cause }) },
-      backlog: { lines: inJournal, bytes, oldest_age_s: secondsSince(this.#journal.oldestTime()) },
+      backlog: { lines: inJournal, bytes, oldest_age_s: secondsSince(this.#journal.oldestTimeUs()) },
       room: { bytes: room, lasts_s: growth > 1 ? Math.round(room / growth) : null }, // null while it does not grow
       received: received + this.#journal.lost,
       stored,
@@ -3331,7 +3463,7 @@ class Vitals {
       ["collector_backlog_lines", inJournal, "Lines in the journal that are not stored yet"],
       ["collector_backlog_bytes", journal.backlogBytes(), "Bytes in the journal that are not stored yet"],
       ["collector_backlog_limit_bytes", options.journalMax, "Backlog at which senders wait: --journal-max"],
-      ["collector_backlog_age_seconds", secondsSince(journal.oldestTime()), "Age of the oldest line not stored"],
+      ["collector_backlog_age_seconds", secondsSince(journal.oldestTimeUs()), "Age of the oldest line not stored"],
       ["collector_received_bytes_total", journal.bytesReceived, "Bytes of the lines received, endings included"],
       ["collector_accepting", Number(journal.obstacle() === undefined), "Whether lines can be made durable now"],
       ["collector_connections", senders.open, "Connections of senders open now"],

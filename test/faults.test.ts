@@ -271,9 +271,9 @@ describe("faults: the journal's folder, refused at the file calls", () => {
       const reader = journal.read();
 
       files.call = call;
-      await journal.release((await reader.next()).value);
+      await journal.release((await reader.next()).value, 0);
       files.call = "";
-      await journal.release((await reader.next()).value);
+      await journal.release((await reader.next()).value, 0);
 
       const names = (await readdir(directory)).toSorted();
       assert.deepEqual(
@@ -440,7 +440,7 @@ describe("faults: the operator's log", () => {
     for await (const block of journal.read()) {
       await eventually(() => assert.ok(journal.obstacle() !== undefined || released + block.lines > 80)); // full again
       released += block.lines;
-      await journal.release(block);
+      await journal.release(block, 0);
       if (released === 100) break;
     }
     await appending;

@@ -146,9 +146,9 @@ describe("journal", () => {
     const [first, second] = [await reader.next(), await reader.next()];
     const atFirst = await segments();
 
-    await journal.release(second.value);
+    await journal.release(second.value, 0);
     const afterSecond = await segments();
-    await journal.release(first.value);
+    await journal.release(first.value, 0);
 
     assert.equal(afterSecond, atFirst);
     assert.ok((await segments()) <= atFirst - 2);
@@ -169,7 +169,7 @@ describe("journal", () => {
     let released = 0;
     for await (const block of journal.read()) {
       released += block.lines;
-      await journal.release(block);
+      await journal.release(block, 0);
       if (released === 40) break;
     }
     await appending;

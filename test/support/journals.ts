@@ -46,7 +46,7 @@ export async function readAll(journal: Journal) {
         body: body.toString("latin1"),
         words: body.toString("latin1").match(/[a-z]+-?[\w-]*(?=\n)/g) ?? [],
       });
-    await journal.release(block);
+    await journal.release(block, 0);
   }
   return entries;
 }
