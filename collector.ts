@@ -88,6 +88,7 @@ const OPTIONS = {
   maxConnections: ["1000", quantity("N", "1", "1000000"), "further senders are refused with an error line"],
   idleTimeout: ["off", orOff(0, quantity("TIME", "1ms", "24d")), "close a sender that has been silent this long"],
   journalMax: ["1GiB", quantity("SIZE", "1MiB", "256GiB"), "backlog on disk after which senders are paused"],
+  linger: ["25ms", quantity("TIME", "0ms", "1s"), "rest between the batches of a trickle; its first line never waits"],
   drainTimeout: ["10s", quantity("TIME", "0s", "24d"), "how long a stop waits for the database"],
   retention: ["off", orOff(0, quantity("TIME", "1ms", "36500d")), "drop whole days whose lines are all older"],
   retentionLevel: ["", levelRules(), "delete older lines of the level, and of those below it"],
@@ -282,7 +283,10 @@ function startLoops(options: Options, journal: Journal, database: Database, log:
   const done = deferred<void>();
   const stop = new AbortController(); // aborted when the drain has taken long enough
   const queue = new AsyncQueue<Batch>(1);
-  const tasks = [follow(journal, queue), ...database.workers(() => work(queue, journal, database, stop.signal))];
+  const tasks = [
+    follow(journal, queue, options.linger),
+    ...database.workers(() => work(queue, journal, database, stop.signal)),
+  ];
   const housekeeping = keepHouse(choresOf(options, journal, database, log), database, stop.signal);
   stop.signal.addEventListener("abort", () => queue.close());
   for (const task of [journal.failed, housekeeping, ...tasks])
@@ -1479,22 +1483,18 @@ const notDurable = () => new NotDurable("Cannot write the journal, and the colle
 
 const BATCH_SIZE = 1.5 * MIB; // about: read, parsed and stored at a time
 const BATCH_LINES = 20_000; // about: rows of short lines are many times as long
-const REST_MS = 2;
-
 /**
  * Follows the journal, in batches; the queue's bound keeps it a few of them ahead of the database. Having caught up, it
- * waits until all is stored, and 2 ms at most: a trickle of lines must not be a commit each, and slow the syncs.
+ * rests: each commit syncs the journal's disk, so a trickle of lines must not be a commit each. What comes after a
+ * quiet moment is taken at once.
  */
-async function follow(journal: Journal, queue: AsyncQueue<Batch>): Promise<void> {
-  let lines = 0;
+async function follow(journal: Journal, queue: AsyncQueue<Batch>, lingerMs: number): Promise<void> {
   for await (const batch of journal.read()) {
-    const started = performance.now();
+    const startedMs = performance.now();
     await addRows(batch.entries);
     await queue.push(batch);
-    lines += batch.lines;
-    if (!journal.isCaughtUp(batch)) continue;
-    await journal.whenReleased(lines);
-    await sleep(Math.min(performance.now() - started, REST_MS));
+    const restMs = lingerMs - (performance.now() - startedMs);
+    if (restMs > 0 && journal.isCaughtUp(batch)) await sleep(restMs);
   }
   queue.close();
 }

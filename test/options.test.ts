@@ -52,6 +52,7 @@ describe("options", () => {
       maxConnections: 1000,
       idleTimeout: 0,
       journalMax: KIB ** 3,
+      linger: 25,
       drainTimeout: 10_000,
       retention: 0,
     });

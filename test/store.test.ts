@@ -5,6 +5,7 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, test } from "node:test";
 import type { TestContext } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
 import postgres from "postgres";
 import { startCollector } from "../collector.ts";
@@ -31,6 +32,29 @@ import {
 import type { TestDatabase } from "./support/postgres.ts";
 import { isInstalled } from "./support/processes.ts";
 import { TirelessSender, converse } from "./support/senders.ts";
+
+describe("linger", () => {
+  test("the first line after a quiet moment is stored at once, and what comes within --linger behind it is one batch", async (t) => {
+    const { url, sql } = await freshDatabase(t);
+    const collector = await start(t, { databaseUrl: url, linger: 1000 });
+    await converse(collector.port, "warm\n");
+    await whenStored(collector);
+    await sleep(1000);
+
+    for (const word of ["first", "second", "third"]) await converse(collector.port, `${word}\n`);
+    await whenStored(collector);
+
+    const rows = await sql<{ message: string; xmin: string; waited: number }[]>`
+      select message, xmin, extract(epoch from stored_at - created_at)::float8 as waited
+      from logs, lateral (select min(stored_at) as stored_at from log_entries where log_entries.xmin = logs.xmin) as entry
+      order by created_at`;
+    const [, first, second, third] = rows.map(({ message, xmin }) => ({ message, xmin }));
+    assert.deepEqual([first?.message, second?.message, third?.message], ["first", "second", "third"]);
+    assert.notEqual(first?.xmin, second?.xmin);
+    assert.equal(second?.xmin, third?.xmin);
+    assert.ok((rows[1]?.waited ?? 1) < 0.7, `the first line waited ${rows[1]?.waited} s`);
+  });
+});
 
 describe("exactly once", () => {
   test("under kill -9 at random moments and lost connections every acknowledged line is stored, none twice, in order", async (t) => {
