@@ -1089,18 +1089,21 @@ class Segment {
   /** Opens what an earlier start left. What that wrote but did not sync may be there: it is synced before it is read. */
   static async recover(path: string): Promise<Segment> {
     const handle = await open(path, "r+");
-    await handle.datasync();
-    const bytes = await handle.readFile();
-    const segment = new Segment(path, handle, Math.max(bytes.length, SEGMENT_HEADER_SIZE));
-    const { version, lastTimeUs } = decodeSegmentHeader(bytes, segment.journal);
-    if (version > FORMAT_VERSION) {
-      await handle.close();
+    try {
+      await handle.datasync();
+      const bytes = await handle.readFile();
+      const segment = new Segment(path, handle, Math.max(bytes.length, SEGMENT_HEADER_SIZE));
+      const { version, lastTimeUs } = decodeSegmentHeader(bytes, segment.journal);
       const remedy = `this collector knows versions up to ${FORMAT_VERSION}; start the newer one that wrote it`;
-      throw new UsageError(`Cannot read ${path}: its format is version ${version}, ${remedy}`);
+      if (version > FORMAT_VERSION)
+        throw new UsageError(`Cannot read ${path}: its format is version ${version}, ${remedy}`);
+      segment.lastTimeUs = lastTimeUs;
+      segment.#countLines(bytes);
+      return segment;
+    } catch (error) {
+      await handle.close();
+      throw error;
     }
-    segment.lastTimeUs = lastTimeUs;
-    segment.#countLines(bytes);
-    return segment;
   }
 
   /** Writes behind what is synced; that is durable, too, when the promise resolves. Else it can be tried again. */
@@ -1203,8 +1206,13 @@ export class Journal {
     const journal = new Journal(directory, maxSize, log);
     await makeFolder(directory);
     const names = await readdir(directory).catch(cannotRead(directory));
-    for (const name of names.filter((each) => SEGMENT_NAME.test(each)).toSorted())
-      await journal.#recover(join(directory, name));
+    try {
+      for (const name of names.filter((each) => SEGMENT_NAME.test(each)).toSorted())
+        await journal.#recover(join(directory, name));
+    } catch (error) {
+      for (const { handle } of journal.#segments) await handle.close();
+      throw error;
+    }
     journal.#writer = journal.#write();
     return journal;
   }
@@ -4202,13 +4210,21 @@ function locatePackages(...names: string[]): string[] {
   throw new UsageError(`Cannot find ${missing.join(" and ")}: type npm i ${missing.join(" ")}${orElse}`);
 }
 
+const SCHEMA_VERSION = "2"; // as schema.sql has it in its comment on the table
+
+/** Throws {@link UsageError} where it is missing, or belongs to another version of this file. */
 function readSchema(): string {
   const path = join(dirname(fileURLToPath(import.meta.url)), "schema.sql");
+  let schema: string;
   try {
-    return readFileSync(path, "utf8");
+    schema = readFileSync(path, "utf8");
   } catch (error) {
     throw new UsageError(`Cannot read ${path}: ${codeOf(error)}; copy schema.sql beside collector.ts`);
   }
+  const [, version = "1"] = /collector schema (\d+)/.exec(schema) ?? [];
+  if (version === SCHEMA_VERSION) return schema;
+  const remedy = `this collector.ts needs ${SCHEMA_VERSION}; copy the schema.sql that came with it`;
+  throw new UsageError(`Cannot use ${path}: it is version ${version}, ${remedy}`);
 }
 
 // ---- Entry point ------------------------------------------------------------

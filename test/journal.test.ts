@@ -1,7 +1,7 @@
 /* oxlint-disable eslint/no-await-in-loop, typescript/no-floating-promises -- a test does one thing after the other; node:test waits for tests */
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
-import { readFile, readdir, truncate, writeFile } from "node:fs/promises";
+import { readFile, readdir, readlink, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, test } from "node:test";
 import { promisify } from "node:util";
@@ -120,10 +120,11 @@ describe("journal", () => {
     }
   });
 
-  test("a format that a newer collector wrote is refused with words, and left as it is", async (t) => {
+  test("a format that a newer collector wrote is refused with words, and left as it is; no file stays open", async (t) => {
     const directory = await folder(t);
     await writeJournal(directory, ["precious"]);
     const { path, bytes } = await segmentIn(directory);
+    await writeFile(join(directory, path.replace(/^\d+/, "0000000000")), bytes); // recovered before it
     bytes.writeUInt32LE(99, 8);
     bytes.writeUInt32LE(crc32(bytes.subarray(16, 40), crc32(bytes.subarray(0, 12))), 12);
     await writeFile(join(directory, path), bytes);
@@ -133,6 +134,8 @@ describe("journal", () => {
       /version 99.*newer/,
     );
 
+    for (const fd of await readdir("/proc/self/fd"))
+      assert.doesNotMatch(await readlink(`/proc/self/fd/${fd}`).catch(() => ""), new RegExp(directory));
     assert.deepEqual(await readFile(join(directory, path)), bytes);
   });
 

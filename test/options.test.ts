@@ -1,7 +1,7 @@
 /* oxlint-disable eslint/no-await-in-loop, typescript/no-floating-promises -- a test does one thing after the other; node:test waits for tests */
 import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
-import { copyFile } from "node:fs/promises";
+import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, test } from "node:test";
 import { UsageError, VERSION, helpText, readOptions, startCollector } from "../collector.ts";
@@ -171,17 +171,21 @@ describe("options", () => {
     }
   });
 
-  test("a copy without schema.sql or without a package says what to copy or to install, exit code 2", async (t) => {
+  test("a copy without schema.sql, with an old one or without a package says what to copy or to install, exit code 2", async (t) => {
     const bare = await bareCopy(t, ["collector.ts"], ["tsx", "postgres"]);
     const program = [process.execPath, join(MODULES, "tsx/dist/cli.mjs"), "collector.ts"];
     const flags = ["--listen", "127.0.0.1:0", "--data-dir", join(bare, "data")];
 
     const withoutSchema = await runProgram(flags, { program, cwd: bare });
-    await copyFile(join(ROOT, "schema.sql"), join(bare, "schema.sql"));
+    const schema = await readFile(join(ROOT, "schema.sql"), "utf8");
+    await writeFile(join(bare, "schema.sql"), schema.replaceAll("collector schema 2", "collector schema 1"));
+    const oldSchema = await runProgram(flags, { program, cwd: bare });
+    await writeFile(join(bare, "schema.sql"), schema);
     const withoutPackage = await runProgram(flags, { program, cwd: bare });
 
     assert.match(withoutSchema.stderr, /^[^\n]*schema\.sql[^\n]*\n$/);
     assert.match(withoutPackage.stderr, /^[^\n]*npm i @electric-sql\/pglite[^\n]*\n$/);
-    assert.deepEqual([withoutSchema.code, withoutPackage.code], [2, 2]);
+    assert.match(oldSchema.stderr, /^Cannot use [^\n]*schema\.sql: it is version 1, [^\n]*needs 2; copy [^\n]*\n$/);
+    assert.deepEqual([withoutSchema.code, oldSchema.code, withoutPackage.code], [2, 2, 2]);
   });
 });
