@@ -34,7 +34,7 @@ import { isUtf8 } from "node:buffer";
 import { execFile } from "node:child_process";
 import { X509Certificate, createPrivateKey, randomUUID } from "node:crypto";
 import { once, setMaxListeners } from "node:events";
-import { existsSync, openSync, readFileSync, realpathSync, statfsSync } from "node:fs";
+import { existsSync, openSync, readFileSync, realpathSync, statSync, statfsSync } from "node:fs";
 import { chmod, link, mkdir, open, readdir, rename, rm, stat, writeFile } from "node:fs/promises";
 import type { FileHandle } from "node:fs/promises";
 import { createServer as createHttpServer } from "node:http";
@@ -42,9 +42,10 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import { createRequire } from "node:module";
 import { BlockList, Socket, connect, createServer, isIP } from "node:net";
 import type { AddressInfo, Server } from "node:net";
+import { homedir, userInfo } from "node:os";
 import { basename, dirname, join, relative, resolve } from "node:path";
 import { setImmediate as immediate, setTimeout as sleep } from "node:timers/promises";
-import { createSecureContext, createServer as createTlsServer } from "node:tls";
+import { connect as connectTls, createSecureContext, createServer as createTlsServer } from "node:tls";
 import type { SecureContextOptions, Server as TlsServer, TLSSocket } from "node:tls";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { parseArgs } from "node:util";
@@ -223,25 +224,29 @@ const SETTLE_MS = 5 * SECOND;
 export async function startCollector(given: GivenOptions & { log?: Log } = {}): Promise<Collector> {
   const { log = writeLog } = given;
   const options = readOptions(given, {});
-  const database = new Database(options, readSchema(), log);
+  const store = new PostgresStore(options, readSchema());
   locatePackages(...(options.databaseUrl === "" ? [DRIVER, ...EMBEDDED] : [DRIVER]));
   const tls = makeTlsServer(options);
   const isFirstStart = await makeFolder(options.dataDir);
   const lock = await lockDirectory(options.dataDir);
   const opened: { close(): unknown }[] = [{ close: () => lock.unlock() }];
+  const stop = new AbortController(); // aborted when the drain has taken long enough
   try {
     const journal = await Journal.open(join(options.dataDir, "journal"), options.journalMax, log);
     opened.unshift({ close: () => journal.seal().then(() => journal.close()) });
     const senders = new Senders(options, tls, journal, log);
-    const vitals = new Vitals(options, journal, senders, database);
+    const database = new Database(store, journal, new LineParser(), stop.signal, log);
+    const tasks = periodicTasks(options, journal, database, log);
+    const vitals = new Vitals(options, journal, senders, database, tasks);
     const pages = new HealthPages(options.http, vitals);
     opened.unshift(pages);
     const http = await pages.listen(given.http !== undefined, log);
     const listeners = await senders.listen();
-    const loops = startLoops(options, journal, database, log);
+    const loops = startLoops(options, journal, database, tasks, stop, log);
     const run = async (command: Command) => {
+      if (!isCommand(command.words)) throw new UsageError(`Cannot run "${command.words.join(" ")}"`);
       await deadline(journal.whenReleased(journal.received), SETTLE_MS).catch(() => {}); // what was answered `ok` is seen
-      return database.run(command);
+      return database.use((target) => target.run(command));
     };
     lock.answer(run);
     for (const line of greeting(options, database, listeners, http, isFirstStart)) log(line);
@@ -278,23 +283,31 @@ export async function startCollector(given: GivenOptions & { log?: Log } = {}): 
   }
 }
 
-/** Starts the loops between the journal and the database. */
-function startLoops(options: Options, journal: Journal, database: Database, log: Log) {
+/** Starts the loops between the journal and the database, and the watch over its driver. */
+function startLoops(
+  options: Options,
+  journal: Journal,
+  database: Database,
+  chores: PeriodicTask[],
+  stop: AbortController,
+  log: Log,
+) {
   const done = deferred<void>();
-  const stop = new AbortController(); // aborted when the drain has taken long enough
   const queue = new AsyncQueue<Batch>(1);
   const tasks = [
-    follow(journal, queue, options.linger),
-    ...database.workers(() => work(queue, journal, database, stop.signal)),
+    follow(journal, queue, database, options.linger),
+    ...database.workers(() => work(queue, journal, database)),
   ];
-  const housekeeping = keepHouse(choresOf(options, journal, database, log), database, stop.signal);
+  const housekeeping = keepHouse(chores, database, stop.signal);
   stop.signal.addEventListener("abort", () => queue.close());
   for (const task of [journal.failed, housekeeping, ...tasks])
     task.catch((error) => stop.signal.aborted || done.reject(error));
+  const endWatch = watchDriver(() => database.disconnect(), log);
   /** Resolves when all is stored, or `drainTimeout` is over: the rest waits in the journal. */
   const drain = async () => {
     await deadline(Promise.allSettled(tasks), options.drainTimeout).catch(() => {});
     stop.abort();
+    endWatch();
   };
   return { done, drain };
 }
@@ -1496,10 +1509,10 @@ const BATCH_LINES = 20_000; // about: rows of short lines are many times as long
  * rests: each commit syncs the journal's disk, so a trickle of lines must not be a commit each. What comes after a
  * quiet moment is taken at once.
  */
-async function follow(journal: Journal, queue: AsyncQueue<Batch>, lingerMs: number): Promise<void> {
+async function follow(journal: Journal, queue: AsyncQueue<Batch>, database: Database, lingerMs: number): Promise<void> {
   for await (const batch of journal.read()) {
     const startedMs = performance.now();
-    await addRows(batch.entries);
+    await database.addRows(batch);
     await queue.push(batch);
     const restMs = lingerMs - (performance.now() - startedMs);
     if (restMs > 0 && journal.isCaughtUp(batch)) await sleep(restMs);
@@ -1591,15 +1604,15 @@ function isTornTail(tail: Buffer): boolean {
 
 const PARSE_MS = 1; // until others have their turn: sockets, and workers whose rows are wanted
 
-/** Fills in the entries' rows. */
-async function addRows(entries: Entry[]): Promise<void> {
+/** Fills in the entries' rows, in the form of a store's writer. */
+async function addRows(entries: Entry[], parser: LineParser, createWriter: Store["createRowWriter"]): Promise<void> {
   let resumed = performance.now();
   for (const entry of entries) {
-    const rows = new RowWriter(2 * entry.size);
+    const rows = createWriter(2 * entry.size);
     let [next, altered] = [entry.timeUs, 0];
     for (const { peer, frames, notes } of piecesOf(entry.body)) {
       for (const frame of frames) {
-        const record = notedRecordOf(frame, next / 1000, notes);
+        const record = notedRecordOf(parser, frame, next / 1000, notes);
         if (record.isAltered || notes?.raw !== undefined) altered++;
         rows.add(record, next++, peer);
       }
@@ -1659,35 +1672,34 @@ function pieceOf(peer: string, bytes: Buffer, frameBytes = bytes.length): Piece 
   return { peer, frames, notes: isSound ? cut : { ...cut, raw: bytes.toString("base64") } };
 }
 
-/** A line's record, and what it came from: what the database needs to set it aside. */
-interface Line extends LogRecord {
-  position: number;
-  time: number;
+/** A record and what it came from: what a database needs to store it by itself, or to set it aside. */
+export interface StoredLine extends LogRecord {
+  timeUs: number;
   peer: string;
+  /** The frame as text. */
   source: string;
-  /** As the text of a JSON object. */
+  /** Our notes on it, as the text of a JSON object. */
   notes: string | undefined;
 }
 
-/** The lines of some pieces of an entry one by one, the first of them received at `timeUs`. */
-function linesOf({ position, timeUs }: Pick<Entry, "position" | "timeUs">, pieces: Iterable<Piece>): Line[] {
+/** The lines of an entry one by one. */
+const linesOf = ({ timeUs, body }: Entry, parser: LineParser) => linesOfPieces(timeUs, piecesOf(body), parser);
+
+/** The lines of some pieces one by one, the first of them received at `timeUs`. */
+function linesOfPieces(timeUs: number, pieces: Iterable<Piece>, parser: LineParser): StoredLine[] {
   const frames = [...pieces].flatMap((piece) => piece.frames.map((source) => ({ ...piece, source })));
-  return frames.map(({ peer, source, notes }, n) => {
-    const record = notedRecordOf(source, timeUs / 1000, notes);
-    return {
-      ...record,
-      position,
-      time: timeUs + n,
-      peer,
-      source,
-      notes: notes && JSON.stringify({ "@collector": notes }),
-    };
-  });
+  return frames.map(({ peer, source, notes }, index) => ({
+    ...notedRecordOf(parser, source, timeUs / 1000, notes),
+    timeUs: timeUs + index,
+    peer,
+    source,
+    notes: notes && JSON.stringify({ "@collector": notes }),
+  }));
 }
 
 /** A line as a record, with our notes among its attributes. */
-function notedRecordOf(line: string, now: number, notes: Notes | undefined): LogRecord {
-  const record = parseLine(line, now);
+function notedRecordOf(parser: LineParser, line: string, now: number, notes: Notes | undefined): LogRecord {
+  const record = parser.parse(line, now);
   return noted(record, record.isAltered ? { raw: Buffer.from(line).toString("base64"), ...notes } : notes);
 }
 
@@ -1717,8 +1729,14 @@ const UTF8_BYTES = 3; // of a UTF-16 code unit, at most
 const EPOCH_2000 = Date.UTC(2000, 0) * 1000; // PostgreSQL's, in µs since 1970
 const TWO_TO_32 = 2 ** 32;
 
+/** Writes records as rows, in the form in which a store sends them. */
+export interface RowWriter {
+  add(record: LogRecord, timeUs: number, peer: string): void;
+  written(): Buffer;
+}
+
 /** Rows as COPY reads them (PostgreSQL's manual, COPY, "Binary Format"): a field is its length, or -1, and its bytes. */
-class RowWriter {
+class CopyWriter implements RowWriter {
   #bytes: Buffer;
   #view: DataView;
   #at = 0;
@@ -1826,338 +1844,550 @@ export class AsyncQueue<T> implements AsyncIterable<T> {
 }
 
 // ---- Workers ----------------------------------------------------------------
-// The main loop. What is not committed stays in the journal; each failure chooses the next try, none gives a line up.
+// The main loop. What is not committed stays in the journal.
 
 /** Stores batches until the queue is closed, or stopped between two tries. */
-async function work(queue: AsyncQueue<Batch>, journal: Journal, database: Database, stop: AbortSignal): Promise<void> {
+async function work(queue: AsyncQueue<Batch>, journal: Journal, database: Database): Promise<void> {
   for await (const batch of queue) {
-    const deadLettered = await storeUntilDone(batch, journal, database, stop); // commit first,
-    await journal.release(batch, deadLettered); //                                only then forget
+    const deadLettered = await database.store(batch); // commit first,
+    await journal.release(batch, deadLettered); //       only then release
   }
 }
 
-const PAUSE_LEAST_MS = 100;
-const PAUSE_MOST_MS = 5 * SECOND;
+const RETRY_MIN_MS = 100;
+const RETRY_MAX_MS = 5 * SECOND;
+const SUSPECT_AFTER = 3; // failures in a row with one code, until a line is suspected
 
 /** How to store a batch: as it is; after making its days' partitions; in halves; line by line. */
-type Step = "copy" | "partition" | "halve" | "take apart";
+type Step = "whole" | "partition" | "halves" | "lines";
 
-/**
- * Resolves when the batch is committed, to how many of its lines are dead letters; rejects only when stopped, or when
- * the database is not one to store into.
- */
-async function storeUntilDone(batch: Batch, journal: Journal, database: Database, stop: AbortSignal): Promise<number> {
-  let step: Step = "copy";
-  for (let failures = 0; ; failures++) {
-    try {
-      const buried = await (step === "halve"
-        ? storeHalves(batch, journal, database, stop)
-        : database.store(batch, journal, step));
-      database.noteUp(batch);
-      return buried;
-    } catch (error) {
-      if (stop.aborted || error instanceof DatabaseRefused) throw error;
-      database.retries++;
-      const next = nextStep(error, batch.entries.length);
-      const jitter = 0.5 + Math.random() / 2; // so that not all return at once
-      const pause = Math.min(PAUSE_LEAST_MS * 2 ** failures, PAUSE_MOST_MS) * jitter;
-      if (next === step || next === "copy") await database.noteDown(batch, error, pause, stop);
-      step = next;
-    }
-  }
+/** What the tries to store one batch have shown so far. */
+interface Trial {
+  failures: number;
+  code: string;
+  /** Failures in a row with this code. */
+  repeats: number;
+  /** The code that counts as a line's own by now, whatever it means elsewhere. */
+  suspect: string | undefined;
+  /** Number of dead letters of the entries that were stored line by line. */
+  deadLetters: Map<Entry, number>;
 }
 
-const IS_CONTENT = /^(22|23|54)...$|^P0001$/; // data, constraints, limits, `raise`
-const IS_NO_COPY = /^(0A000|08P01|42809)$/; // not supported, or into columns of other types, or into a view
-
-/** Content is looked for in halves, and its entry taken apart; a missing partition made; all else tried again. */
-function nextStep(error: unknown, entries: number): Step {
-  const { code = "", constraint_name: constraint } = error as Partial<postgres.PostgresError>;
-  if (code === "23514" && constraint === undefined) return "partition";
-  if (entries > 1 && (code === "57014" || IS_CONTENT.test(code))) return "halve";
-  return IS_CONTENT.test(code) || IS_NO_COPY.test(code) ? "take apart" : "copy";
-}
-
-async function storeHalves(batch: Batch, journal: Journal, database: Database, stop: AbortSignal): Promise<number> {
-  const { entries } = batch;
-  const middle = Math.floor(entries.length / 2);
-  const halves = [entries.slice(0, middle), entries.slice(middle)];
-  let buried = 0;
-  for (const half of halves) buried += await storeUntilDone({ ...batch, entries: half }, journal, database, stop);
-  return buried;
-}
-
-// ---- Store ------------------------------------------------------------------
-// One transaction stores a batch and its entries' keys, or nothing. The key is the entry, so it does not matter how
-// entries are grouped when they come again.
-
-const STATEMENT_MS = MINUTE;
-const CANCEL_MS = 10 * SECOND;
-const CLOSE_MS = 3 * SECOND;
-const DAYS_AHEAD = 7;
-
-/** The database is there, but is not one to store into: said, not tried again. */
-export class DatabaseRefused extends Error {}
-
-/** `since`: in ms since 1970. */
-interface DatabaseStatus {
-  state: "opening" | "up" | "away";
-  since: number;
-  cause: string;
-}
-
+/** A store with its state: each failure chooses the next try, none gives a line up. */
 class Database {
-  readonly name: string;
   /** Since the start: lines stored with something changed, and tries to store a batch that failed. */
   altered = 0;
   retries = 0;
   /** What the transactions that stored took, in s, and their lines. */
   readonly inserts = new Histogram(DURATIONS);
   readonly batchLines = new Histogram([1, 10, 100, 300, 1000, 3000, 10_000, 30_000, 100_000]);
-  /** When each of its chores last succeeded, in ms since 1970; 0 for not yet. */
-  readonly maintained = new Map<string, number>();
-  readonly #failing = new Set<Batch>(); // that the server does not take now
-  status: DatabaseStatus = { state: "opening", since: Date.now(), cause: "no connection yet" };
-  #awayAt = performance.now(); // as the clock may be set back
-  readonly #options: Options;
-  readonly #schema: string;
-  readonly #condition: Condition;
-  readonly #embedded: EmbeddedPostgres | undefined;
-  #client: Promise<Client> | undefined;
+  readonly availability: Availability;
+  readonly #target: Store;
+  readonly #journal: Journal;
+  readonly #parser: LineParser;
+  readonly #stop: AbortSignal;
+  #setUp: Promise<void> | undefined;
+  #wasSetUp = false;
   #days = new Set<number>(); // since 1970, that have their partition
-  #isCopied = true; // unless its `logs` has other types than ours
-  #oldestStored = Number.POSITIVE_INFINITY; // µs, since it was last taken
-  #isClosed = false;
+  #oldestStoredUs = Infinity;
 
-  constructor(options: Options, schema: string, log: Log) {
-    const { databaseUrl, dataDir } = options;
-    this.#options = options;
-    this.#schema = schema;
-    this.#condition = new Condition(log);
-    this.#embedded = databaseUrl === "" ? new EmbeddedPostgres(dataDir) : undefined;
-    const server = databaseUrl.replace(/^\w+:\/\/(?:[^?]*@)?([^?]*).*$/s, "$1") || process.env["PGHOST"] || "localhost";
-    this.name = this.#embedded?.name ?? `PostgreSQL at ${server}`;
+  constructor(target: Store, journal: Journal, parser: LineParser, stop: AbortSignal, log: Log) {
+    this.#target = target;
+    this.#journal = journal;
+    this.#parser = parser;
+    this.#stop = stop;
+    this.availability = new Availability(target.name, log);
   }
 
-  /** Starts the loops that store: the embedded database has one session, and so one. */
+  get name(): string {
+    return this.#target.name;
+  }
+
+  /** Starts the loops that store. */
   workers(start: () => Promise<void>): Promise<void>[] {
-    return range(this.#embedded ? 1 : this.#options.workers).map(start);
+    return range(this.#target.sessions).map(start);
   }
 
-  /** Resolves when all of the batch is committed: to how many lines went to `dead_letters`, where it is taken apart. */
-  async store(batch: Batch, journal: Journal, step: Exclude<Step, "halve">): Promise<number> {
-    if (step === "partition") this.#days.clear();
-    await this.#makePartitions(daysOf(batch.entries));
-    const started = performance.now();
-    const isApart = step === "take apart" || !this.#isCopied;
-    const buried = isApart ? await this.#takeApart(batch, journal) : 0;
-    if (!isApart) await this.#within((sql) => this.#embedded?.copy(sql, batch) ?? copyRows(sql, batch));
-    this.inserts.observe((performance.now() - started) / SECOND);
-    this.batchLines.observe(sumOf(batch.entries, "lines"));
-    this.altered += batch.entries.reduce((total, { altered = 0 }) => total + altered, 0);
-    this.#oldestStored = Math.min(this.#oldestStored, batch.entries[0]?.timeUs ?? Number.POSITIVE_INFINITY);
-    return buried;
+  /** Fills in the rows of a batch's entries, as the store sends them. */
+  async addRows(batch: Batch): Promise<void> {
+    await addRows(batch.entries, this.#parser, (size) => this.#target.createRowWriter(size));
   }
 
-  async #takeApart(batch: Batch, journal: Journal): Promise<number> {
-    const lines = (await journal.reread(batch)).flatMap((entry) => linesOf(entry, piecesOf(entry.body)));
-    const [row] = await this.#within((sql) => storeOrBury(sql, lines, claim(batch)));
-    return Number(row?.["buried"]);
+  /** Runs something on the store once that is set up. */
+  async use<T>(run: (store: Store) => Promise<T>): Promise<T> {
+    await (this.#setUp ??= this.#setItUp());
+    return run(this.#target);
+  }
+
+  /** Resolves when the batch is committed, to its number of dead letters; rejects only when stopped or refused. */
+  async store(batch: Batch, suspect?: string): Promise<number> {
+    const trial: Trial = { failures: 0, code: "", repeats: 0, suspect, deadLetters: new Map() };
+    for (let step: Step = "whole"; ; trial.failures++) {
+      try {
+        const deadLettered = await this.#try(batch, step, trial);
+        this.availability.noteUp(batch);
+        return deadLettered;
+      } catch (error) {
+        if (this.#stop.aborted || error instanceof DatabaseRefused) throw error;
+        this.retries++;
+        const next = this.#nextStep(error, batch, step, trial);
+        if (next === step || next === "whole") await this.rest(error, trial.failures, batch);
+        step = next;
+      }
+    }
+  }
+
+  /** Makes the partitions of days, counted since 1970. */
+  async makePartitions(days: Iterable<number>): Promise<void> {
+    for (const day of days) {
+      if (!this.#days.has(day)) await this.use((store) => store.makePartition(day));
+      this.#days.add(day);
+    }
   }
 
   /** The time, in µs since 1970, of the oldest line stored since the last call. */
-  takeOldestStored(): number {
-    const oldest = this.#oldestStored;
-    this.#oldestStored = Number.POSITIVE_INFINITY;
-    return oldest;
+  takeOldestStoredUs(): number {
+    const oldestUs = this.#oldestStoredUs;
+    this.#oldestStoredUs = Infinity;
+    return oldestUs;
   }
 
-  async makeComingPartitions(): Promise<void> {
-    const today = Math.floor(Date.now() / DAY);
-    await this.#makePartitions(range(DAYS_AHEAD + 1).map((ahead) => today + ahead));
+  describe(error: unknown): string {
+    return this.#target.describe(error);
   }
 
-  async ping(): Promise<void> {
-    await this.#within((sql) => sql`select 1`);
+  reactionTo(error: unknown): Reaction {
+    return this.#target.reactionTo(error);
   }
 
-  /** Forgets the keys of a journal's entries before a position. */
-  async prune(journal: string, endPosition: number): Promise<void> {
-    await this.#within((sql) => sql`delete from log_entries where journal = ${journal} and position < ${endPosition}`);
+  /** Notes why the database is away, and waits longer each time, with jitter: so not all collectors return at once. */
+  async rest(error: unknown, failures: number, batch?: Batch): Promise<void> {
+    this.availability.noteAway(this.describe(error), batch);
+    if (this.reactionTo(error) === "set up anew") await this.#forgetSetUp();
+    const jitter = 0.5 + Math.random() / 2;
+    const pauseMs = Math.min(RETRY_MIN_MS * 2 ** failures, RETRY_MAX_MS) * jitter;
+    await sleep(pauseMs, undefined, { signal: this.#stop }).catch(() => {});
   }
 
-  /** Drops the oldest day that is older than `ageMs` as a whole; resolves to whether there was one. */
-  async dropOldest(ageMs: number): Promise<boolean> {
-    const [row] = await this.#within((sql) => sql`select drop_logs_partition(${ago(sql, ageMs)}) as dropped`);
-    return row?.["dropped"] != null;
-  }
-
-  /** Deletes by a rule, in its next stretch of lines; resolves to where the one after begins. */
-  async deleteLevels({ from, to, ageMs, since }: LevelTask): Promise<{ next: number; isDone: boolean }> {
-    const [row] = await this.#within(
-      (sql) => sql`
-      select (extract(epoch from coalesce(reached, before)) * 1000000)::bigint as next, reached is null as "isDone"
-      from (select ${ago(sql, ageMs)} as before) as rule,
-           delete_logs(${from}::int, ${to}::int, to_timestamp(${since / 1e6}::float8), before,
-                       ${WALKED_AT_ONCE}::int) as reached`,
-    );
-    return { next: Number(row?.["next"]), isDone: row?.["isDone"] === true };
-  }
-
-  async run(command: Command): Promise<string> {
-    if (!isCommand(command.words)) throw new UsageError(`Cannot run "${command.words.join(" ")}"`);
-    const client = await this.#connect();
-    return runCommand(client.sql, command);
-  }
-
-  /** A batch is stored, or the server answers: said when no other batch is in trouble. */
-  noteUp(batch?: Batch): void {
-    if (batch) this.#failing.delete(batch);
-    if (this.status.state === "up" || this.#failing.size > 0) return;
-    this.#condition.report(
-      undefined,
-      `${this.name} is back after ${Math.round((performance.now() - this.#awayAt) / SECOND)} s`,
-    );
-    this.status = { state: "up", since: Date.now(), cause: "" };
-  }
-
-  /** Says why, once a cause, and waits for `pause` ms or the stop. */
-  async noteDown(batch: Batch | undefined, error: unknown, pause: number, stop: AbortSignal): Promise<void> {
-    const cause = describe(error);
-    if (batch) this.#failing.add(batch);
-    this.#condition.report(cause, `cannot store into ${this.name}: ${cause}; lines wait in the journal, trying again`);
-    const wasUp = this.status.state === "up";
-    if (wasUp) this.#awayAt = performance.now();
-    this.status = { state: "away", since: wasUp ? Date.now() : this.status.since, cause };
-    if (/^(42(P01|703|883)|25006)$/.test(codeOf(error))) await this.#discard(); // ours is gone: set up anew
-    await sleep(pause, undefined, { signal: stop }).catch(() => {});
+  /** What is under way fails, and is tried again on new connections. */
+  disconnect(): void {
+    void this.#target.disconnect();
   }
 
   /** What is under way fails: whether it was committed shows when it is sent again. */
   async close(): Promise<void> {
-    this.#isClosed = true;
-    this.#condition.cancelReport();
-    await deadline(this.#discard(), CLOSE_MS).catch(() => {});
-    await this.#embedded?.close();
+    this.availability.close();
+    await this.#target.close();
   }
 
-  /** The client; made, and its database set up, when it is first needed and after it was discarded. */
-  async #connect(): Promise<Client> {
-    if (this.#isClosed) throw new Error("Cannot connect: the collector is stopping");
-    if (this.#client) return this.#client;
-    const client = this.#setUp();
-    this.#client = client;
-    client.catch(() => {
-      if (this.#client === client) this.#client = undefined;
-    });
-    return client;
-  }
-
-  async #setUp(): Promise<Client> {
-    const { databaseUrl, workers } = this.#options;
-    const client = this.#embedded ? await this.#embedded.connect() : await makeClient(databaseUrl, workers + 1);
+  async #setItUp(): Promise<void> {
     this.#days.clear();
     try {
-      const { isCopied } = await deadline(applySchema(client.sql, this.#schema), STATEMENT_MS);
-      this.#isCopied = isCopied;
-      return client;
+      await this.#target.setUp();
+      this.#wasSetUp = true;
     } catch (error) {
-      await client.close();
-      throw error;
+      this.#setUp = undefined;
+      if (!(error instanceof DatabaseRefused) || !this.#wasSetUp) throw error;
+      throw new Error(error.message, { cause: error }); // it was ours, and may be again: an outage
     }
   }
 
-  /** Runs what may take a minute; then has it cancelled, and discards the client only where no answer comes to that. */
-  async #within<T>(start: (sql: postgres.Sql) => Promise<T>): Promise<T> {
-    const client = await this.#connect();
-    const connecting = this.#client;
-    const running = start(client.sql);
-    const cancel = setTimeout(() => client.cancel(running), STATEMENT_MS);
-    try {
-      return await deadline(running, STATEMENT_MS + CANCEL_MS);
-    } catch (error) {
-      if (!isFromServer(error) && this.#client === connecting) await this.#discard();
-      throw error;
-    } finally {
-      clearTimeout(cancel);
-    }
+  async #forgetSetUp(): Promise<void> {
+    this.#setUp = undefined;
+    await this.#target.disconnect();
   }
 
-  /** Its queries fail, its sockets close, the next use makes a new one. */
-  async #discard(): Promise<void> {
-    const client = this.#client?.catch(() => undefined);
-    this.#client = undefined;
-    await (await client)?.close();
+  async #try(batch: Batch, step: Step, trial: Trial): Promise<number> {
+    if (step === "partition") this.#days.clear();
+    await this.makePartitions(daysOf(batch.entries));
+    if (step === "halves") return this.#storeHalves(batch, trial.suspect);
+    const started = performance.now();
+    const deadLettered = step === "lines" ? await this.#storeLines(batch, trial) : 0;
+    if (step !== "lines") await this.use((store) => store.storeBatch(batch));
+    this.#count(batch, performance.now() - started);
+    return deadLettered;
   }
 
-  async #makePartitions(days: Iterable<number>): Promise<void> {
-    for (const day of days) {
-      if (this.#days.has(day)) continue;
-      const date = new Date(day * DAY).toISOString().slice(0, 10);
-      await this.#within((sql) => sql`select create_logs_partition(${date}::date)`);
-      this.#days.add(day);
+  async #storeHalves(batch: Batch, suspect: string | undefined): Promise<number> {
+    const middle = Math.floor(batch.entries.length / 2);
+    const first = await this.store({ ...batch, entries: batch.entries.slice(0, middle) }, suspect);
+    return first + (await this.store({ ...batch, entries: batch.entries.slice(middle) }, suspect));
+  }
+
+  /** Parses the entries once more, from the journal: what is taken apart is rare, and its records are not kept. */
+  async #storeLines(batch: Batch, { deadLetters, suspect }: Trial): Promise<number> {
+    const whole = new Map((await this.#journal.reread(batch)).map((entry) => [entry.position, entry]));
+    for (const entry of batch.entries) {
+      if (deadLetters.has(entry)) continue;
+      const lines = linesOf(whole.get(entry.position) ?? entry, this.#parser);
+      const count = await this.use((store) => store.storeLines(batch.journal, entry, lines, suspect));
+      deadLetters.set(entry, count);
     }
+    return [...deadLetters.values()].reduce((sum, count) => sum + count, 0);
+  }
+
+  #count({ entries }: Batch, tookMs: number): void {
+    this.inserts.observe(tookMs / SECOND);
+    this.batchLines.observe(entries.reduce((sum, { lines }) => sum + lines, 0));
+    this.altered += entries.reduce((sum, { altered = 0 }) => sum + altered, 0);
+    this.#oldestStoredUs = Math.min(this.#oldestStoredUs, entries[0]?.timeUs ?? Infinity);
+  }
+
+  /**
+   * A missing partition is made; content is looked for in halves, and its entry taken apart. So is what fails again and
+   * again with one code that could be a line's own, as a trigger may raise any. All else is tried again as it is.
+   */
+  #nextStep(error: unknown, { entries }: Batch, step: Step, trial: Trial): Step {
+    const code = codeOf(error);
+    trial.repeats = code === trial.code ? trial.repeats + 1 : 1;
+    trial.code = code;
+    const reaction = this.reactionTo(error);
+    const apart: Step = entries.length > 1 ? "halves" : "lines";
+    if (reaction === "no bulk load") return "lines";
+    if (reaction === "content" || reaction === "too long") return apart;
+    if (reaction === "partition" && step !== "partition" && code !== trial.suspect) return "partition";
+    const isSuspect = code === trial.suspect || trial.repeats >= SUSPECT_AFTER || reaction === "partition";
+    if (!isSuspect || !CAN_BE_A_LINE.has(reaction)) return "whole";
+    trial.suspect = code;
+    return apart;
   }
 }
 
-/** Claims a batch's entries: returns those that are not stored yet, and waits for who is storing some of them now. */
-const claim = ({ journal, entries }: Batch) => `
+/** Reactions to errors that a trigger, a policy or a view may raise for one line only. */
+const CAN_BE_A_LINE = new Set<Reaction>(["own", "partition", "set up anew"]);
+
+/** Days, counted since 1970, of the entries' lines. */
+const daysOf = (entries: Entry[]) =>
+  new Set(entries.flatMap(({ timeUs, lines }) => [dayOfTime(timeUs), dayOfTime(timeUs + lines - 1)]));
+
+const dayOfTime = (timeUs: number) => Math.floor(timeUs / 1000 / DAY);
+
+interface DatabaseStatus {
+  state: "opening" | "up" | "away";
+  sinceMs: number; // since 1970
+  /** Why it is away, in words; "" while it is not. */
+  cause: string;
+}
+
+/** Whether the database takes what it is given; logs each change once. */
+class Availability {
+  status: DatabaseStatus = { state: "opening", sinceMs: Date.now(), cause: "no connection yet" };
+  readonly #name: string;
+  readonly #condition: Condition;
+  readonly #failing = new Set<Batch>();
+  #awayAtMs = performance.now(); // of a clock that nobody sets
+
+  constructor(name: string, log: Log) {
+    this.#name = name;
+    this.#condition = new Condition(log);
+  }
+
+  /** Notes that a batch is stored, or that the server answers; it is up when no other batch fails. */
+  noteUp(batch?: Batch): void {
+    if (batch) this.#failing.delete(batch);
+    if (this.status.state === "up" || this.#failing.size > 0) return;
+    const seconds = Math.round((performance.now() - this.#awayAtMs) / SECOND);
+    this.#condition.report(undefined, `${this.#name} is back after ${seconds} s`);
+    this.status = { state: "up", sinceMs: Date.now(), cause: "" };
+  }
+
+  noteAway(cause: string, batch?: Batch): void {
+    if (batch) this.#failing.add(batch);
+    this.#condition.report(cause, `cannot store into ${this.#name}: ${cause}; lines wait in the journal, trying again`);
+    const { state, sinceMs } = this.status;
+    if (state === "up") this.#awayAtMs = performance.now();
+    this.status = { state: "away", sinceMs: state === "away" ? sinceMs : Date.now(), cause };
+  }
+
+  close(): void {
+    this.#condition.cancelReport();
+  }
+}
+
+// ---- Store ------------------------------------------------------------------
+// One transaction stores a batch and its entries' keys, or nothing. The key is the entry, so it does not matter how
+// entries are grouped when they come again.
+
+/** What to do about an error of the database. */
+export type Reaction =
+  | "content" // a line is refused: look for it
+  | "partition" // the partition of its day is missing: make it
+  | "too long" // store less at a time
+  | "no bulk load" // store line by line
+  | "set up anew" // a table is gone, or the server takes no writes by now
+  | "own" // of this statement alone: try again, storing goes on
+  | "away"; // of the server or the connection: try again
+
+/** One database to store into: PostgreSQL and PGlite below, MySQL and MariaDB in mysql/. */
+export interface Store {
+  /** Where it stores, for people, without a password. */
+  readonly name: string;
+  /** Number of batches that it takes at the same time. */
+  readonly sessions: number;
+  createRowWriter(size: number): RowWriter;
+  /** Makes the tables where they are missing. Rejects with {@link DatabaseRefused} where it is none to store into. */
+  setUp(): Promise<void>;
+  /** Commits the rows of the entries that are not stored yet, and their keys; all or nothing. */
+  storeBatch(batch: Batch): Promise<void>;
+  /**
+   * Commits one entry line by line; resolves to the number of its lines that are in `dead_letters` instead. An error
+   * whose code is `suspect` counts as a line's own, unless the table takes no line at all: then it rejects.
+   */
+  storeLines(journal: string, entry: Entry, lines: StoredLine[], suspect: string | undefined): Promise<number>;
+  /** Makes the partition of a day, counted since 1970. */
+  makePartition(day: number): Promise<void>;
+  /** Drops the oldest day whose lines are all older than `ageMs`; resolves to its name, `undefined` for none. */
+  dropPartition(ageMs: number): Promise<string | undefined>;
+  /** Deletes by a rule among its next stretch of lines; resolves to where the one after begins. */
+  deleteLevels(range: LevelRange): Promise<{ nextUs: number; isDone: boolean }>;
+  /** Forgets the keys of a journal's entries before a position. */
+  pruneKeys(journal: string, endPosition: number): Promise<void>;
+  ping(): Promise<void>;
+  /** Runs a command such as `["query", "select 1"]`; resolves to what it prints. */
+  run(command: Command): Promise<string>;
+  /** Closes its connections: what runs fails, and the next use makes new ones. */
+  disconnect(): Promise<void>;
+  close(): Promise<void>;
+  reactionTo(error: unknown): Reaction;
+  /** An error in words, without the server's message: that may quote lines. */
+  describe(error: unknown): string;
+}
+
+/** The database is there, but is none to store into: the start ends with these words. */
+export class DatabaseRefused extends Error {}
+
+/** PostgreSQL 14 or newer, on a server or embedded. */
+class PostgresStore implements Store {
+  readonly name: string;
+  readonly sessions: number;
+  readonly reactionTo = reactionTo;
+  readonly describe = describeError;
+  readonly #pool: SessionPool;
+  readonly #schema: string;
+  readonly #embedded: EmbeddedPostgres | undefined;
+  #isCopied = true; // unless its `logs` has other types than ours
+
+  constructor({ databaseUrl, dataDir, workers }: Options, schema: string) {
+    this.#schema = schema;
+    this.#embedded = databaseUrl === "" ? new EmbeddedPostgres(dataDir) : undefined;
+    const server = this.#embedded ?? new PostgresServer(databaseUrl, process.env);
+    this.name = server.name;
+    this.sessions = this.#embedded ? 1 : workers; // PGlite has one session
+    this.#pool = new SessionPool(server, this.#embedded ? 1 : Infinity);
+  }
+
+  createRowWriter(size: number): RowWriter {
+    return new CopyWriter(size);
+  }
+
+  async setUp(): Promise<void> {
+    this.#isCopied = await this.#pool.use((session) => applySchema(session, this.#schema));
+  }
+
+  async storeBatch(batch: Batch): Promise<void> {
+    if (!this.#isCopied) throw new NoBulkLoad();
+    const isStored = this.#embedded
+      ? await this.#pool.use(() => this.#embedded!.storeBatch(batch)) // past its socket, which knows no COPY
+      : await this.#pool.use((session) => storeByCopy(session, batch));
+    if (!isStored) throw new StoredInPart();
+  }
+
+  storeLines(journal: string, entry: Entry, lines: StoredLine[], suspect: string | undefined): Promise<number> {
+    return storeInSlices(this.#pool, journal, entry, lines, suspect);
+  }
+
+  async makePartition(day: number): Promise<void> {
+    const date = new Date(day * DAY).toISOString().slice(0, 10);
+    await this.#pool.query((sql) => sql`select create_logs_partition(${date}::date)`);
+  }
+
+  async dropPartition(ageMs: number): Promise<string | undefined> {
+    const [row] = await this.#pool.query((sql) => sql`select drop_logs_partition(${ago(sql, ageMs)}) as dropped`);
+    return (row?.["dropped"] as string | null) ?? undefined;
+  }
+
+  async deleteLevels({ from, to, ageMs, sinceUs }: LevelRange): Promise<{ nextUs: number; isDone: boolean }> {
+    const [row] = await this.#pool.query(
+      (sql) => sql`
+      select (extract(epoch from coalesce(reached, before)) * 1000000)::bigint as next, reached is null as "isDone"
+      from (select ${ago(sql, ageMs)} as before) as rule,
+           delete_logs(${from}::int, ${to}::int, to_timestamp(${sinceUs / 1e6}::float8), before,
+                       ${LINES_WALKED}::int) as reached`,
+    );
+    return { nextUs: Number(row?.["next"]), isDone: row?.["isDone"] === true };
+  }
+
+  async pruneKeys(journal: string, endPosition: number): Promise<void> {
+    await this.#pool.query(
+      (sql) => sql`delete from log_entries where journal = ${journal} and position < ${endPosition}`,
+    );
+  }
+
+  async ping(): Promise<void> {
+    await this.#pool.query((sql) => sql`select 1`);
+  }
+
+  run(command: Command): Promise<string> {
+    return this.#pool.use((session) => runCommand(session, command));
+  }
+
+  async disconnect(): Promise<void> {
+    this.#pool.disconnect();
+  }
+
+  async close(): Promise<void> {
+    this.#pool.close();
+    await this.#embedded?.close();
+  }
+}
+
+/** Rows can't go by COPY: `logs` is a view, or has columns of other types, to which COPY in binary does not cast. */
+class NoBulkLoad extends Error {}
+
+/** Some lines of an entry are stored, not all: it was being stored line by line. */
+class StoredInPart extends Error {}
+
+/** Claims entries: returns those that are not stored yet, and waits for who is storing some of them now. */
+const claimSql = ({ journal, entries }: Batch) => `
   insert into log_entries (journal, position)
-  select '${journal}'::uuid, position
-  from unnest('${arrayOf(entries.map(({ position }) => position))}'::bigint[]) as position order by position
+  select '${journal}'::uuid, position from unnest(${positionsOf(entries)}) as position order by position
   on conflict do nothing returning position`;
+
+const storedInPartSql = ({ journal, entries }: Batch) => `
+  select position from log_entries
+  where journal = '${journal}' and position = any(${positionsOf(entries)}) and stored_lines is not null`;
+
+const positionsOf = (entries: Entry[]) => `'${arrayOf(entries.map(({ position }) => position))}'::bigint[]`;
 
 const arrayOf = (numbers: (number | string)[]) => `{${numbers.join(",")}}`;
 
+/** A server would wait for hours for the rows of a machine that lost its power, with its keys locked. */
+const BEGIN =
+  "begin; set local tcp_keepalives_idle = 10; set local tcp_keepalives_interval = 5; set local tcp_keepalives_count = 3";
+
+/** Stores what is not stored yet of a batch; resolves to whether all of it is stored now, and else has done nothing. */
+async function storeByCopy(session: Session, batch: Batch): Promise<boolean> {
+  const claimed = await session.positions(`${BEGIN};${claimSql(batch)}`);
+  const entries = batch.entries.filter(({ position }) => claimed.has(position));
+  if (entries.length < batch.entries.length) {
+    const inPart = await session.positions(storedInPartSql(batch));
+    if (inPart.size > 0) return session.run(session.sql`rollback`).then(() => false);
+  }
+  if (entries.length > 0) await session.copy(copySql("stdin"), copyInput(entries), linesIn(entries));
+  else await session.run(session.sql`select txid_current()`); // so that the commit waits for a standby, as theirs did
+  await session.commit();
+  return true;
+}
+
+const copySql = (source: string) => `copy logs (${ROW_COLUMNS.join(", ")}) from ${source} (format binary)`;
+
 const COPY_HEADER = Buffer.from("PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0", "latin1");
 const COPY_TRAILER = Buffer.of(0xff, 0xff);
-const FEW_ENTRIES = 64; // more are small ones, and sent as one
+const FEW_ENTRIES = 64; // more are small ones, and sent as one message
 
-const copyFrom = (source: string) => `copy logs (${ROW_COLUMNS.join(", ")}) from ${source} (format binary)`;
-
-/** The rows of the entries that were claimed, as COPY reads them. */
-function copyInput({ entries }: Batch, claimed: Set<number>): Buffer[] {
-  const rows = entries.flatMap(({ position, rows: own }) => (own && claimed.has(position) ? [own] : []));
+/** The entries' rows as COPY reads them. */
+function copyInput(entries: Entry[]): Buffer[] {
+  const rows = entries.map((entry) => entry.rows!);
   return [COPY_HEADER, ...(rows.length > FEW_ENTRIES ? [Buffer.concat(rows)] : rows), COPY_TRAILER];
 }
 
-/** Stores lines, or buries them in `dead_letters`; its row says how many. */
-const storeOrBury = (sql: Tag, lines: Line[], claiming = "select 0 as position") => sql`
-  with claimed as (${sql.unsafe(claiming)})
-  select count(*) filter (where not store_or_bury(to_timestamp(time / 1e6::float8), level, message,
-           to_timestamp("loggedAt" / 1e6::float8), host, app, peer, attributes, source, notes)) as buried
-  from json_to_recordset(${JSON.stringify(lines)}::text::json)
-    as line (position bigint, time bigint, level smallint, message text, "loggedAt" bigint, host text, app text,
-             peer text, attributes text, source text, notes text)
-  where position in (select position from claimed)`;
+const linesIn = (entries: Entry[]) => entries.reduce((sum, { lines }) => sum + lines, 0);
 
-type Tag = postgres.Sql | postgres.TransactionSql;
+/**
+ * Stores an entry line by line, in slices that commit: each takes half as many lines where the one before took too
+ * long. Its key says how many of its first lines are stored, so that a next start goes on behind them.
+ */
+async function storeInSlices(
+  pool: SessionPool,
+  journal: string,
+  { position }: Entry,
+  lines: StoredLine[],
+  suspect: string | undefined,
+): Promise<number> {
+  let deadLettered = 0;
+  for (let size = lines.length; ;) {
+    try {
+      const slice = await pool.use((session) => storeSlice(session, journal, position, lines, size, suspect));
+      deadLettered += slice.deadLettered;
+      if (slice.isLast) return deadLettered;
+    } catch (error) {
+      if (reactionTo(error) !== "too long" || size <= 1) throw error;
+      size = Math.ceil(size / 2);
+    }
+  }
+}
 
-/** The days, since 1970, of the entries' lines. */
-const daysOf = (entries: Entry[]) =>
-  new Set(entries.flatMap(({ timeUs, lines }) => [dayOf(timeUs), dayOf(timeUs + lines - 1)]));
+async function storeSlice(
+  session: Session,
+  journal: string,
+  position: number,
+  lines: StoredLine[],
+  size: number,
+  suspect: string | undefined,
+): Promise<{ deadLettered: number; isLast: boolean }> {
+  const { sql } = session;
+  const isEntry = sql`journal = ${journal} and position = ${position}`;
+  await session.run(sql.unsafe(BEGIN));
+  const [claimed] = await session.run(sql`
+    insert into log_entries (journal, position, stored_lines) values (${journal}, ${position}, 0)
+    on conflict do nothing returning stored_lines`);
+  const [found] = claimed
+    ? [claimed]
+    : await session.run(sql`select stored_lines from log_entries where ${isEntry} for update`);
+  const start = (found?.["stored_lines"] as number | null | undefined) ?? lines.length;
+  const slice = lines.slice(start, start + size);
+  const isLast = start + size >= lines.length;
+  const deadLettered = await storeOrSetAside(session, slice, suspect);
+  await session.run(sql`update log_entries set stored_lines = ${isLast ? null : start + size} where ${isEntry}`);
+  await session.commit();
+  return { deadLettered, isLast };
+}
 
-const dayOf = (time: number) => Math.floor(time / 1000 / DAY);
+/** A line as `store_or_set_aside` of schema.sql reads it. */
+const rowOfLine = ({ timeUs, loggedAt, level, message, host, app, peer, attributes, source, notes }: StoredLine) => ({
+  created_at: isoTimeUs(timeUs),
+  logged_at: loggedAt === undefined ? undefined : isoTimeUs(loggedAt),
+  ...{ level, message, host, app, peer: peer || undefined, attributes, source, notes },
+});
+
+/** RFC 3339, to the microsecond. */
+const isoTimeUs = (us: number) =>
+  new Date(Math.floor(us / 1000)).toISOString().replace("Z", `${String(us % 1000).padStart(3, "0")}Z`);
+
+/** Stores lines, or sets them aside in `dead_letters`; resolves to how many of them it set aside. */
+async function storeOrSetAside(session: Session, lines: StoredLine[], suspect: string | undefined): Promise<number> {
+  if (lines.length === 0) return 0;
+  const { sql } = session;
+  const [row] = await session.run(sql`
+    select count(*) filter (where not store_or_set_aside(line, ${suspect ?? null})) as "setAside"
+    from json_array_elements(${JSON.stringify(lines.map(rowOfLine))}::text::json) as line`);
+  const setAside = Number(row?.["setAside"]);
+  if (suspect === undefined || setAside < lines.length) return setAside;
+  const [probe] = await session.run(sql`select logs_take_lines() as "doTake"`);
+  if (probe?.["doTake"] !== true) throw new ServerError({ code: suspect });
+  return setAside;
+}
 
 const SCHEMA_LOCK = 0x636f6c6c; // "coll"
 
 /** Applies schema.sql; goes on without where only rights lack. Refuses a database that is not one to store into. */
-async function applySchema(sql: postgres.Sql, schema: string): Promise<{ isCopied: boolean }> {
-  await checkDatabase(sql);
+async function applySchema(session: Session, schema: string): Promise<boolean> {
+  const { sql } = session;
+  await checkDatabase(session);
   try {
     const locked = `select pg_advisory_xact_lock(${SCHEMA_LOCK});\n${schema}`;
-    await sql.unsafe(locked).simple(); // one query is one transaction
+    await session.run(sql.unsafe(locked).simple()); // one query is one transaction
   } catch (error) {
     const tables = await sql`select from pg_class where oid in (to_regclass('logs'), to_regclass('log_entries'))`.catch(
       () => [],
     );
     if (codeOf(error) !== "42501" || tables.length < 2) throw error;
   }
-  return checkDatabase(sql);
+  return checkDatabase(session);
 }
 
-/** `isCopied`: whether `logs` is a table whose columns have our types; COPY in binary casts to no others. */
-async function checkDatabase(sql: postgres.Sql): Promise<{ isCopied: boolean }> {
+/** Resolves to whether `logs` is a table whose columns have our types; COPY in binary casts to no others. */
+async function checkDatabase({ sql }: Session): Promise<boolean> {
   const rows = await sql`
     select current_setting('server_encoding') as encoding, relkind, attname as name, atttypid::regtype::text as type
     from (select to_regclass('logs') as oid) as logs left join pg_class using (oid)
@@ -2174,119 +2404,133 @@ async function checkDatabase(sql: postgres.Sql): Promise<{ isCopied: boolean }> 
     throw new DatabaseRefused(`Cannot store into this database: its table logs lacks ${missing}, ${remedy}`);
   }
   const areOurs = Object.entries(ROW_TYPES).every(([name, type]) => types.get(name) === type);
-  return { isCopied: areOurs && (relkind === "r" || relkind === "p") };
+  return areOurs && (relkind === "r" || relkind === "p");
 }
 
 // ---- Housekeeping -----------------------------------------------------------
 // Periodic tasks, whose failures are logged and retried; storing goes on.
 
-/** Looks at the chores, and whether the database is there, once a minute; sooner where a chore failed. */
-async function keepHouse(chores: Chore[], database: Database, stop: AbortSignal): Promise<void> {
-  while (!stop.aborted) {
+const DAYS_AHEAD = 7;
+const LINES_WALKED = 10_000; // a statement, by retention by level
+
+/** Runs the tasks that are due, and looks whether the database is there, once a minute; sooner where a task failed. */
+async function keepHouse(tasks: PeriodicTask[], database: Database, stop: AbortSignal): Promise<void> {
+  for (let failures = 0; !stop.aborted;) {
     try {
-      await database.ping(); // an outage shows, even if nothing is to be stored
-      database.noteUp();
-      for (const chore of chores) await chore.runIfDue();
-      const soonest = Math.min(MINUTE, ...chores.map(({ dueAt }) => Math.max(0, dueAt - performance.now())));
-      await sleep(soonest, undefined, { signal: stop }).catch(() => {});
+      await database.use((store) => store.ping()); // an outage shows, even if nothing is to be stored
+      database.availability.noteUp();
+      for (const task of tasks) await task.runIfDue();
+      failures = 0;
+      const soonestMs = Math.min(MINUTE, ...tasks.map(({ dueAtMs }) => Math.max(0, dueAtMs - performance.now())));
+      await sleep(soonestMs, undefined, { signal: stop }).catch(() => {});
     } catch (error) {
       if (error instanceof DatabaseRefused) throw error;
-      if (!stop.aborted) await database.noteDown(undefined, error, PAUSE_MOST_MS, stop);
+      if (!stop.aborted) await database.rest(error, failures++);
     }
   }
 }
 
-function choresOf({ retention, retentionLevel }: Options, journal: Journal, database: Database, log: Log): Chore[] {
-  const rules = retentionLevel.map((rule) => ({ ...rule, since: 0 }));
-  const partitions = () => database.makeComingPartitions();
-  const keys = () => journal.prune((id, endPosition) => database.prune(id, endPosition));
-  const oldLines = () => dropOldLines(retention, rules, database);
-  const duties: Duty[] = [
-    { name: "partitions", task: "make the coming days' partitions", everyMs: MINUTE, run: partitions },
-    { name: "keys", task: "prune keys", everyMs: MINUTE, run: keys },
-    { name: "retention", task: "drop old lines", everyMs: HOUR, run: oldLines },
+function periodicTasks({ retention, retentionLevel }: Options, journal: Journal, database: Database, log: Log) {
+  const rules = retentionLevel.map((rule) => ({ ...rule, sinceUs: 0 }));
+  const tasks = [
+    new PeriodicTask("partitions", "make the coming days' partitions", MINUTE, database, log, () => {
+      const today = Math.floor(Date.now() / DAY);
+      return database.makePartitions(range(DAYS_AHEAD + 1).map((ahead) => today + ahead));
+    }),
+    new PeriodicTask("keys", "prune keys", MINUTE, database, log, () =>
+      journal.prune((id, endPosition) => database.use((store) => store.pruneKeys(id, endPosition))),
+    ),
   ];
-  const isRetaining = retention > 0 || rules.length > 0;
-  const wanted = duties.filter(({ name }) => name !== "retention" || isRetaining);
-  return wanted.map((duty) => new Chore(duty, database, log));
+  if (retention > 0 || rules.length > 0)
+    tasks.push(
+      new PeriodicTask("retention", "drop old lines", HOUR, database, log, () =>
+        dropOldLines(retention, rules, database),
+      ),
+    );
+  return tasks;
 }
 
-/** Something to see to now and then. */
-interface Duty {
-  name: string;
-  task: string;
-  everyMs: number;
-  run: () => Promise<void>;
-}
-
-const IS_AWAY = /^(08|25006|53|57P|42(P01|703|883))/; // not a chore's own trouble: the server's, or our tables are gone
-
-/** A duty whose trouble is its own, said once a cause, while lines are stored. */
-class Chore {
-  dueAt = 0; // ms, since the process's start
-  readonly #duty: Duty;
+/** A periodic task. Its failures are logged once per cause and retried; storing goes on. */
+class PeriodicTask {
+  readonly name: string;
+  /** When it is due, in ms since the process's start: whatever the clock is set to. */
+  dueAtMs = 0;
+  /** When it last succeeded, in ms since 1970; 0 for not yet. */
+  succeededAtMs = 0;
+  readonly #purpose: string;
+  readonly #everyMs: number;
   readonly #database: Database;
   readonly #condition: Condition;
+  readonly #run: () => Promise<void>;
   #failures = 0;
 
-  constructor(duty: Duty, database: Database, log: Log) {
-    this.#duty = duty;
+  constructor(name: string, purpose: string, everyMs: number, database: Database, log: Log, run: () => Promise<void>) {
+    this.name = name;
+    this.#purpose = purpose;
+    this.#everyMs = everyMs;
     this.#database = database;
     this.#condition = new Condition(log);
-    database.maintained.set(duty.name, 0);
+    this.#run = run;
   }
 
   /** Rejects where the database is away. */
   async runIfDue(): Promise<void> {
-    if (performance.now() < this.dueAt) return; // whatever the clock was set to
-    const { name, task, everyMs, run } = this.#duty;
+    if (performance.now() < this.dueAtMs) return;
     try {
-      await run();
-      this.#condition.report(undefined, `can ${task} again`);
+      await this.#run();
+      this.#condition.report(undefined, `can ${this.#purpose} again`);
       this.#failures = 0;
-      this.#database.maintained.set(name, Date.now());
-      this.dueAt = performance.now() + everyMs;
+      this.succeededAtMs = Date.now();
+      this.dueAtMs = performance.now() + this.#everyMs;
     } catch (error) {
-      if (!isOfFile(error) && (!isFromServer(error) || IS_AWAY.test(codeOf(error)))) throw error;
-      this.#condition.report(codeOf(error), `cannot ${task}: ${describe(error)}; trying again`);
-      this.dueAt = performance.now() + Math.min(SECOND * 2 ** ++this.#failures, MINUTE);
+      const reaction = this.#database.reactionTo(error);
+      if (!isOfFile(error) && (reaction === "away" || reaction === "set up anew")) throw error;
+      const cause = isOfFile(error) ? describeError(error) : this.#database.describe(error);
+      this.#condition.report(cause, `cannot ${this.#purpose}: ${cause}; trying again`);
+      this.dueAtMs = performance.now() + Math.min(SECOND * 2 ** ++this.#failures, MINUTE);
     }
   }
 }
 
-/** A level's rule, with the time, in µs since 1970, before which all lines were looked at. */
-interface LevelTask extends LevelRule {
-  since: number;
+/** A rule of --retention-level, with the time, in µs since 1970, before which all lines were looked at. */
+export interface LevelRange extends LevelRule {
+  sinceUs: number;
 }
 
 /** Drops days and deletes levels that are too old; resolves when nothing is left to do. */
-async function dropOldLines(age: number, rules: LevelTask[], database: Database): Promise<void> {
-  if (age > 0) while (await database.dropOldest(age));
-  const oldest = database.takeOldestStored();
-  for (const rule of rules) rule.since = Math.min(rule.since, oldest);
-  for (const rule of rules) await deleteLevels(rule, database);
+async function dropOldLines(ageMs: number, ranges: LevelRange[], database: Database): Promise<void> {
+  if (ageMs > 0) while ((await database.use((store) => store.dropPartition(ageMs))) !== undefined);
+  const oldestUs = database.takeOldestStoredUs();
+  for (const range of ranges) range.sinceUs = Math.min(range.sinceUs, oldestUs);
+  for (const range of ranges) await deleteLevels(range, database);
 }
 
 /** A bounded stretch of lines a statement, with rests as long as the work: nobody else is held up. */
-async function deleteLevels(rule: LevelTask, database: Database): Promise<void> {
+async function deleteLevels(range: LevelRange, database: Database): Promise<void> {
   for (let started = performance.now(); ; started = performance.now()) {
-    const { next, isDone } = await database.deleteLevels(rule);
-    rule.since = next;
+    const { nextUs, isDone } = await database.use((store) => store.deleteLevels(range));
+    range.sinceUs = nextUs;
     if (isDone) return;
     await sleep(performance.now() - started);
   }
 }
 
-const WALKED_AT_ONCE = 10_000;
-
 /** By our clock or the server's, whichever is behind: one that is set years ahead must not drop what is young. */
-const ago = (sql: Tag, ms: number) =>
-  sql`least(now(), to_timestamp(${Date.now() / SECOND}::float8)) - make_interval(secs => ${ms / SECOND}::float8)`;
+const ago = (sql: postgres.Sql, ageMs: number) =>
+  sql`least(now(), to_timestamp(${Date.now() / SECOND}::float8)) - make_interval(secs => ${ageMs / SECOND}::float8)`;
 
 // ==== Part II: what it stands on ====
 
 // ---- Formats ----------------------------------------------------------------
 // Lines to records. A format looks at a line's first characters and leaves it to the next as soon as it can.
+
+/** Reads lines. */
+export class LineParser {
+  /** A line as a record, received at `nowMs`. */
+  parse(line: string, nowMs: number): LogRecord {
+    return parseLine(line, nowMs);
+  }
+}
 
 interface Format {
   name: string;
@@ -2983,14 +3227,21 @@ function matchAt(expression: RegExp, text: string, at: number): (string | undefi
 }
 
 // ---- PGlite -----------------------------------------------------------------
-// The embedded database, in a thread of its own; it speaks PostgreSQL's protocol on a Unix socket.
+// The embedded database, in a thread of its own, to hold up nobody's `ok`. It has one session, speaks PostgreSQL's
+// protocol on a Unix socket, and no COPY there.
 
 const ENDED = "the embedded database has ended";
 const FULL_DISK_BYTES = 64 * MIB; // free: PGlite opens with a few segments of its own log
 
-/** PGlite in a thread of its own, to hold up nobody's `ok`; it speaks PostgreSQL's protocol on a Unix socket. */
-class EmbeddedPostgres {
+class EmbeddedPostgres implements DatabaseServer {
   readonly name: string;
+  readonly user = "postgres";
+  readonly database = "postgres";
+  readonly password = "";
+  readonly parameters = {};
+  readonly isShared = false;
+  readonly wantsPrimary = false;
+  readonly timeoutMs = MINUTE;
   readonly #dataDir: string;
   #thread: Worker | undefined;
 
@@ -2999,29 +3250,34 @@ class EmbeddedPostgres {
     this.name = `PGlite in ${this.#directory()}`;
   }
 
-  /** A client of its one session, with the database started first. */
-  async connect(): Promise<Client> {
+  /** Starts the database where it does not run. */
+  async connect(): Promise<Socket> {
     const path = socketPath(this.#dataDir, "postgres.sock");
     if (!this.#thread) await this.#start(path);
-    return makeClient("postgres://postgres@localhost/postgres?sslmode=disable", 1, path);
+    const socket = new Socket();
+    guardSocket(socket);
+    await once(socket.connect(path), "connect");
+    return socket;
   }
 
-  /** As {@link copyRows}, past the socket, which knows no COPY; nobody else's statement may come between. */
-  async copy(sql: postgres.Sql, batch: Batch): Promise<void> {
-    await sql`select 1`; // postgres.js never resolves a reserve() of a connection that was closed
-    const session = await sql.reserve();
+  noteFailure(): void {}
+
+  noteSuccess(): void {}
+
+  /** As {@link storeByCopy}; its one session is the caller's, so nobody else's statement comes between. */
+  async storeBatch(batch: Batch): Promise<boolean> {
+    if (!this.#thread) throw new Error(ENDED);
     const { port1: ours, port2: answer } = new MessageChannel();
-    const entries = batch.entries.map(({ position, rows }) => ({ position, bytes: rows }));
-    const statements = { claim: claim(batch), copy: copyFrom("'/dev/blob'") };
+    const entries = batch.entries.map(({ position, lines, rows }) => ({ position, lines, rows }));
+    const sql = { claim: claimSql(batch), inPart: storedInPartSql(batch), copy: copySql("'/dev/blob'") };
     try {
-      if (!this.#thread) throw new Error(ENDED);
-      this.#thread.postMessage({ ...statements, entries, ends: [COPY_HEADER, COPY_TRAILER], answer }, [answer]);
+      this.#thread.postMessage({ ...sql, entries, ends: [COPY_HEADER, COPY_TRAILER], answer }, [answer]);
       const ended = once(ours, "close").then(() => Promise.reject(new Error(ENDED)));
-      const [error] = (await Promise.race([once(ours, "message"), ended])) as [object | undefined];
-      if (error) throw Object.assign(new Error("the embedded database refused"), error);
+      const [{ error, isStored }] = (await Promise.race([once(ours, "message"), ended])) as [StoreAnswer];
+      if (error) throw new ServerError(error);
+      return isStored;
     } finally {
       ours.close();
-      session.release();
     }
   }
 
@@ -3053,6 +3309,12 @@ class EmbeddedPostgres {
   }
 }
 
+/** What the thread answers: whether all is stored now, or what the database refused. */
+interface StoreAnswer {
+  isStored: boolean;
+  error?: { code: string; constraint_name?: string; table_name?: string } | { message: string };
+}
+
 /** Plain JavaScript: Node 20's threads do not inherit tsx's loader. */
 const EMBEDDED_THREAD = `
   const { parentPort, workerData } = require("node:worker_threads");
@@ -3063,16 +3325,22 @@ const EMBEDDED_THREAD = `
     const server = new PGLiteSocketServer({ db, path: workerData.path });
     await server.start();
     parentPort.postMessage("ready");
-    const store = ({ claim, copy, entries, ends: [header, trailer] }) => db.transaction(async (own) => {
+    const store = ({ claim, inPart, copy, entries, ends: [header, trailer] }) => db.transaction(async (own) => {
       const claimed = new Set((await own.query(claim)).rows.map(({ position }) => position));
-      const rows = entries.filter(({ position }) => claimed.has(position)).map(({ bytes }) => bytes);
-      await own.query(copy, [], { blob: new Blob([header, ...rows, trailer]) });
+      const fresh = entries.filter(({ position }) => claimed.has(position));
+      const others = fresh.length < entries.length ? (await own.query(inPart)).rows.length : 0;
+      if (others > 0) return own.rollback().then(() => ({ isStored: false }));
+      const lines = fresh.reduce((sum, entry) => sum + entry.lines, 0);
+      const blob = new Blob([header, ...fresh.map(({ rows }) => rows), trailer]);
+      const { affectedRows } = lines > 0 ? await own.query(copy, [], { blob }) : { affectedRows: 0 };
+      if (affectedRows !== lines) throw new Error("PGlite reports " + affectedRows + " rows, not " + lines);
+      return { isStored: true };
     });
-    const asDriver = ({ message, code, constraint, table }) =>
-      code ? { name: "PostgresError", code, constraint_name: constraint, table_name: table } : { message };
+    const asServer = ({ message, code, constraint, table }) =>
+      code ? { code, constraint_name: constraint, table_name: table } : { message };
     parentPort.on("message", (task) => {
       if (task === "close") return server.stop().then(() => db.close()).then(() => process.exit());
-      store(task).then(() => undefined, asDriver).then((error) => task.answer.postMessage(error));
+      store(task).catch((error) => ({ error: asServer(error) })).then((answer) => task.answer.postMessage(answer));
     });
   };
   run().catch((error) => parentPort.postMessage(String(error?.message ?? error?.code ?? JSON.stringify(error))));
@@ -3086,90 +3354,580 @@ async function makePrivate(directory: string): Promise<void> {
 }
 
 // ---- The driver's internals -------------------------------------------------
-// What is used of postgres.js 3.4.9 beyond its documentation.
+// What is used of postgres.js 3.4.9 beyond its documentation, and what guards against it. A session is one connection
+// for its whole life, so that no statement can run outside of its transaction; its socket is ours.
 
-interface Client {
-  sql: postgres.Sql;
-  /** Asks the server to cancel what a query of this client runs. */
-  cancel(running: object): void;
-  close(): Promise<void>;
+const DRIVER_VERSION = "3.4.9";
+const STATEMENT_MS = MINUTE;
+const CANCEL_MS = 10 * SECOND;
+const IDLE_MS = 5 * SECOND; // a server that is asked to stop, and waits for its clients, need not wait for us long
+const LIFE_MS = MINUTE;
+
+type Driver = typeof postgres;
+
+/** Opens connections to one database. */
+interface DatabaseServer {
+  readonly name: string;
+  readonly user: string;
+  readonly database: string;
+  readonly password: string;
+  /** What the start-up message says beside user and database. */
+  readonly parameters: Record<string, string>;
+  /** Whether others use it, too: then idle sessions are closed soon. */
+  readonly isShared: boolean;
+  /** Whether a server that takes no writes is left for the next one. */
+  readonly wantsPrimary: boolean;
+  /** Resolves to a connected socket, with TLS laid over it where that is asked for. */
+  connect(): Promise<Socket>;
+  /** How long a connection and its log-in may take. */
+  readonly timeoutMs: number;
+  noteFailure(error: unknown): void;
+  noteSuccess(): void;
 }
 
-/** In seconds: a server that is asked to stop, and waits for its clients, need not wait for us long. */
-const LEAVE_SOON = { idle_timeout: 5, max_lifetime: 60 };
+/** Sessions of one database, each used by one caller at a time, at most `max` of them. */
+class SessionPool {
+  readonly #server: DatabaseServer;
+  readonly #max: number;
+  readonly #open = new Set<Session>();
+  readonly #idle: Session[] = [];
+  readonly #freed = new Signal();
+  #taken = 0;
+  #isClosed = false;
 
-interface SocketOptions {
-  host: string[];
-  port: number[];
-  path?: string | false | undefined;
+  constructor(server: DatabaseServer, max: number) {
+    this.#server = server;
+    this.#max = max;
+  }
+
+  /** Runs something on a session of its own; where it rejects, what it began is rolled back. */
+  async use<T>(run: (session: Session) => Promise<T>): Promise<T> {
+    while (this.#taken >= this.#max) await this.#freed.wait();
+    this.#taken++;
+    try {
+      const session = this.#takeIdle() ?? (await this.#connect());
+      return await run(session)
+        .catch((error: unknown) => session.recover(error))
+        .finally(() => this.#putBack(session));
+    } finally {
+      this.#taken--;
+      this.#freed.notify();
+    }
+  }
+
+  /** Runs one statement. */
+  query<T extends readonly postgres.MaybeRow[]>(start: (sql: postgres.Sql) => postgres.PendingQuery<T>) {
+    return this.use((session) => session.run(start(session.sql)));
+  }
+
+  /** Closes all connections: what runs fails. */
+  disconnect(): void {
+    for (const session of this.#open) session.close();
+  }
+
+  close(): void {
+    this.#isClosed = true;
+    this.disconnect();
+  }
+
+  #takeIdle(): Session | undefined {
+    for (let session; (session = this.#idle.pop());) {
+      session.setIdle(0);
+      if (session.isOpen) return session;
+    }
+    return undefined;
+  }
+
+  async #connect(): Promise<Session> {
+    if (this.#isClosed) throw new Error("the collector is stopping");
+    const session = await Session.open(this.#server);
+    this.#open.add(session);
+    session.lost.catch(() => this.#open.delete(session));
+    if (this.#isClosed) session.close();
+    return session;
+  }
+
+  #putBack(session: Session): void {
+    const isOld = this.#server.isShared && performance.now() - session.openedAtMs > LIFE_MS;
+    if (isOld) session.close();
+    if (!session.isOpen) return;
+    if (this.#server.isShared) session.setIdle(IDLE_MS);
+    this.#idle.push(session);
+  }
 }
 
-/** A postgres.js client that can be thrown away: its `end()` may never resolve, so its sockets are ours to destroy. */
-async function makeClient(url: string, max: number, path?: string): Promise<Client> {
-  const { default: postgres } = (await import(locatePackages(DRIVER)[0]!)) as { default: typeof import("postgres") };
-  const sockets = new Set<Socket>();
-  let attempts = 0;
-  const socket = ({ host, port, path: file }: SocketOptions) => {
-    const at = attempts++ % host.length; // of several hosts, the next at each try
-    const opened = new Socket().setNoDelay(); // `connect` would not take it
-    const target = file ? { path: file } : { host: host[at]!, port: port[at]! };
-    setImmediate(() => opened.connect(target)); // when postgres.js listens for errors
-    sockets.add(opened.once("close", () => sockets.delete(opened)));
-    return Object.assign(opened, { host: host[at] }); // the name that TLS checks
+/** One connection and its client; when it is lost, the session is over. */
+class Session {
+  readonly sql: postgres.Sql;
+  readonly openedAtMs = performance.now();
+  /** Rejects when the connection is closed, by whomever. */
+  readonly lost: Promise<never>;
+  readonly #server: DatabaseServer;
+  readonly #socket: Socket;
+  #backend: { pid: number; secret: number } | undefined;
+  #isStandbyMissed = false; // whether the server gave up waiting for a synchronous standby
+  #isClosing = false;
+  #idleTimer: NodeJS.Timeout | undefined;
+
+  private constructor(server: DatabaseServer, socket: Socket, driver: Driver) {
+    this.#server = server;
+    this.#socket = socket;
+    const closed = deferred<never>();
+    this.lost = closed.promise;
+    this.lost.catch(() => {});
+    socket.once("close", () => closed.reject(new Error("the connection was lost")));
+    this.sql = makeClient(server, socket, driver, ({ routine }) => {
+      if (routine === "SyncRepWaitForLSN") this.#isStandbyMissed = true;
+    });
+  }
+
+  /** Resolves when the server has answered a first statement. */
+  static async open(server: DatabaseServer): Promise<Session> {
+    const { default: driver } = (await import(locatePackages(DRIVER)[0]!)) as { default: Driver };
+    let session: Session | undefined;
+    try {
+      session = new Session(server, await server.connect(), driver);
+      await deadline(session.#greet(), server.timeoutMs);
+      server.noteSuccess();
+      return session;
+    } catch (error) {
+      session?.close();
+      server.noteFailure(error);
+      throw error;
+    }
+  }
+
+  get isOpen(): boolean {
+    return !this.#isClosing && !this.#socket.destroyed;
+  }
+
+  /** Runs a statement. After a minute it is cancelled, unless it only waits for a standby; then the session is closed. */
+  async run<T>(query: PromiseLike<T>): Promise<T> {
+    let isOver = false;
+    const giveUp = async () => {
+      if (await this.#isWaitingForStandby()) return;
+      await this.cancel();
+      await sleep(CANCEL_MS);
+      if (!isOver) this.close();
+    };
+    const watch = setInterval(() => void giveUp().catch(() => isOver || this.close()), STATEMENT_MS);
+    try {
+      return await Promise.race([query, this.lost]);
+    } finally {
+      isOver = true;
+      clearInterval(watch);
+    }
+  }
+
+  /** Commits; rejects unless the server confirms that, and where a synchronous standby may lack it. */
+  async commit(): Promise<void> {
+    this.#isStandbyMissed = false;
+    const { command } = await this.run(this.sql`commit`);
+    if (command !== "COMMIT") throw new Error("the transaction was rolled back");
+    if (this.#isStandbyMissed) throw new Error("a synchronous standby may lack it");
+  }
+
+  /** The positions that a query string returns. */
+  async positions(statements: string): Promise<Set<number>> {
+    const found = new Set<number>();
+    await this.run(this.sql.unsafe(statements).forEach(({ position }) => void found.add(Number(position))));
+    return found;
+  }
+
+  /** Sends a COPY's input; resolves when the server has taken all of it, as `lines` rows, and rejects otherwise. */
+  async copy(statement: string, input: Buffer[], lines: number): Promise<void> {
+    const { command, count } = await this.run(startCopy(this.sql, statement, input));
+    if (command === "COPY" && count === lines) return;
+    throw new Error(`the driver reports ${command} ${count}, not COPY ${lines}; postgres@${DRIVER_VERSION} is known`);
+  }
+
+  /** Rolls back what failed, or closes the session; rejects with the error that it was given. */
+  async recover(error: unknown): Promise<never> {
+    const isRolledBack = isFromServer(error) && (await this.run(this.sql`rollback`).then(isTrue, isFalse));
+    if (!isRolledBack) this.close();
+    throw error;
+  }
+
+  /** Closes it when it has been idle so long; 0 for never. */
+  setIdle(ms: number): void {
+    clearTimeout(this.#idleTimer);
+    if (ms > 0) this.#idleTimer = setTimeout(() => this.close(), ms).unref();
+  }
+
+  /** Has the server cancel what it runs: CancelRequest (PostgreSQL's manual, section 55.7). */
+  async cancel(): Promise<void> {
+    if (!this.#backend) return;
+    const { pid, secret } = this.#backend;
+    const request = Buffer.alloc(16);
+    for (const [index, word] of [16, 80_877_102, pid, secret].entries()) request.writeUInt32BE(word, 4 * index);
+    (await this.#server.connect()).end(request);
+  }
+
+  /** What runs fails at once; the server is told where it listens. */
+  close(): void {
+    this.#isClosing = true;
+    this.setIdle(0);
+    void this.sql.end({ timeout: 0 }).catch(() => {}); // it may never resolve
+    setTimeout(() => this.#socket.destroy(), CLOSE_MS).unref();
+  }
+
+  async #greet(): Promise<void> {
+    const first = this
+      .sql`select pg_is_in_recovery() or current_setting('transaction_read_only')::bool as "isReadOnly"`;
+    const [row] = await Promise.race([first, this.lost]);
+    this.#backend = (first as unknown as { state: { pid: number; secret: number } }).state;
+    const isReadOnly = row?.["isReadOnly"] === true;
+    if (isReadOnly && this.#server.wantsPrimary) throw new Error("this server takes no writes; trying the next one");
+  }
+
+  /** Whether its commit only waits for a synchronous standby: a cancel would make it a commit here alone. */
+  async #isWaitingForStandby(): Promise<boolean> {
+    if (!this.#backend || !this.#server.isShared) return false;
+    const other = await Session.open(this.#server);
+    const [row] = await other.sql`select wait_event from pg_stat_activity where pid = ${this.#backend.pid}`.finally(
+      () => other.close(),
+    );
+    return row?.["wait_event"] === "SyncRep";
+  }
+}
+
+const CLOSE_MS = 500;
+
+const isTrue = () => true;
+const isFalse = () => false;
+
+/** A client of postgres.js on a socket of ours. Where that is closed it asks for another, and gets none. */
+function makeClient(
+  server: DatabaseServer,
+  socket: Socket,
+  driver: Driver,
+  onnotice: (notice: postgres.Notice) => void,
+) {
+  const { user, database, parameters } = server;
+  let isGiven = false;
+  const giveSocket = () => {
+    if (isGiven) throw new Error("the connection was lost");
+    isGiven = true;
+    return socket;
   };
-  const sql = postgres(url, {
-    ...({ socket } as object), // postgres.js knows it, its types don't
-    ...(path === undefined ? LEAVE_SOON : { path }),
-    max,
+  const isSound = guardLogin(socket);
+  return driver({
+    ...({ socket: giveSocket } as object), // postgres.js documents it, its types don't
+    host: "localhost", // unused, as are other defaults of its environment
+    port: 5432,
+    user,
+    database,
+    password: () => (isSound() ? server.password : new Promise<never>(() => {})),
+    connection: { application_name: "collector", ...parameters },
+    max: 1,
+    ssl: false, // TLS is laid already, where it is asked for
     prepare: false, // PgBouncer in transaction mode
     fetch_types: false,
-    connect_timeout: 10, // s
-    connection: { application_name: "collector" },
-    onnotice: () => {},
+    max_lifetime: null,
+    connect_timeout: 0,
+    keep_alive: 10, // s
+    onnotice,
   });
-  const cancel = (running: object) => {
-    const { state } = running as { state?: { pid: number; secret: number } }; // of its connection
-    if (!state?.pid) return;
-    const request = Buffer.alloc(16); // CancelRequest; postgres.js's own `cancel()` rejects where nobody can catch it
-    for (const [word, value] of [16, 80_877_102, state.pid, state.secret].entries())
-      request.writeUInt32BE(value, 4 * word);
-    for (const _ of sql.options.host) {
-      const asking = socket(sql.options); // of several hosts, each is asked: all but its own ignore it
-      asking.on("error", () => {}).on("connect", () => asking.end(request));
+}
+
+const LOGIN_MESSAGE_MAX_BYTES = 64 * KIB;
+const ROUNDS_MAX = 1_000_000; // of PBKDF2, about half a second; PostgreSQL's default is 4,096
+const AUTHENTICATION = 82; // "R"
+const [AUTHENTICATED, SCRAM_CHALLENGE] = [0, 11];
+
+/**
+ * Closes a connection whose log-in the driver would not survive: what is too short to be read, or asks for endless
+ * rounds of PBKDF2 (RFC 5802, section 5.1), throws there where nobody can catch it. The answer tells whether all was
+ * sound so far; the driver asks for the password only behind the server's challenge.
+ */
+function guardLogin(socket: Socket): () => boolean {
+  let [pending, isSound] = [Buffer.alloc(0), true];
+  const refuse = () => {
+    isSound = false;
+    socket.off("data", inspect).destroy(new Error("what answers there does not log in as PostgreSQL does"));
+  };
+  const inspect = (chunk: Buffer) => {
+    pending = Buffer.concat([pending, chunk]);
+    while (pending.length >= 5) {
+      const end = 1 + pending.readUInt32BE(1);
+      if (end < 5 || end > LOGIN_MESSAGE_MAX_BYTES) return refuse();
+      if (pending.length < end) return;
+      const message = pending.subarray(0, end);
+      pending = pending.subarray(end);
+      if (message[0] !== AUTHENTICATION) continue;
+      if (end < 9) return refuse();
+      if (message.readUInt32BE(5) === SCRAM_CHALLENGE && !isScramChallenge(message.toString("latin1", 9)))
+        return refuse();
+      if (message.readUInt32BE(5) === AUTHENTICATED) return void socket.off("data", inspect);
     }
   };
-  const close = async () => {
-    await deadline(sql.end({ timeout: 1 }), 2 * SECOND).catch(() => {});
-    for (const left of sockets) left.destroy();
-  };
-  return { sql, cancel, close };
+  socket.on("data", inspect);
+  return () => isSound;
+}
+
+function isScramChallenge(text: string): boolean {
+  const [, rounds] = /^r=[^,]+,s=[\w+/]+=*,i=(\d{1,9})$/.exec(text) ?? [];
+  return Number(rounds) >= 1 && Number(rounds) <= ROUNDS_MAX;
 }
 
 /**
- * Stores what is not stored yet of a batch, or nothing: the statements of one query string are one transaction
- * (PostgreSQL's manual, section 55.2.2.1). postgres.js resolves a COPY's query when the rows may come, and tells nobody
- * how it ends (porsager/postgres#1173): what it calls to resolve is ours until then.
+ * Starts a COPY of `input`. postgres.js resolves its query when the rows may come, and tells nobody how it ends
+ * (porsager/postgres#1173): what it calls to resolve is ours until then, so the query resolves, or rejects, at its end.
  */
-function copyRows(sql: postgres.Sql, batch: Batch): Promise<unknown> {
-  const claimed = new Set<number>();
-  const query = sql.unsafe(`${KEEP_ALIVE};${claim(batch)};${copyFrom("stdin")}`, [], UNSHARED as object);
+function startCopy(sql: postgres.Sql, statement: string, input: Buffer[]): Promise<postgres.RowList<postgres.Row[]>> {
+  const query = sql.unsafe(statement);
   const waiting = query as unknown as { resolve: (outcome: unknown) => void };
   const { resolve: settle } = waiting;
   waiting.resolve = (outcome) => {
     if (!(outcome instanceof Writable)) return settle(outcome);
-    Object.assign(outcome, { _destroy: (error: Error, done: (error: Error) => void) => done(error) }); // no CopyFail
+    Object.assign(outcome, { _destroy: (error: Error, done: (error: Error) => void) => done(error) }); // its own sends a CopyFail behind a COPY that is over
     outcome.on("error", () => {}); // the query rejects
-    for (const bytes of copyInput(batch, claimed)) outcome.write(bytes);
+    for (const bytes of input) outcome.write(bytes);
     outcome.end();
   };
-  return query.forEach(({ position }) => void claimed.add(Number(position)));
+  return query;
 }
 
-/** Of a machine that lost its power, a server would wait hours for rows, its keys locked. */
-const KEEP_ALIVE =
-  "set local tcp_keepalives_idle = 10; set local tcp_keepalives_interval = 5; set local tcp_keepalives_count = 3";
+/**
+ * Catches what the driver throws where nobody else can, such as a write to a connection that was just closed: it costs
+ * the connections, and storing goes on. All else ends the process, as it would without. Returns what ends the watch.
+ */
+function watchDriver(disconnect: () => void, log: Log): () => void {
+  const handle = (error: unknown) => {
+    if (isOfDriver(error)) {
+      log(`the database driver failed: ${describeError(error)}; connecting anew`);
+      return disconnect();
+    }
+    if (process.listenerCount("uncaughtException") > 1) return; // others decide
+    console.error(error);
+    process.exit(1);
+  };
+  process.on("uncaughtException", handle).on("unhandledRejection", handle);
+  return () => void process.off("uncaughtException", handle).off("unhandledRejection", handle);
+}
 
-const UNSHARED = { onexecute: () => false }; // no other query is sent behind it: it would be taken for rows
+function isOfDriver(error: unknown): boolean {
+  const folder = dirname(dirname(fileURLToPath(locatePackages(DRIVER)[0]!)));
+  return error instanceof Error && error.stack?.includes(folder) === true;
+}
+
+// ---- PostgreSQL's address ---------------------------------------------------
+// A URL and psql's environment variables (PostgreSQL's manual, sections 34.1.2, 34.15, 34.16): who is asked, as whom,
+// and what of TLS is verified. What concerns security is honoured or refused by name, never ignored.
+
+const CONNECT_MS = 4 * SECOND; // twice as long after each time that it was too short, up to eight times
+
+/** Environment variables that stand for a parameter that the URL lacks. */
+const ENVIRONMENT: Record<string, string> = {
+  host: "PGHOST",
+  port: "PGPORT",
+  user: "PGUSER",
+  password: "PGPASSWORD",
+  dbname: "PGDATABASE",
+  passfile: "PGPASSFILE",
+  sslmode: "PGSSLMODE",
+  sslrootcert: "PGSSLROOTCERT",
+  sslcert: "PGSSLCERT",
+  sslkey: "PGSSLKEY",
+  target_session_attrs: "PGTARGETSESSIONATTRS",
+  connect_timeout: "PGCONNECT_TIMEOUT",
+  options: "PGOPTIONS",
+  channel_binding: "PGCHANNELBINDING",
+  gssencmode: "PGGSSENCMODE",
+  require_auth: "PGREQUIREAUTH",
+  requirepeer: "PGREQUIREPEER",
+  sslcrl: "PGSSLCRL",
+  sslcrldir: "PGSSLCRLDIR",
+  ssl_min_protocol_version: "PGSSLMINPROTOCOLVERSION",
+  service: "PGSERVICE",
+};
+
+/** Values that mean what the collector does anyway, of parameters that it can't honour otherwise. */
+const ONLY_VALUES: Record<string, string[]> = {
+  channel_binding: ["disable", "prefer"],
+  gssencmode: ["disable", "prefer"],
+  require_auth: [],
+  requirepeer: [],
+  sslcrl: [],
+  sslcrldir: [],
+  ssl_min_protocol_version: ["TLSv1", "TLSv1.1", "TLSv1.2"],
+  sslnegotiation: ["postgres"],
+  sslpassword: [],
+  service: [],
+  target_session_attrs: ["any", "read-write", "primary"],
+  sslmode: ["disable", "allow", "prefer", "require", "verify-ca", "verify-full"],
+};
+
+/** A server, or several of which one takes writes. Throws {@link UsageError} for what it can't honour. */
+class PostgresServer implements DatabaseServer {
+  readonly name: string;
+  readonly user: string;
+  readonly database: string;
+  readonly password: string;
+  readonly parameters: Record<string, string>;
+  readonly isShared = true;
+  readonly wantsPrimary: boolean;
+  readonly #hosts: { host: string; port: number }[];
+  readonly #sslmode: string;
+  readonly #certificates: SecureContextOptions;
+  readonly #connectMs: number;
+  #turn = 0;
+  #timeouts = 0;
+
+  constructor(databaseUrl: string, environment: NodeJS.ProcessEnv) {
+    const given = readAddress(databaseUrl, environment);
+    refuseUnhonoured(given);
+    const { host, port, user, password, dbname, passfile, sslmode, sslrootcert, sslcert, sslkey } = given;
+    const { target_session_attrs: target, connect_timeout: seconds, ...others } = given;
+    this.#hosts = listHosts(host || "localhost", port || "5432");
+    this.user = user || userInfo().username;
+    this.database = dbname || this.user;
+    const [first] = this.#hosts;
+    const wanted = [isFolder(first!.host) ? "localhost" : first!.host, String(first!.port), this.database, this.user];
+    this.password = password || readPasswordFile(passfile, wanted);
+    this.parameters = Object.fromEntries(
+      Object.entries(others).filter(([name]) => !(name in ENVIRONMENT) || name === "options"),
+    );
+    this.#sslmode =
+      sslmode || (sslrootcert === "system" ? "verify-full" : this.#hosts.every(isNear) ? "disable" : "prefer");
+    this.#certificates = readClientCertificates(sslrootcert, sslcert, sslkey);
+    this.#connectMs = Number(seconds) > 0 ? Number(seconds) * SECOND : CONNECT_MS;
+    this.wantsPrimary = target === undefined ? this.#hosts.length > 1 : target !== "any";
+    this.name = `PostgreSQL at ${this.#hosts.map(formatHost).join(",")}/${this.database}`;
+  }
+
+  get timeoutMs(): number {
+    return this.#connectMs * 2 ** Math.min(this.#timeouts, 3);
+  }
+
+  /** The next try goes to the next host; after a time-out, with more time. */
+  noteFailure(error: unknown): void {
+    this.#turn++;
+    if (error instanceof TimedOut) this.#timeouts++;
+  }
+
+  noteSuccess(): void {
+    this.#timeouts = 0;
+  }
+
+  async connect(): Promise<Socket> {
+    const { host, port } = this.#hosts[this.#turn % this.#hosts.length]!;
+    const socket = new Socket().setNoDelay().setKeepAlive(true, 10 * SECOND); // `connect` would not take them
+    guardSocket(socket);
+    if (isFolder(host)) socket.connect(`${host}/.s.PGSQL.${port}`);
+    else socket.connect(port, host);
+    const ready = once(socket, "connect").then(() => (isFolder(host) ? socket : this.#secure(socket, host)));
+    return deadline(ready, this.timeoutMs).catch((error: unknown) => {
+      socket.destroy();
+      throw error;
+    });
+  }
+
+  /** Lays TLS over a connection (PostgreSQL's manual, sections 55.2.10 and 34.19), or leaves it as --sslmode has it. */
+  async #secure(socket: Socket, host: string): Promise<Socket> {
+    if (this.#sslmode === "disable") return socket;
+    socket.write(SSL_REQUEST);
+    const answer = await firstByte(socket);
+    if (answer === NO_TLS && (this.#sslmode === "prefer" || this.#sslmode === "allow")) return socket;
+    if (answer !== YES_TLS)
+      throw new Error(`the server offers no TLS, and sslmode=${this.#sslmode} asks for it; turn ssl on there`);
+    const isVerified = this.#sslmode.startsWith("verify-") || this.#certificates.ca !== undefined;
+    const secured = connectTls({
+      socket,
+      ...this.#certificates,
+      ...(isIP(host) === 0 ? { servername: host } : { host }), // an address is no server name (RFC 6066, section 3)
+      rejectUnauthorized: isVerified,
+      ...(this.#sslmode === "verify-full" ? {} : { checkServerIdentity: () => undefined }),
+    });
+    guardSocket(secured);
+    await Promise.race([once(secured, "secureConnect"), once(socket, "close").then(refuseLost)]);
+    return secured;
+  }
+}
+
+const SSL_REQUEST = Buffer.of(0, 0, 0, 8, 4, 210, 22, 47);
+const [YES_TLS, NO_TLS] = [83, 78]; // "S", "N"
+
+const refuseLost = () => {
+  throw new Error("the connection was lost");
+};
+
+/** Exactly one byte: what came behind it unasked would be taken for the server's own (CVE-2021-23222). */
+async function firstByte(socket: Socket): Promise<number | undefined> {
+  const [bytes] = (await Promise.race([once(socket, "data"), once(socket, "close").then(refuseLost)])) as [Buffer];
+  socket.pause();
+  return bytes.length === 1 ? bytes[0] : undefined;
+}
+
+/** An error listener for a socket's whole life, also when the driver has removed all; its end is its close. */
+function guardSocket(socket: Socket): void {
+  socket.on("error", ignoreError).on("end", () => socket.destroy(new Error("the server closed the connection")));
+  socket.once("close", () => process.nextTick(() => socket.on("error", ignoreError)));
+}
+
+const ignoreError = () => {};
+
+const isFolder = (host: string) => host.startsWith("/");
+const isNear = ({ host }: { host: string }) => isFolder(host) || LOOPBACK.test(host);
+const formatHost = ({ host, port }: { host: string; port: number }) =>
+  `${host.includes(":") ? `[${host}]` : host}:${port}`;
+
+/** The URL's parts and parameters, and the environment's for those that it lacks; none is empty. */
+function readAddress(databaseUrl: string, environment: NodeJS.ProcessEnv): Record<string, string> {
+  const [, user = "", password = "", authority = "", path = "", query = ""] =
+    /^\w+:\/\/(?:([^:@/?]*)(?::([^/?]*))?@)?([^/?]*)(?:\/([^?]*))?(?:\?(.*))?$/s.exec(databaseUrl) ?? [];
+  const hosts = authority.split(",").map((text) => /^(\[[^\]]*\]|[^:]*)(?::(\d*))?$/.exec(text) ?? []);
+  const address: Record<string, string> = {};
+  for (const [name, variable] of Object.entries(ENVIRONMENT)) address[name] = environment[variable] ?? "";
+  const parts = {
+    host: hosts.map(([, host = ""]) => decodeURIComponent(host.replace(/^\[|\]$/g, ""))).join(","),
+    port: hosts.some(([, , port]) => port) ? hosts.map(([, , port = ""]) => port).join(",") : "",
+    user: decodeURIComponent(user),
+    password: decodeURIComponent(password),
+    dbname: decodeURIComponent(path),
+    ...Object.fromEntries(new URLSearchParams(query)),
+  };
+  for (const [name, value] of Object.entries(parts)) if (value !== "") address[name] = value;
+  return Object.fromEntries(Object.entries(address).filter(([, value]) => value !== ""));
+}
+
+function refuseUnhonoured(address: Record<string, string>): void {
+  for (const [name, values] of Object.entries(ONLY_VALUES)) {
+    const value = address[name];
+    if (value === undefined || values.includes(value)) continue;
+    const allowed = values.length > 0 ? values.join(", ") : "to leave it out";
+    throw new UsageError(
+      `Cannot honour ${name}=${value} of --database-url or ${ENVIRONMENT[name]}: allowed is ${allowed}`,
+    );
+  }
+}
+
+/** As psql has it: one port for all hosts, or one for each. */
+function listHosts(hosts: string, ports: string): { host: string; port: number }[] {
+  const each = ports.split(",");
+  return hosts.split(",").map((host, index) => ({ host, port: Number(each[index] || each[0] || 5432) }));
+}
+
+/** A password of ~/.pgpass or PGPASSFILE (PostgreSQL's manual, section 34.16); "" where it has none, or others may read it. */
+function readPasswordFile(file: string | undefined, wanted: string[]): string {
+  const path = file ?? join(homedir(), ".pgpass");
+  if (!existsSync(path) || (statSync(path).mode & 0o077) !== 0) return "";
+  for (const line of readFileSync(path, "utf8").split("\n")) {
+    const fields = (line.match(/(?:\\.|[^:\\])+/g) ?? []).map((field) => field.replace(/\\(.)/g, "$1"));
+    if (!line.startsWith("#") && wanted.every((value, at) => fields[at] === "*" || fields[at] === value))
+      return fields[4] ?? "";
+  }
+  return "";
+}
+
+/** `sslrootcert=system`, or none, stands for the certificates that come with Node. */
+function readClientCertificates(ca = "", cert = "", key = ""): SecureContextOptions {
+  return {
+    ...(ca === "" || ca === "system" ? {} : { ca: readPem("sslrootcert", ca, (pem) => new X509Certificate(pem)) }),
+    ...(cert === "" ? {} : { cert: readPem("sslcert", cert, (pem) => createSecureContext({ cert: pem })) }),
+    ...(key === "" ? {} : { key: readPem("sslkey", key, createPrivateKey) }),
+  };
+}
 
 // ---- Commands ---------------------------------------------------------------
 // query, and dead list, retry and drop: what the command line asks of the database.
@@ -3186,22 +3944,23 @@ function isCommand([subject, what = "", ...more]: string[]): boolean {
   return subject === "dead" && (what === "list" ? more.length === 0 : /^(?:retry|drop)$/.test(what) && areIds);
 }
 
-async function runCommand(sql: postgres.Sql, { words, isJson }: Command): Promise<string> {
+async function runCommand(session: Session, { words, isJson }: Command): Promise<string> {
+  const { sql } = session;
   const [subject, what = "", ...asked] = words;
   if (subject === "query") return formatRows(await runStatement(sql, what), isJson);
   if (what === "list") return formatRows(await listDeadLetters(sql), isJson);
   const ids = await chooseDeadLetters(sql, asked);
-  return what === "retry" ? retryDeadLetters(sql, ids) : dropDeadLetters(sql, ids);
+  return what === "retry" ? retryDeadLetters(session, ids) : dropDeadLetters(sql, ids);
 }
 
 type RawRows = postgres.RowList<(Buffer | null)[][]>;
 
-/** The embedded database has one session, so nothing of a user's statement may stay behind. */
+/** Nothing of a user's statement may stay behind. */
 async function runStatement(sql: postgres.Sql, text: string): Promise<RawRows> {
   try {
-    return (await sql.begin((own) => own.unsafe(text, [], { simple: false } as object).raw())) as unknown as RawRows;
+    return (await sql.unsafe(text, [], { simple: false } as object).raw()) as unknown as RawRows;
   } finally {
-    await sql`discard all`;
+    await sql`discard all`.catch(() => {});
   }
 }
 
@@ -3213,7 +3972,7 @@ async function listDeadLetters(sql: postgres.Sql): Promise<RawRows> {
 }
 
 /** The ids that are asked for, or all. Throws for one that no dead letter has: nothing is done then. */
-async function chooseDeadLetters(sql: Tag, asked: string[]): Promise<string[]> {
+async function chooseDeadLetters(sql: postgres.Sql, asked: string[]): Promise<string[]> {
   const rows = await sql`select id from dead_letters order by id`;
   const ids = new Set(rows.map((row) => String(row["id"])));
   const missing = asked.filter((id) => !ids.has(id)).join(", ");
@@ -3221,36 +3980,36 @@ async function chooseDeadLetters(sql: Tag, asked: string[]): Promise<string[]> {
   return asked.length > 0 ? asked : [...ids];
 }
 
-async function dropDeadLetters(sql: Tag, ids: string[]): Promise<string> {
+async function dropDeadLetters(sql: postgres.Sql, ids: string[]): Promise<string> {
   const { count } = await sql`delete from dead_letters where id = any(${arrayOf(ids)}::bigint[])`;
   return `${count} dropped\n`;
 }
 
 const RETRIED_AT_ONCE = 1000;
 
-/** Takes dead letters out and stores them, a transaction a thousand; what is refused again goes back, under new ids. */
-async function retryDeadLetters(sql: postgres.Sql, ids: string[]): Promise<string> {
+/** Stores dead letters, a transaction a thousand; what is refused again goes back, under new ids. */
+async function retryDeadLetters(session: Session, ids: string[]): Promise<string> {
   let [taken, refused] = [0, 0];
   for (let at = 0; at < ids.length; at += RETRIED_AT_ONCE) {
-    const [lines, buried] = await sql.begin(async (own) => {
-      const letters = await takeDeadLetters(own, ids.slice(at, at + RETRIED_AT_ONCE));
-      const [row] = await storeOrBury(own, letters);
-      return [letters.length, Number(row?.["buried"])];
-    });
-    taken += lines;
-    refused += buried;
+    await session.run(session.sql.unsafe(BEGIN));
+    const lines = await takeDeadLetters(session, ids.slice(at, at + RETRIED_AT_ONCE));
+    refused += await storeOrSetAside(session, lines, undefined);
+    await session.commit();
+    taken += lines.length;
   }
   return `${taken - refused} stored, ${refused} refused again\n`;
 }
 
-async function takeDeadLetters(sql: Tag, ids: string[]): Promise<Line[]> {
+/** Their bytes come as hexadecimal digits, whatever the database's `bytea_output` is. */
+async function takeDeadLetters({ sql }: Session, ids: string[]): Promise<StoredLine[]> {
   const rows = await sql`
     delete from dead_letters where id = any(${arrayOf(ids)}::bigint[])
-    returning (extract(epoch from created_at) * 1000000)::bigint as time, coalesce(peer, '') as peer, line,
-              create_logs_partition((created_at at time zone 'UTC')::date)`;
+    returning (extract(epoch from created_at) * 1000000)::bigint as time, coalesce(peer, '') as peer,
+              encode(line, 'hex') as line, create_logs_partition((created_at at time zone 'UTC')::date)`;
+  const parser = new LineParser();
   return rows.flatMap((row) => {
-    const { time, peer, line } = row as unknown as { time: string; peer: string; line: Buffer };
-    return linesOf({ position: 0, timeUs: Number(time) }, [pieceOf(peer, line)]);
+    const { time, peer, line } = row as unknown as { time: string; peer: string; line: string };
+    return linesOfPieces(Number(time), [pieceOf(peer, Buffer.from(line, "hex"))], parser);
   });
 }
 
@@ -3295,8 +4054,8 @@ async function runOnce(options: Options, command: Command): Promise<string> {
 }
 
 async function askServer({ databaseUrl }: Options, command: Command): Promise<string> {
-  const client = await makeClient(databaseUrl, 1);
-  return runCommand(client.sql, command).finally(() => client.close());
+  const session = await Session.open(new PostgresServer(databaseUrl, process.env));
+  return runCommand(session, command).finally(() => session.close());
 }
 
 /** Asks the collector that runs on the embedded database: a second PGlite on its files would damage them. */
@@ -3307,8 +4066,9 @@ async function askEmbedded(options: Options, command: Command): Promise<string> 
   if (output !== undefined) return output;
   if (error !== undefined) throw new Error(error);
   const lock = await lockDirectory(dataDir, true);
-  const database = new Database(options, readSchema(), writeLog);
-  return database.run(command).finally(() => database.close().finally(() => lock.unlock()));
+  const store = new PostgresStore(options, readSchema());
+  const answer = store.setUp().then(() => store.run(command));
+  return answer.finally(() => store.close().finally(() => lock.unlock()));
 }
 
 // ---- TLS and who may connect ------------------------------------------------
@@ -3417,14 +4177,16 @@ class Vitals {
   readonly #journal: Journal;
   readonly #senders: Senders;
   readonly #database: Database;
+  readonly #tasks: PeriodicTask[];
   readonly #sampler = setInterval(() => this.#sampleBacklog(), SECOND).unref();
   #backlog = { bytes: 0, growth: 0 }; // a second ago; in bytes/s over the last ten or so
 
-  constructor(options: Options, journal: Journal, senders: Senders, database: Database) {
+  constructor(options: Options, journal: Journal, senders: Senders, database: Database, tasks: PeriodicTask[]) {
     this.#options = options;
     this.#journal = journal;
     this.#senders = senders;
     this.#database = database;
+    this.#tasks = tasks;
   }
 
   close(): void {
@@ -3434,16 +4196,19 @@ class Vitals {
   /** `accepting`: lines can be made durable now. Times are RFC 3339, or seconds (`_s`); counts are since the start. */
   health() {
     const { received, stored, deadLettered, inJournal } = this.#journal.ledger();
-    const { state, since, cause } = this.#database.status;
+    const { state, sinceMs, cause } = this.#database.availability.status;
     const obstacle = this.#journal.obstacle();
     const bytes = this.#journal.backlogBytes();
     const room = Math.max(0, Math.min(this.#options.journalMax - bytes, freeBytes(this.#options.dataDir)));
     const { growth } = this.#backlog;
-    const dates = Array.from(this.#database.maintained, ([what, at]) => [what, at > 0 ? isoTime(at) : null] as const);
+    const dates = this.#tasks.map(({ name, succeededAtMs: at }) => [name, at > 0 ? isoTime(at) : null] as const);
     return {
       accepting: obstacle === undefined,
-      state: [obstacle ?? "accepting lines", ...troublesOf(this.#database, deadLettered)].join("; "),
-      database: { up: state === "up", state, since: isoTime(since), ...(state === "up" ? {} : { cause }) },
+      state: [
+        obstacle ?? "accepting lines",
+        ...troublesOf(this.#database.availability, this.#tasks, deadLettered),
+      ].join("; "),
+      database: { up: state === "up", state, since: isoTime(sinceMs), ...(state === "up" ? {} : { cause }) },
       backlog: { lines: inJournal, bytes, oldest_age_s: secondsSince(this.#journal.oldestTimeUs()) },
       room: { bytes: room, lasts_s: growth > 1 ? Math.round(room / growth) : null }, // null while it does not grow
       received: received + this.#journal.lost,
@@ -3459,7 +4224,7 @@ class Vitals {
   metrics(): Metric[] {
     const [options, journal, senders, database] = [this.#options, this.#journal, this.#senders, this.#database];
     const { received, stored, deadLettered, inJournal } = journal.ledger();
-    const maintained = Math.min(...database.maintained.values()) / SECOND;
+    const maintained = Math.min(...this.#tasks.map(({ succeededAtMs }) => succeededAtMs)) / SECOND;
     const { user, system } = process.cpuUsage();
     return [
       ["collector_lines_received_total", received + journal.lost, "Lines made durable, or found at the start"],
@@ -3480,7 +4245,7 @@ class Vitals {
       ["collector_replies_total", senders.replied, "Replies to senders"],
       [
         "collector_database_up",
-        Number(database.status.state === "up"),
+        Number(database.availability.status.state === "up"),
         "Whether the database answered what it was last asked",
       ],
       ["collector_store_retries_total", database.retries, "Tries to store a batch that failed"],
@@ -3501,12 +4266,12 @@ class Vitals {
 }
 
 /** What is amiss beside the journal, in words. */
-function troublesOf({ status, maintained }: Database, deadLettered: number): string[] {
-  const { state, since, cause } = status;
-  const troubles = state === "up" ? [] : [`database ${state} since ${isoTime(since)}: ${cause}`];
-  for (const [what, at] of maintained) {
-    const lastMs = Math.max(at, performance.timeOrigin);
-    if (Date.now() - lastMs > DAY) troubles.push(`${what} not maintained since ${isoTime(lastMs)}, the log says why`);
+function troublesOf({ status }: Availability, tasks: PeriodicTask[], deadLettered: number): string[] {
+  const { state, sinceMs, cause } = status;
+  const troubles = state === "up" ? [] : [`database ${state} since ${isoTime(sinceMs)}: ${cause}`];
+  for (const { name, succeededAtMs } of tasks) {
+    const lastMs = Math.max(succeededAtMs, performance.timeOrigin);
+    if (Date.now() - lastMs > DAY) troubles.push(`${name} not maintained since ${isoTime(lastMs)}, the log says why`);
   }
   if (deadLettered > 0) {
     const lines = countOf(deadLettered, "line");
@@ -4071,7 +4836,74 @@ function parseNetwork(text: string): Network | undefined {
 const withoutMapping = (ip: string) => ip.replace(/^::ffff:(?=\d+\.)/i, "");
 
 // ---- Errors -----------------------------------------------------------------
-// SQLSTATEs and system errors in words, without the server's message: that may quote lines.
+// What a server's errors mean, and what is done about them; in words, without the server's message: that may quote
+// lines.
+
+/** By SQLSTATE, or by its first two or three characters (PostgreSQL's manual, appendix A). */
+const SQLSTATES: Record<string, [reaction: Reaction, meaning?: string]> = {
+  "08": ["away", "the connection failed"],
+  "08P01": ["no bulk load", "the protocol was violated"],
+  "0A000": ["no bulk load", "not supported there"],
+  "22": ["content", "the data is refused"],
+  "23": ["content", "a constraint refuses it"],
+  "25006": ["set up anew", "the server is read-only"],
+  "28": ["away", "this user may not connect"],
+  "28P01": ["away", "wrong password"],
+  "3D": ["away", "no such database"],
+  "40": ["away", "another transaction was in the way"],
+  "42501": ["own", "this role lacks rights"],
+  "42703": ["set up anew", "a column is missing"],
+  "42809": ["no bulk load", "not a table"],
+  "42883": ["set up anew", "a function is missing"],
+  "42P01": ["set up anew", "a table is missing"],
+  "44": ["content", "a view refuses it"],
+  "53": ["away", "the server lacks resources"],
+  "53100": ["away", "the server's disk is full"],
+  "53300": ["away", "too many connections"],
+  "54": ["content", "a limit of the server refuses it"],
+  "55P03": ["own", "others hold a lock"],
+  "57014": ["too long", "the statement took too long"],
+  "57P": ["away", "the server is starting or stopping"],
+  "58": ["away", "a system error at the server"],
+  P0001: ["content", "a trigger refuses it"],
+  XX: ["away", "an internal error of the server"],
+};
+
+const PARTITION_MISSING = "23514"; // where it names no constraint
+
+/** An error that a server sent, or that stands for one. */
+class ServerError extends Error {
+  override readonly name = "PostgresError";
+
+  constructor(fields: object) {
+    super("the server refused");
+    Object.assign(this, fields);
+  }
+}
+
+/** A promise was not settled in time. */
+class TimedOut extends Error {}
+
+function reactionTo(error: unknown): Reaction {
+  if (error instanceof NoBulkLoad) return "no bulk load";
+  if (error instanceof StoredInPart) return "content";
+  if (!isFromServer(error)) return "away";
+  const { code, constraint_name: constraint } = error as postgres.PostgresError;
+  if (code === PARTITION_MISSING && !constraint) return "partition";
+  return lookUpSqlstate(code)?.[0] ?? "own";
+}
+
+const lookUpSqlstate = (code: string) => SQLSTATES[code] ?? SQLSTATES[code.slice(0, 3)] ?? SQLSTATES[code.slice(0, 2)];
+
+/** What an error tells, without the server's message. */
+function describeError(error: unknown): string {
+  if (isOfFile(error)) return `${codeOf(error)} at ${(error as NodeJS.ErrnoException).path}`;
+  if (!isFromServer(error)) return codeOf(error);
+  const { code, table_name: table, constraint_name: name } = error as postgres.PostgresError;
+  const meaning = lookUpSqlstate(code)?.[1];
+  const parts = [`SQLSTATE ${code}`, meaning, table && `table ${table}`, name && `constraint ${name}`];
+  return parts.filter(Boolean).join(", ");
+}
 
 /** An error's SQLSTATE or errno, else its message. */
 function codeOf(error: unknown): string {
@@ -4082,30 +4914,6 @@ function codeOf(error: unknown): string {
 const isOfFile = (error: unknown) => (error as NodeJS.ErrnoException).path !== undefined;
 
 const isFromServer = (error: unknown) => error instanceof Error && error.name === "PostgresError";
-
-const SQLSTATES: Record<string, string> = {
-  25006: "the server is read-only",
-  28000: "this user may not connect",
-  "28P01": "wrong password",
-  "3D000": "no such database",
-  42501: "this role lacks rights",
-  "42P01": "a table is missing",
-  53100: "the server's disk is full",
-  53300: "too many connections",
-  "55P03": "others hold a lock",
-  57014: "the statement took too long",
-  "57P01": "the server is stopping",
-  "57P03": "the server is starting or stopping",
-};
-
-/** What an error says, without the server's message: that may quote lines. */
-function describe(error: unknown): string {
-  if (isOfFile(error)) return `${codeOf(error)} at ${(error as NodeJS.ErrnoException).path}`;
-  if (!isFromServer(error)) return codeOf(error);
-  const { code, table_name: table, constraint_name: name } = error as postgres.PostgresError;
-  const parts = [`SQLSTATE ${code}`, SQLSTATES[code], table && `table ${table}`, name && `constraint ${name}`];
-  return parts.filter(Boolean).join(", ");
-}
 
 // ---- Helpers ----------------------------------------------------------------
 // Small things that are used above.
@@ -4167,7 +4975,7 @@ class Condition {
 /** Rejects after `ms`, whether or not the promise ever settles. */
 async function deadline<T>(promise: PromiseLike<T>, ms: number): Promise<T> {
   const late = deferred<never>();
-  const timer = setTimeout(() => late.reject(new Error(`no answer in ${ms / SECOND} s`)), ms);
+  const timer = setTimeout(() => late.reject(new TimedOut(`no answer in ${ms / SECOND} s`)), ms);
   return Promise.race([promise, late.promise]).finally(() => clearTimeout(timer));
 }
 

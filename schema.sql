@@ -24,11 +24,18 @@ end $$;
 
 -- Which journal entries are stored: the key to exactly-once. The collector prunes what it no longer holds.
 create table if not exists log_entries (
-  journal   uuid not null,
-  position  bigint not null,
-  stored_at timestamptz not null default now(),
+  journal      uuid not null,
+  position     bigint not null,
+  stored_at    timestamptz not null default now(),
+  stored_lines int,                                                 -- while it is stored line by line: how many are; null for all
   primary key (journal, position)
 );
+
+do $$ begin  -- a table of before version 0.2; looked at first, as `if not exists` would lock it at each start
+  if not exists (select from pg_attribute where attrelid = to_regclass('log_entries') and attname = 'stored_lines') then
+    alter table log_entries add column stored_lines int;
+  end if;
+end $$;
 
 -- Lines that this database refuses for their content: a check, a trigger or a column type of yours.
 create table if not exists dead_letters (
@@ -107,28 +114,66 @@ begin
   return reached;
 end $$;
 
--- Stores a line, or puts it into dead_letters where this database refuses it for its content: data (SQLSTATE class 22),
--- constraints (23), limits (54), a trigger's `raise` (P0001). JSON that jsonb can't hold is stored as the text that it is.
-create or replace function store_or_bury(created_at timestamptz, level smallint, message text, logged_at timestamptz, host text,
-  app text, peer text, attributes text, source text, notes text) returns boolean language plpgsql as $$
+-- Stores a line, or sets it aside in dead_letters where this database refuses it for its content: data (SQLSTATE class
+-- 22), constraints (23), limits (54), a view (44), a trigger's `raise` (P0001), or the SQLSTATE that the collector
+-- suspects by now, as a trigger may raise any. JSON that jsonb can't hold is stored as the text that it is. The line is
+-- {"created_at", "level", "message", "logged_at", "host", "app", "peer", "attributes", "source", "notes"}, all of them
+-- text to be read as the column's type, whatever that is.
+create or replace function store_or_set_aside(line json, suspect text) returns boolean language plpgsql as $$
 declare
   code text;
   reason text;
   constrained text;
 begin
   insert into logs (created_at, level, message, logged_at, host, app, peer, attributes)
-  values (created_at, level, message, logged_at, host, app, peer, attributes::jsonb);
+  select created_at, level, message, logged_at, host, app, peer, attributes
+  from json_populate_record(null::logs, json_build_object(
+    'created_at', line -> 'created_at', 'level', line -> 'level', 'message', line -> 'message',
+    'logged_at', line -> 'logged_at', 'host', line -> 'host', 'app', line -> 'app', 'peer', line -> 'peer',
+    'attributes', (line ->> 'attributes')::json));
   set constraints all immediate;
   return true;
-exception when others then
+exception when others or assert_failure then
   get stacked diagnostics code = returned_sqlstate, reason = message_text, constrained = constraint_name;
-  if code !~ '^(22|23|54|P0001$)' or (code = '23514' and constrained = '') then  -- 23514 of no constraint: no partition
+  if code is distinct from suspect
+     and (code !~ '^(22|23|44|54|P0001$)' or (code = '23514' and constrained = '')) then  -- 23514 of none: no partition
     raise;
   end if;
-  if code ~ '^(22003|22P0[25]|5400[01])$' and attributes is distinct from nullif(notes, '{}') then
-    return store_or_bury(created_at, 200::smallint, source, null, null, null, peer, nullif(notes, '{}'), source, notes);
+  if code ~ '^(22003|22P0[25]|5400[01])$' and line ->> 'attributes' is distinct from line ->> 'notes' then
+    return store_or_set_aside(json_build_object(
+      'created_at', line -> 'created_at', 'level', 200, 'message', line -> 'source', 'peer', line -> 'peer',
+      'attributes', line -> 'notes', 'source', line -> 'source', 'notes', line -> 'notes'), suspect);
+  end if;
+  if code = suspect then
+    reason := reason || ' (refused again and again, while the table takes other lines)';
   end if;
   insert into dead_letters (created_at, peer, line, sqlstate, error)
-  values (created_at, peer, coalesce(decode(notes::jsonb #>> '{@collector,raw}', 'base64'), convert_to(source, 'UTF8')), code, reason);
+  values ((line ->> 'created_at')::timestamptz, line ->> 'peer',
+          coalesce(decode((line ->> 'notes')::jsonb #>> '{@collector,raw}', 'base64'), convert_to(line ->> 'source', 'UTF8')),
+          code, reason);
   return false;
+end $$;
+
+-- Whether the table takes lines at all: tries its newest line once more, then one of our own, and takes both back.
+create or replace function logs_take_lines() returns boolean language plpgsql as $$
+begin
+  begin
+    insert into logs (created_at, level, message, logged_at, host, app, peer, attributes)
+    select created_at, level, message, logged_at, host, app, peer, attributes from logs order by created_at desc limit 1;
+    set constraints all immediate;
+    if found then
+      raise exception using errcode = 'CLOK1';
+    end if;
+  exception
+    when sqlstate 'CLOK1' then return true;
+    when others or assert_failure then null;
+  end;
+  begin
+    insert into logs (created_at, level, message) values (now(), 200, 'a line to try, taken back at once');
+    set constraints all immediate;
+    raise exception using errcode = 'CLOK1';
+  exception
+    when sqlstate 'CLOK1' then return true;
+    when others or assert_failure then return false;
+  end;
 end $$;

@@ -401,8 +401,8 @@ describe("database", () => {
     assert.deepEqual(
       rows.map((row) => ({ ...row })),
       [
-        { level: 400, message: "hello", app: "shop", attributes: '{"facility": "user"}' },
-        { level: 300, message: "x", app: null, attributes: '{"id": 7}' },
+        { level: 400, message: "hello", app: "shop", attributes: '{"facility":"user"}' },
+        { level: 300, message: "x", app: null, attributes: '{"id":7}' },
       ],
     );
   });
