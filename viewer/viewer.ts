@@ -50,6 +50,8 @@ export interface ViewerHost extends LogReader {
   /** Whether a request needs the token, or only the header that no other site's page can send. */
   page: "token" | "open";
   token: string;
+  /** A command that sends a line to this collector, for a table without any. */
+  tryCommand: string;
 }
 
 /** What a walk through the table needs, without a page: the terminal's commands hand it in, too. */
@@ -913,10 +915,12 @@ class LogViewer implements Viewer {
     if (before !== null) range.high = readKey("before", before);
     const next = before === null ? { next: placeText(await this.#tailOf(terms, reader, signal).start()) } : {};
     const walk = new Walk(reader, terms, range, "desc", signal);
-    const { rows, end } = await collectRows(walk, limit);
+    const { rows, end } = await collectRows(walk, limit, readBudgetMs(parameters));
+    const isEmpty = rows.length + terms.length === 0 && end === "range" && range.low === EVERYTHING.low;
+    const hint = isEmpty && before === null ? { try: this.#host.tryCommand } : {};
     const typed = terms.map(({ text, kind }) => ({ text, kind }));
     const words = terms.flatMap((term) => (term.kind === "word" && !term.isNegative ? term.pattern : []));
-    return { rows, reached: keyText(walk.range.high), read: walk.read, end, ...next, terms: typed, words };
+    return { rows, reached: keyText(walk.range.high), read: walk.read, end, ...next, ...hint, terms: typed, words };
   }
 
   async #counts({ parameters, reader, signal }: Asked) {
@@ -933,9 +937,10 @@ class LogViewer implements Viewer {
     if (before !== null) range.high = readKey("before", before);
     const walk = new Walk(reader, terms, range, "desc", signal);
     const tally = new Tally();
+    const budgetMs = readBudgetMs(parameters);
     const started = performance.now();
     do tally.add(await walk.nextCounts(bars));
-    while (!walk.isDone && performance.now() - started < BUDGET_MS);
+    while (!walk.isDone && performance.now() - started < budgetMs);
     return {
       since: timeText(sinceUs),
       until: timeText(untilUs),
@@ -1040,13 +1045,17 @@ class LogViewer implements Viewer {
 }
 
 /** Takes rows from a walk until there are enough, its range ends, or the request's time is over. */
-async function collectRows(walk: Walk, limit: number): Promise<{ rows: LogRow[]; end: "page" | "budget" | "range" }> {
+async function collectRows(
+  walk: Walk,
+  limit: number,
+  budgetMs = BUDGET_MS,
+): Promise<{ rows: LogRow[]; end: "page" | "budget" | "range" }> {
   const started = performance.now();
   const rows: LogRow[] = [];
   while (rows.length < limit) {
     rows.push(...(await walk.nextRows(limit - rows.length)));
     if (walk.isDone) return { rows, end: "range" };
-    if (performance.now() - started > BUDGET_MS && rows.length < limit) return { rows, end: "budget" };
+    if (performance.now() - started > budgetMs && rows.length < limit) return { rows, end: "budget" };
   }
   return { rows, end: "page" };
 }
@@ -1088,6 +1097,10 @@ function readNumber(
   if (value >= min && value <= max) return value;
   throw new RequestError(400, cannotRead(name, text, `a number from ${min} to ${max}`));
 }
+
+/** A page that shows how far a search came asks for short answers. */
+const readBudgetMs = (parameters: URLSearchParams) =>
+  readNumber(parameters, "budget", BUDGET_MS, { min: 100, max: BUDGET_MS });
 
 const digestOf = (text: string) => createHash("sha256").update(text).digest();
 

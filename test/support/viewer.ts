@@ -112,6 +112,7 @@ export async function openViewer(
     ...reader,
     page,
     token: TOKEN,
+    tryCommand: "echo hello | nc 127.0.0.1 8888",
     oldestUnstoredUs: () => state.oldestUnstoredUs,
     whenStored: (signal) =>
       new Promise((resolve, reject) => {
