@@ -49,7 +49,7 @@ export class Collector {
     const bounds = ["--journal-max", "8MiB", "--drain-timeout", `${DRAIN_MS}ms`]; // outages fill it
     const [command = "", ...words] = COLLECTOR;
     const { PATH = "", HOME = "" } = process.env;
-    const all = ["--import", preload, ...words, ...where, ...bounds, ...flags];
+    const all = ["--import", preload, ...words, ...where, ...bounds, "--http", "127.0.0.1:0", ...flags];
     const child = launch(command, all, { cwd: ROOT, env: { PATH, HOME } });
     this.starts++;
     this.pid = child.pid ?? 0;

@@ -62,14 +62,14 @@ const DATABASE_FAULTS: Fault[] = [
 ];
 
 const TLS_FAULTS: Fault[] = [
-  [4, "tls: reset in a handshake", ({ network }, holdMs) => network.cutNext("handshake", holdMs)],
-  [4, "tls: all reset while others are in their handshakes", resetAndReset],
+  [8, "tls: reset in a handshake", ({ network }, holdMs) => network.cutNext("handshake", holdMs)],
+  [8, "tls: all reset while others are in their handshakes", resetAndReset],
 ];
 
-const HOST_FAULTS: Fault[] = [[4, "hosts: the roles switch", async ({ network }) => network.switchRoles()]];
+const HOST_FAULTS: Fault[] = [[8, "hosts: the roles switch", async ({ network }) => network.switchRoles()]];
 
 const FLOOD_FAULTS: Fault[] = [
-  [2, "senders: 1,000 peers flood with tiny counted frames", ({ flood }, holdMs) => flood.run(10 * holdMs)],
+  [8, "senders: 1,000 peers flood with tiny counted frames", ({ flood }, holdMs) => flood.run(10 * holdMs)],
 ];
 
 /** The faults of one lane: what ends the collector, if it may, and what breaks its disk, its clock and its peace. */
