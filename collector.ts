@@ -26,8 +26,8 @@
  * Integers are little-endian, times in µs since 1970.
  *   segment  "COLLECTR" · version u32 · crc32 u32 · journal id (16 bytes) · last time given u64 · entries · zeros
  *   entry    "LOG\x01" · crc32 u32 · body's bytes u32 · lines u32 · position u64 · first line's time u64 · sections
- *   section  bytes u32 · frame's bytes u32 · address's bytes u8 · address · lines as they came or, where the frame's
- *            bytes are not 0, the first bytes of one frame of that many
+ *   section  bytes u32 · frame's bytes u32 · address's bytes u8 · address · lines as they came; where the frame's bytes
+ *            are 2³²-1, counted frames as they came; where they are not 0, the first bytes of one frame of that many
  * The segment's CRC covers the rest of its header; an entry's, the journal's id and all that follows it.
  */
 import { isUtf8 } from "node:buffer";
@@ -48,7 +48,7 @@ import { setImmediate as immediate, setTimeout as sleep } from "node:timers/prom
 import { connect as connectTls, createSecureContext, createServer as createTlsServer } from "node:tls";
 import type { SecureContextOptions, Server as TlsServer, TLSSocket } from "node:tls";
 import { fileURLToPath, pathToFileURL } from "node:url";
-import { parseArgs } from "node:util";
+import { TextDecoder, parseArgs } from "node:util";
 import type { ParseArgsConfig } from "node:util";
 import { Writable } from "node:stream";
 import { MessageChannel, Worker } from "node:worker_threads";
@@ -107,22 +107,25 @@ type OptionName = keyof typeof OPTIONS;
 // ---- Types ------------------------------------------------------------------
 // What a line is on its way: a frame in a section, in an entry, in a batch; then a record and a row.
 
-/** Whole lines with their endings; or, where `frameBytes` is not 0, the first bytes of one frame of that many. */
+/** Some of a sender's bytes, cut between frames. */
 interface Section {
   bytes: Buffer;
+  /** 0: whole lines with their endings; COUNTED: counted frames as they came; else these are one frame's first bytes. */
   frameBytes: number;
-  /** That are not empty. */
+  /** Number of frames; empty ones are not counted. */
   lines: number;
 }
 
 /** A number of `ok`, or the text of one error line. */
 type Reply = number | string;
 
-/** What a sender's next bytes complete. */
-export interface Frames {
+/** What a sender's next chunks complete. */
+export interface Framed {
   sections: Section[];
   lines: number;
   replies: Reply[];
+  /** Number of frames whose octet count is wrong. */
+  miscounted: number;
 }
 
 /** What the journal holds: lines, with who sent them and when. */
@@ -355,6 +358,8 @@ class Senders {
   accepted = 0;
   refused = 0;
   replied = 0;
+  /** Number of frames whose octet count was wrong. */
+  miscounted = 0;
   readonly #options: Options;
   readonly #journal: Journal;
   readonly #log: Log;
@@ -460,13 +465,20 @@ class Senders {
     const allowance = () => Math.max(READ_AHEAD_LEAST_BYTES, READ_AHEAD_BYTES / this.#serving.size);
     for await (const chunks of chunksOf(socket, this.#options.idleTimeout, allowance, this.#cutOff.signal)) {
       const frames = framer.push(chunks);
-      if (framer.foreign !== undefined) return this.#refuse(socket, framer.foreign);
+      if (framer.refusal !== undefined) return this.#refuse(socket, framer.refusal);
+      if (frames.miscounted > 0) this.#noteMiscounted(peer, frames.miscounted);
       // A line that our own stop cut off is kept, but not acknowledged, even if its end comes during the sync.
       const isCutOff = chunks === undefined && this.#cutOff.signal.aborted && !socket.readableEnded;
       await this.#journal.append(peer, frames); // durable first,
       if (!isCutOff) this.replied += replies.send(frames); // only then `ok`
     }
     await replies.end(this.#cutOff.signal);
+  }
+
+  #noteMiscounted(peer: string, frames: number): void {
+    this.miscounted += frames;
+    const effect = "such a frame ends where the next one begins; the sender must count bytes, not characters";
+    this.#sayOnce(`${peer} sends frames with a wrong octet count`, effect, `miscounted by ${peer}`);
   }
 
   /** Closes the connection, its last lines unacknowledged. What stops the journal is said there; all else is a bug. */
@@ -550,7 +562,7 @@ class Replies {
   }
 
   /** Queues replies, and writes what the sender takes now. Returns how many they are. */
-  send({ lines, replies }: Frames): number {
+  send({ lines, replies }: Framed): number {
     if (lines > 0) this.#isSilent = replies.length === 0;
     let sum = 0;
     for (const reply of replies) {
@@ -594,15 +606,16 @@ class Replies {
 }
 
 // ---- Framing ----------------------------------------------------------------
-// Bytes to frames, over any split of the bytes. Only a line's end and its first bytes are looked at here; the rest is
-// left to the parsers.
+// Chunks to sections, over any split of the bytes. Only a frame's end and its first bytes are looked at here; the rest
+// is left to Records.
 
 const [NUL, NEWLINE, RETURN, SPACE] = [0, 10, 13, 32]; // bytes, and what codes they are in strings
 const [LESS_THAN, GREATER_THAN, BRACE] = [60, 62, 123];
-const LINE_END = Buffer.of(NEWLINE);
-const OCTET_COUNT_BYTES = 13; // "1234567 <191>": what tells an octet count from a line that begins with a number
-const HTTP = /^[A-Z]{3,10} \S+ HTTP\/\d/;
-const HTTP_BEGUN = /^(?:GET|HEAD|POST|PUT|DELETE|OPTIONS|PATCH|TRACE|CONNECT) \S+(?: \S*)?$/; // of a frame that is longer
+const NO_BYTES: Buffer = Buffer.alloc(0);
+const LINE_ENDS = { short: Buffer.of(NEWLINE), long: Buffer.of(RETURN, NEWLINE) };
+const COUNT_BYTES = 13; // "1234567 <191>" at most: what tells an octet count from a line that begins with a number
+const [NONE, UNTOLD] = [0, -1]; // no octet count; one perhaps, but the bytes end before that is told
+const COUNTED = 0xffff_ffff; // as a section's frameBytes: counted frames as they came
 
 const [TAB, BYTE_ORDER_MARK] = [9, 0xfeff];
 const [QUOTE, COMMA, DASH, DOT, ZERO, COLON, EQUALS] = [34, 44, 45, 46, 48, 58, 61];
@@ -610,21 +623,33 @@ const [SLASH, LOWER_T, LOWER_Z] = [47, 116, 122];
 const [BRACKET, BACKSLASH, BRACKET_END, BRACE_END] = [91, 92, 93, 125];
 
 /**
- * Cuts a sender's bytes into frames of at most `maxLine` bytes, their endings not counted: lines, and octet-counted
- * syslog messages (RFC 6587, section 3.4.1). `#ack on` or `#ack off` as its first line says if it gets replies.
+ * Cuts a sender's chunks into frames of at most `maxLine` bytes, their endings not counted: lines, and octet-counted
+ * syslog messages (RFC 6587, section 3.4.1). `#ack on` or `#ack off` as its first line tells whether it gets replies.
+ *
+ * A wrong octet count costs its own frame only. On a connection whose first frame is counted, a count is wrong if
+ * neither a count nor a line's ending follows the frame; that frame ends where the next count begins, within it or
+ * behind it, or with the line behind it. On a connection that counts at all, a line ends where a count begins.
  */
 export class Framer {
-  /** Why the connection is refused, once it turns out to speak HTTP or TLS. */
-  foreign: string | undefined;
+  /** Why the connection is refused, once it turns out to speak another protocol. */
+  refusal: string | undefined;
   readonly #maxLine: number;
+  readonly #opening = new Opening();
   #ack: Options["ack"];
-  #isFirst = true; // no frame has ended yet, or only empty ones
-  // The frame that has not ended: a little more than its first `maxLine` bytes, in a buffer that doubles; its length so
-  // far; its last byte; the bytes that its octet count promises, 0 for a line.
-  #partial = Buffer.alloc(0);
-  #length = 0;
+  #sends: "nothing yet" | "lines" | "lines, then counts" | "counts" = "nothing yet";
+  #isEnd = false;
+  #framed = nothingFramed();
+  #loose = { parts: [] as Buffer[], frameBytes: 0, lines: 0 }; // the frames of a section that is being collected
+  // The chunk that is being framed, and how far it is.
+  #chunk = NO_BYTES;
+  #at = 0;
+  #held = NO_BYTES; // the last bytes of the chunk before, if they may begin an octet count
+  // The frame that has not ended: its first bytes in a buffer that doubles; its size so far; its last byte; its size by
+  // its octet count, the count included, or 0 for a line.
+  #kept = NO_BYTES;
+  #size = 0;
   #lastByte = 0;
-  #octets = 0;
+  #promised = 0;
 
   constructor(maxLine: number, ack: Options["ack"]) {
     this.#maxLine = maxLine;
@@ -632,139 +657,255 @@ export class Framer {
   }
 
   /** The frames that the chunks complete, as views of them; `undefined`, the sender's end, completes the last one. */
-  push(chunks: Buffer[] | undefined): Frames {
-    const frames: Frames = { sections: [], lines: 0, replies: [] };
-    for (const chunk of chunks ?? []) this.#push(frames, chunk);
-    if (chunks === undefined && this.#length > 0) this.#endPartial(frames, NUL);
-    return frames;
+  push(chunks: Buffer[] | undefined): Framed {
+    for (const chunk of chunks ?? []) this.#frameAll(this.#opening.textOf(chunk));
+    if (chunks === undefined) this.#endAll();
+    this.#addLooseSection();
+    const framed = this.#framed;
+    this.#framed = nothingFramed();
+    this.#chunk = NO_BYTES; // it may be large, and the connection idle from now on
+    return framed;
   }
 
-  #push(frames: Frames, more: Buffer): void {
-    const isShort = this.#octets === 0 && this.#length > 0 && this.#length < OCTET_COUNT_BYTES;
-    const chunk = isShort ? Buffer.concat([this.#takePartial(), more]) : more; // what it begins is seen only now
-    const isTls = chunk[0] === 0x16 && chunk[1] === 3; // RFC 8446, section 5.1
-    if (this.#isFirst && this.#length === 0 && isTls)
-      this.foreign = "a TLS handshake on a port for plain TCP; turn TLS off in the sender";
-    for (let at = 0; at < chunk.length && this.foreign === undefined;) {
-      if (this.#octets === 0 && this.#length === 0) at += this.#startOctets(chunk, at);
-      if (this.#octets > 0) at = this.#takeOctets(frames, chunk, at);
-      else if (this.#length > 0 || this.#isFirst) at = this.#takeLine(frames, chunk, at);
-      else at = this.#takeLines(frames, chunk, at);
+  #frameAll(bytes: Buffer): void {
+    this.refusal ??= this.#opening.refusal;
+    this.#refill(this.#held, bytes);
+    this.#held = NO_BYTES;
+    this.#takeAll();
+  }
+
+  #endAll(): void {
+    this.#isEnd = true;
+    this.#frameAll(this.#opening.lastText());
+    while (this.#promised > 0 && this.#endAtChain()) this.#takeAll();
+    if (this.#size > 0) this.#endFrame(NUL);
+  }
+
+  #takeAll(): void {
+    while (this.#at < this.#chunk.length && this.refusal === undefined) {
+      const count = this.#size === 0 ? octetCountSize(this.#chunk, this.#at) : NONE;
+      if (this.#promised > 0) this.#takeRestOfCounted();
+      else if (count > 0) this.#takeCounted();
+      else if (count === UNTOLD && !this.#isEnd) this.#hold(this.#at);
+      else if (this.#size === 0 && this.#sends === "lines" && !this.#opening.isWide) this.#takeLines();
+      else this.#takeLine();
     }
   }
 
-  #startOctets(chunk: Buffer, at: number): number {
-    const header = octetCountBytes(chunk, at);
-    if (header > 0) this.#octets = Number(chunk.toString("latin1", at, at + header - 1));
-    return header;
+  /** Takes a line or what is there of it. */
+  #takeLine(): void {
+    const chunk = this.#chunk;
+    const isCounting = this.#sends === "counts" || this.#sends === "lines, then counts";
+    const find = isCounting ? endOfCountedLine : this.#opening.isWide ? indexOfNewline : endOfLine;
+    const end = find(chunk, this.#at);
+    if (end < 0) {
+      const told = isCounting && !this.#isEnd ? untoldFrom(chunk, this.#at) : chunk.length;
+      this.#keepTo(told);
+      return this.#hold(told);
+    }
+    this.#keepTo(end);
+    const isDelimiter = isEnding(chunk[end]); // else an octet count
+    if (isDelimiter) this.#at++;
+    this.#endFrame(isDelimiter ? chunk[end] : undefined);
   }
 
-  #takeOctets(frames: Frames, chunk: Buffer, at: number): number {
-    const end = Math.min(at + this.#octets - this.#length, chunk.length);
-    this.#keep(chunk.subarray(at, end));
-    if (this.#length === this.#octets) this.#endPartial(frames, undefined);
-    return end;
-  }
-
-  /** Adds the line that ends in `chunk`, or keeps what is there of it; returns where it stopped. */
-  #takeLine(frames: Frames, chunk: Buffer, from: number): number {
-    const end = endOfLine(chunk, from);
-    this.#keep(chunk.subarray(from, end < 0 ? chunk.length : end));
-    if (end >= 0) this.#endPartial(frames, chunk[end]);
-    return end < 0 ? chunk.length : end + 1;
-  }
-
-  /** Adds the lines that end in `chunk`, up to an octet count, and keeps what has not ended; returns its end. */
-  #takeLines(frames: Frames, chunk: Buffer, from: number): number {
-    const find = chunk.includes(NUL) ? endOfLine : (bytes: Buffer, start: number) => bytes.indexOf(NEWLINE, start);
-    const section = { start: from, lines: 0 }; // all lines share one, but for those that are cut
-    let at = from;
-    const endSection = (next: number) => {
-      const { start, lines } = section;
-      if (lines > 0) frames.sections.push({ bytes: chunk.subarray(start, at), frameBytes: 0, lines });
-      Object.assign(section, { start: next, lines: 0 });
-    };
-    const isCounted = () => at > from && octetCountBytes(chunk, at) > 0;
-    for (let end; (end = find(chunk, at)) >= 0 && !isCounted(); at = end + 1) {
+  /** Takes whole lines up to an octet count, and keeps what has not ended. All share one section but cut ones. */
+  #takeLines(): void {
+    const chunk = this.#chunk;
+    const find = chunk.includes(NUL) ? endOfLine : indexOfNewline;
+    let [start, at, lines] = [this.#at, this.#at, 0];
+    const isCount = () => isDigitByte(chunk[at]) && octetCountSize(chunk, at) !== NONE;
+    for (let end; !isCount() && (end = find(chunk, at)) >= 0; at = end + 1) {
       const length = lengthOf(chunk, at, end);
       if (length > this.#maxLine) {
-        endSection(end + 1);
-        this.#addFrame(frames, chunk.subarray(at, end), length, false);
+        this.#addSection(chunk.subarray(start, at), 0, lines);
+        this.#addFrame(chunk.subarray(at, end), length);
+        [start, lines] = [end + 1, 0];
       } else if (length > 0) {
-        section.lines++;
-        frames.lines++;
-        if (this.#isReplied(chunk, at, false)) addReply(frames.replies, 1);
+        lines++;
+        if (this.#isReplied(chunk, at)) addReply(this.#framed.replies, 1);
       }
     }
-    endSection(at);
-    if (isCounted()) return at;
-    this.#keep(chunk.subarray(at));
-    return chunk.length;
+    this.#addSection(chunk.subarray(start, at), 0, lines);
+    this.#at = at;
+    if (!isCount()) this.#keepTo(chunk.length);
   }
 
-  #keep(bytes: Buffer): void {
-    const most = Math.max(this.#maxLine + 1, OCTET_COUNT_BYTES);
-    const kept = Math.min(this.#length, most);
-    const more = Math.min(bytes.length, most - kept);
-    if (kept + more > this.#partial.length) {
-      const larger = Buffer.allocUnsafe(Math.max(kept + more, Math.min(2 * kept, most)));
-      this.#partial.copy(larger, 0, 0, kept);
-      this.#partial = larger;
+  /** Takes counted frames, which share one section, up to one that is cut, has not ended, or is counted wrong. */
+  #takeCounted(): void {
+    const chunk = this.#chunk;
+    if (this.#sends !== "counts") this.#sends = this.#sends === "nothing yet" ? "counts" : "lines, then counts";
+    let [at, lines] = [this.#at, 0];
+    let [body, end] = [at, at];
+    while ((body = at + octetCountSize(chunk, at)) > at) {
+      end = body + numberAt(chunk, at);
+      if (end > chunk.length || end - body > this.#maxLine || this.#isMiscounted(end)) break;
+      lines++;
+      for (at = end; isEnding(chunk[at]);) at++;
     }
-    bytes.copy(this.#partial, kept, 0, more);
-    this.#length += bytes.length;
+    this.#addSection(chunk.subarray(this.#at, at), COUNTED, lines);
+    if (this.#ack === "always" && lines > 0) addReply(this.#framed.replies, lines);
+    this.#at = at;
+    if (body <= at) return;
+    if (end > chunk.length) this.#promised = end - at;
+    else if (this.#isMiscounted(end)) this.#takeMiscounted(body, end);
+    else this.#takeOddFrame(body, end);
+  }
+
+  /** Takes more of a counted frame that began in an earlier chunk. What fits is framed as if it had come at once. */
+  #takeRestOfCounted(): void {
+    const size = this.#size + this.#chunk.length - this.#at;
+    const isLong = this.#promised > this.#keepMax;
+    if (!isLong && size >= this.#promised) return this.#refill(this.#takeKept(), this.#chunk.subarray(this.#at));
+    if (isLong && size > this.#keepMax && this.#size <= this.#keepMax && this.#endAtChain()) return;
+    const isWhole = size >= this.#promised;
+    this.#keepTo(isWhole ? this.#at + this.#promised - this.#size : this.#chunk.length);
+    if (isWhole) this.#endFrame(undefined);
+  }
+
+  /** Ends a frame whose count is wrong: at a count within it or, as a line, behind it. */
+  #takeMiscounted(body: number, end: number): void {
+    this.#framed.miscounted++;
+    const next = findOctetCount(this.#chunk, body, end);
+    if (next >= 0) return this.#takeOddFrame(body, next);
+    this.#at = body;
+    this.#keepTo(end);
+  }
+
+  /**
+   * Ends a counted frame that lacks bytes, at the sender's end or where more than may be kept are to come, if within it
+   * two counts follow each other as right ones do: then its own is wrong.
+   */
+  #endAtChain(): boolean {
+    if (this.#size > this.#keepMax) return false; // bytes of it are dropped already
+    const bytes = Buffer.concat([this.#kept.subarray(0, this.#size), this.#chunk.subarray(this.#at)]);
+    const body = octetCountSize(bytes, 0);
+    const next = findChain(bytes, body, this.#isEnd);
+    if (next < 0) return false;
+    this.#framed.miscounted++;
+    this.#takeKept();
+    this.#refill(bytes);
+    this.#takeOddFrame(body, next);
+    return true;
+  }
+
+  #takeOddFrame(body: number, end: number): void {
+    const bytes = this.#chunk.subarray(body, end);
+    this.#at = end;
+    this.#addFrame(bytes, trimmedLength(bytes, bytes.length));
+  }
+
+  /** Whether something follows that can't follow a frame whose count is right. Where lines come too, anything can. */
+  #isMiscounted(end: number): boolean {
+    const [chunk, isCounting] = [this.#chunk, this.#sends === "counts"];
+    if (!isCounting || end >= chunk.length || isEnding(chunk[end])) return false;
+    return chunk[end - 1] !== NEWLINE && chunk[end - 1] !== NUL && octetCountSize(chunk, end) === NONE;
+  }
+
+  #refill(first: Buffer, then: Buffer = NO_BYTES): void {
+    this.#chunk = first.length > 0 && then.length > 0 ? Buffer.concat([first, then]) : first.length > 0 ? first : then;
+    this.#at = 0;
+  }
+
+  /** Leaves the chunk's last bytes to the next one. */
+  #hold(from: number): void {
+    this.#held = Buffer.from(this.#chunk.subarray(from));
+    this.#at = this.#chunk.length;
+  }
+
+  /** A line's bytes, one more that tells whether a UTF-8 sequence is torn, and its octet count. */
+  get #keepMax(): number {
+    return this.#maxLine + COUNT_BYTES;
+  }
+
+  /** Adds what the chunk has up to `end` to the frame that has not ended; of an over-long one, its size only. */
+  #keepTo(end: number): void {
+    const bytes = this.#chunk.subarray(this.#at, end);
+    const kept = Math.min(this.#size, this.#keepMax);
+    const more = Math.min(bytes.length, this.#keepMax - kept);
+    if (kept + more > this.#kept.length) {
+      const larger = Buffer.allocUnsafe(Math.max(kept + more, Math.min(2 * kept, this.#keepMax)));
+      this.#kept.copy(larger, 0, 0, kept);
+      this.#kept = larger;
+    }
+    bytes.copy(this.#kept, kept, 0, more);
+    this.#size += bytes.length;
     this.#lastByte = bytes.at(-1) ?? this.#lastByte;
+    this.#at = end;
   }
 
-  #endPartial(frames: Frames, delimiter: number | undefined): void {
-    const isCounted = this.#octets > 0;
-    let length = this.#length - (delimiter === NEWLINE && this.#lastByte === RETURN ? 1 : 0);
-    const bytes = this.#takePartial();
-    if (isCounted) length = trimmedLength(bytes, length); // some senders count the line's ending, too
-    this.#addFrame(frames, bytes, length, isCounted);
-  }
-
-  #takePartial(): Buffer {
-    const partial = this.#partial.subarray(0, this.#length);
-    this.#partial = Buffer.alloc(0);
-    this.#length = 0;
+  #takeKept(): Buffer {
+    const kept = this.#kept.subarray(0, this.#size);
+    this.#kept = NO_BYTES;
+    this.#size = 0;
     this.#lastByte = 0;
-    this.#octets = 0;
-    return partial;
+    this.#promised = 0;
+    return kept;
   }
 
-  /** Adds a frame of `length` bytes: as a line where it can be one; else, or cut, as a section of its own. */
-  #addFrame(frames: Frames, bytes: Buffer, length: number, isCounted: boolean): void {
-    if (length === 0 || (this.#isFirst && this.#isOpening(frames, bytes, length))) return;
+  /** Ends the frame that is kept, with its delimiter; a counted one has none, but may have counted its ending. */
+  #endFrame(delimiter: number | undefined): void {
+    const isCounted = this.#promised > 0;
+    const size = this.#size - (delimiter === NEWLINE && this.#lastByte === RETURN ? 1 : 0);
+    const bytes = this.#takeKept();
+    if (!isCounted) return this.#addFrame(bytes, size);
+    const body = octetCountSize(bytes, 0);
+    this.#addFrame(bytes.subarray(body), trimmedLength(bytes, size) - body);
+  }
+
+  /** Adds a frame of `length` bytes: a cut one as a section of its own, others with their like. */
+  #addFrame(bytes: Buffer, length: number): void {
+    if (length === 0 || (this.#sends === "nothing yet" && this.#isForConnection(bytes, length))) return;
     const isCut = length > this.#maxLine;
     const kept = bytes.subarray(0, isCut ? cutOf(bytes, this.#maxLine) : length);
-    const isAlone = isCut || kept.at(-1) === RETURN || (isCounted && endOfLine(kept, 0) >= 0);
-    frames.sections.push({ bytes: kept, frameBytes: isAlone ? length : 0, lines: 1 });
-    if (!isAlone) frames.sections.push({ bytes: LINE_END, frameBytes: 0, lines: 0 });
-    frames.lines++;
-    if (!this.#isReplied(bytes, 0, isCounted)) return;
-    if (isCut) frames.replies.push(`error: line of ${length} bytes cut to ${this.#maxLine}`);
-    else addReply(frames.replies, 1);
+    if (isCut) this.#addSection(kept, Math.min(length, COUNTED - 1), 1);
+    else if (endOfLine(kept, 0) >= 0) this.#addLoose(COUNTED, [Buffer.from(`${length} `), kept]);
+    else this.#addLoose(0, [kept, kept.at(-1) === RETURN ? LINE_ENDS.long : LINE_ENDS.short]);
+    if (!this.#isReplied(bytes, 0)) return;
+    if (isCut) this.#framed.replies.push(`error: line of ${length} bytes cut to ${this.#maxLine}`);
+    else addReply(this.#framed.replies, 1);
   }
 
-  /** Whether a first frame is none to store. A web page must not be able to post lines (RFC 9112, section 3). */
-  #isOpening(frames: Frames, bytes: Buffer, length: number): boolean {
+  /** Has a frame share a section with those before it: a section costs as much memory as 200 bytes. */
+  #addLoose(frameBytes: number, parts: Buffer[]): void {
+    if (this.#loose.frameBytes !== frameBytes) this.#addLooseSection();
+    this.#loose.frameBytes = frameBytes;
+    this.#loose.parts.push(...parts);
+    this.#loose.lines++;
+  }
+
+  #addLooseSection(): void {
+    const { parts, frameBytes, lines } = this.#loose;
+    this.#loose = { parts: [], frameBytes, lines: 0 };
+    if (lines > 0) this.#addSection(Buffer.concat(parts), frameBytes, lines);
+  }
+
+  #addSection(bytes: Buffer, frameBytes: number, lines: number): void {
+    if (lines === 0) return;
+    this.#addLooseSection();
+    this.#framed.sections.push({ bytes, frameBytes, lines });
+    this.#framed.lines += lines;
+  }
+
+  /** Whether a first frame is none to store: `#ack on` or `#ack off`, or what shows another protocol. */
+  #isForConnection(bytes: Buffer, length: number): boolean {
+    this.#sends = "lines";
     const frame = bytes.toString("latin1", 0, Math.min(length, 8 * KIB));
-    const isHttp = HTTP.test(frame) || (frame.length < length && HTTP_BEGUN.test(frame));
+    this.refusal = foreignLine(frame, frame.length < length);
     const isAck = /^#ack (?:on|off)$/.test(frame);
-    this.#isFirst = false;
     if (isAck) this.#ack = frame.endsWith("on") ? "always" : "never";
-    if (isAck) addReply(frames.replies, 1);
-    if (isHttp) this.foreign = "an HTTP request on a port for log lines; send lines over plain TCP";
-    return isAck || this.foreign !== undefined;
+    if (isAck) addReply(this.#framed.replies, 1);
+    return isAck || this.refusal !== undefined;
   }
 
   /** Told by a frame's first bytes alone: senders of JSON and syslog expect silence, and may lose lines at a reply. */
-  #isReplied(bytes: Buffer, at: number, isCounted: boolean): boolean {
+  #isReplied(bytes: Buffer, at: number): boolean {
     if (this.#ack !== "auto") return this.#ack === "always";
-    return !isCounted && bytes[at] !== BRACE && !isPriority(bytes, at);
+    return bytes[at] !== BRACE && !isPriority(bytes, at);
   }
 }
+
+const nothingFramed = (): Framed => ({ sections: [], lines: 0, replies: [], miscounted: 0 });
 
 function addReply(replies: Reply[], reply: Reply): void {
   const last = replies.length - 1;
@@ -772,10 +913,10 @@ function addReply(replies: Reply[], reply: Reply): void {
   else replies.push(reply);
 }
 
-/** Up to 3 bytes before `most`, so that no UTF-8 sequence is torn (RFC 3629, section 3). */
-function cutOf(bytes: Buffer, most: number): number {
-  let cut = most;
-  while (cut > Math.max(1, most - 3) && ((bytes[cut] ?? 0) & 0xc0) === 0x80) cut--;
+/** Up to 3 bytes before `max`, so that no UTF-8 sequence is torn (RFC 3629, section 3). */
+function cutOf(bytes: Buffer, max: number): number {
+  let cut = max;
+  while (cut > Math.max(1, max - 3) && ((bytes[cut] ?? 0) & 0xc0) === 0x80) cut--;
   return cut;
 }
 
@@ -784,21 +925,84 @@ function endOfLine(bytes: Buffer, from: number): number {
   return -1;
 }
 
+const indexOfNewline = (bytes: Buffer, from: number) => bytes.indexOf(NEWLINE, from);
+
+/** On a connection that counts, a line also ends where an octet count begins. */
+function endOfCountedLine(bytes: Buffer, from: number): number {
+  for (let at = from; at < bytes.length; at++) {
+    if (bytes[at] === NEWLINE || bytes[at] === NUL) return at;
+    const count = bytes[at] === LESS_THAN ? octetCountBefore(bytes, from, at) : -1;
+    if (count >= 0) return count;
+  }
+  return -1;
+}
+
+const isEnding = (byte: number | undefined) => byte === NEWLINE || byte === RETURN || byte === NUL;
+
 function trimmedLength(bytes: Buffer, from: number): number {
   let length = from;
-  while ([NEWLINE, RETURN, NUL].includes(bytes[length - 1] ?? SPACE)) length--;
+  while (isEnding(bytes[length - 1])) length--;
   return length;
 }
 
-/** Of the line from `start` whose delimiter is at `end`. */
+/** The length of the line from `start` whose delimiter is at `end`. */
 const lengthOf = (bytes: Buffer, start: number, end: number) =>
   bytes[end] === NEWLINE && end > start && bytes[end - 1] === RETURN ? end - start - 1 : end - start;
 
-/** The bytes of an octet count and its space; 0 where there is none: a line that begins with a number is a line. */
-function octetCountBytes(bytes: Buffer, at: number): number {
-  const digits = countDigits(bytes, at);
-  const isCount = digits > 0 && digits <= 7 && bytes[at] !== 0x30 && bytes[at + digits] === SPACE;
-  return isCount && isPriority(bytes, at + digits + 1) ? digits + 1 : 0;
+/** The size of an octet count and its space. `<n>` must follow: a line that begins with a number is a line. */
+function octetCountSize(bytes: Buffer, at: number): number {
+  const space = at + countDigits(bytes, at);
+  if (space === at || space > at + 7 || bytes[at] === ZERO) return NONE;
+  if (space < bytes.length && bytes[space] !== SPACE) return NONE;
+  if (space + 1 < bytes.length && bytes[space + 1] !== LESS_THAN) return NONE;
+  const end = space + 2 + countDigits(bytes, space + 2);
+  if (end >= bytes.length) return end > space + 5 ? NONE : UNTOLD;
+  return isPriority(bytes, space + 1) ? space + 1 - at : NONE;
+}
+
+/** Whether an ending or another count stands where a counted frame ends. */
+function isConfirmed(bytes: Buffer, at: number): boolean {
+  const end = at + octetCountSize(bytes, at) + numberAt(bytes, at);
+  return isEnding(bytes[end]) || octetCountSize(bytes, end) > 0;
+}
+
+/** Where the first octet count begins from `from` on and before `to`; -1 for none. */
+function findOctetCount(bytes: Buffer, from: number, to: number): number {
+  const end = Math.min(bytes.length, to + COUNT_BYTES);
+  for (let at = from; at < end; at++) {
+    const start = bytes[at] === LESS_THAN ? octetCountBefore(bytes, from, at) : -1;
+    if (start >= 0) return start < to ? start : -1;
+  }
+  return -1;
+}
+
+/** Where the octet count begins, from `from` on, that stands before a `<`; -1 for none. */
+function octetCountBefore(bytes: Buffer, from: number, at: number): number {
+  let start = at - 1;
+  while (start > from && start > at - 8 && isDigitByte(bytes[start - 1])) start--;
+  while (bytes[start] === ZERO) start++;
+  if (start < from || octetCountSize(bytes, start) <= 0) return -1;
+  const starts = range(at - 1 - start).map((index) => start + index); // digits of a text may stand before a count's
+  const confirmed = starts.find((each) => bytes[each] !== ZERO && isConfirmed(bytes, each));
+  const isOfText = start > 0 && bytes[start - 1] === SPACE; // as in "5 <1>"; few frames end with a space
+  return confirmed ?? (isOfText ? -1 : start);
+}
+
+/** Where a counted frame begins behind which, where its count ends, another count or the end of all is; -1 for none. */
+function findChain(bytes: Buffer, from: number, isEnd: boolean): number {
+  for (let at = from; (at = findOctetCount(bytes, at, bytes.length)) >= 0; at++) {
+    let end = at + octetCountSize(bytes, at) + numberAt(bytes, at);
+    for (let endings = 0; endings < 2 && isEnding(bytes[end]); endings++) end++;
+    if (octetCountSize(bytes, end) > 0 || (isEnd && end === bytes.length)) return at;
+  }
+  return -1;
+}
+
+/** Where the last bytes begin that may be an octet count; the end where none are. */
+function untoldFrom(bytes: Buffer, from: number): number {
+  const start = Math.max(from, bytes.length - COUNT_BYTES);
+  const found = /[1-9]\d{0,6}(?: (?:<\d{0,3})?)?$/.exec(bytes.toString("latin1", start));
+  return found ? start + found.index : bytes.length;
 }
 
 /** Whether `<n>` begins there, as syslog's messages do. */
@@ -808,10 +1012,106 @@ function isPriority(bytes: Buffer, at: number): boolean {
   return digits > 0 && digits <= 3 && bytes[at + 1 + digits] === GREATER_THAN;
 }
 
+const isDigitByte = (byte: number | undefined) => ((byte ?? 0) ^ ZERO) < 10;
+
 function countDigits(bytes: Buffer, from: number): number {
   let at = from;
-  while (((bytes[at] ?? 0) ^ 0x30) < 10) at++; // 0x30 to 0x39
+  while (isDigitByte(bytes[at])) at++;
   return at - from;
+}
+
+function numberAt(bytes: Buffer, from: number): number {
+  let value = 0;
+  for (let at = from; isDigitByte(bytes[at]); at++) value = 10 * value + bytes[at]! - ZERO;
+  return value;
+}
+
+/** A pattern a byte: what a connection begins with, and the same where some of its last bytes have not come yet. */
+function firstBytes(...patterns: string[]) {
+  const begun = patterns.reduceRight((rest, pattern) => `(?:${pattern}${rest})?`, "");
+  return { whole: new RegExp(`^${patterns.join("")}`), begun: new RegExp(`^${begun}$`) };
+}
+
+const MARKS = [
+  { first: firstBytes("\\xef", "\\xbb", "\\xbf"), size: 3, encoding: undefined },
+  { first: firstBytes("\\xff", "\\xfe"), size: 2, encoding: "utf-16le" },
+  { first: firstBytes("\\xfe", "\\xff"), size: 2, encoding: "utf-16be" },
+];
+
+const PROXY_HEADER = "a PROXY header; --proxy-from does not name this address";
+
+/** Protocols that are none of ours, by the bytes that a connection begins with. */
+const FOREIGN_BYTES = [
+  {
+    first: firstBytes("\\x16", "\\x03"),
+    reason: "a TLS handshake on a port for plain TCP; turn TLS off in the sender",
+  }, // RFC 8446, 5.1
+  { first: firstBytes(...Array.from("\r\n\r\n\0\r\nQUIT\n")), reason: PROXY_HEADER },
+  {
+    first: firstBytes("[12]", "W", "\\0"),
+    reason: "the lumberjack protocol of Beats; have Logstash's tcp output send JSON lines",
+  },
+  {
+    first: firstBytes("[\\x92-\\x94]", "[\\xa1-\\xbf\\xd9]"),
+    reason: "the forward protocol of Fluentd; have its tcp output send JSON lines",
+  },
+  { first: firstBytes("\\x1f", "\\x8b"), reason: "gzipped data; turn compression off in the sender" },
+  {
+    first: firstBytes("\\0", "\\0", "[^\\n]", "[^\\n]", "[}\\x80]", "[q\\x02-\\x05]"),
+    reason: "Python's SocketHandler, which pickles; use SysLogHandler over TCP",
+  },
+];
+
+/** The same by its first line; a web page must not be able to post lines (RFC 9112, section 3). */
+const FOREIGN_LINES = [
+  { line: /^[A-Z]{3,10} \S+ HTTP\/\d/, reason: "an HTTP request on a port for log lines; send lines over plain TCP" },
+  { line: /^PROXY (?:TCP[46] |UNKNOWN)/, reason: PROXY_HEADER },
+  { line: /^\d{1,9} open \d{1,9} relp_version=/, reason: "RELP; have rsyslog send by omfwd instead of omrelp" },
+];
+const HTTP_BEGUN = /^(?:GET|HEAD|POST|PUT|DELETE|OPTIONS|PATCH|TRACE|CONNECT) \S+(?: \S*)?$/; // of a line that is longer
+
+function foreignLine(line: string, isLonger: boolean): string | undefined {
+  if (isLonger && HTTP_BEGUN.test(line)) return FOREIGN_LINES[0]!.reason;
+  return FOREIGN_LINES.find(({ line: pattern }) => pattern.test(line))?.reason;
+}
+
+/**
+ * Tells by a connection's first bytes what it speaks. Drops a byte order mark; decodes UTF-16 that begins with one (RFC
+ * 2781). Waits for more bytes only where those that came may begin something known.
+ */
+class Opening {
+  refusal: string | undefined;
+  /** UTF-16 without its mark: NUL ends no line. */
+  isWide = false;
+  #held = NO_BYTES;
+  #isOver = false;
+  #decoder: TextDecoder | undefined;
+
+  /** What a chunk adds to the text that is to be framed. */
+  textOf(chunk: Buffer): Buffer {
+    if (this.#decoder) return Buffer.from(this.#decoder.decode(chunk, { stream: true }));
+    return this.#isOver ? chunk : this.#open(Buffer.concat([this.#held, chunk]), false);
+  }
+
+  /** What the sender's end adds to it. */
+  lastText(): Buffer {
+    if (this.#decoder) return Buffer.from(this.#decoder.decode());
+    return this.#isOver ? NO_BYTES : this.#open(this.#held, true);
+  }
+
+  #open(bytes: Buffer, isEnd: boolean): Buffer {
+    const text = bytes.toString("latin1", 0, 16);
+    const mark = MARKS.find(({ first }) => first.whole.test(text));
+    this.refusal = FOREIGN_BYTES.find(({ first }) => first.whole.test(text))?.reason;
+    const isUntold = [...MARKS, ...FOREIGN_BYTES].some(({ first }) => first.begun.test(text));
+    this.#held = isUntold && !isEnd ? bytes : NO_BYTES;
+    if (this.#held.length > 0) return NO_BYTES;
+    this.#isOver = true;
+    this.isWide = /^(?:[\t\n\r -~]\0){4}|^(?:\0[\t\n\r -~]){4}/.test(text);
+    if (mark?.encoding === undefined) return bytes.subarray(mark?.size ?? 0);
+    this.#decoder = new TextDecoder(mark.encoding);
+    return this.textOf(bytes);
+  }
 }
 
 // ---- Journal ----------------------------------------------------------------
@@ -829,7 +1129,7 @@ const PRUNE_AFTER_MS = 10 * MINUTE;
 
 // -- bytes on disk, as this file's first comment has them
 
-const FORMAT_VERSION = 1;
+const FORMAT_VERSION = 2; // 1 had no sections of counted frames
 const SEGMENT_MAGIC = Buffer.from("COLLECTR");
 const SEGMENT_HEADER_SIZE = 40;
 const ENTRY_MAGIC = Buffer.from("LOG\x01");
@@ -961,7 +1261,7 @@ class Group {
   #bytes: Buffer;
   #size = 0; // of what is laid out
   #entry: { start: number; timeUs: number; lines: number } | undefined; // the last one, while it grows
-  #section: { start: number; peer: string } | undefined; // the last one, while it may take further lines
+  #section: { start: number; peer: string; frameBytes: number } | undefined; // the last one, while it may take further lines
 
   constructor(journal: string, stamps: Stamps, bytes: Buffer) {
     this.#journal = journal;
@@ -974,12 +1274,12 @@ class Group {
     return this.#bytes;
   }
 
-  hasRoomFor(frames: Frames, maxSize: number): boolean {
+  hasRoomFor(frames: Framed, maxSize: number): boolean {
     const size = frames.sections.reduce((total, { bytes }) => total + bytes.length, this.#size);
     return this.lines === 0 || size <= maxSize;
   }
 
-  add(peer: string, frames: Frames): void {
+  add(peer: string, frames: Framed): void {
     for (const section of frames.sections) this.#addSection(peer, section);
   }
 
@@ -992,15 +1292,16 @@ class Group {
   #addSection(peer: string, { bytes, frameBytes, lines }: Section): void {
     this.#makeRoom(ENTRY_HEADER_SIZE + SECTION_HEADER_SIZE + peer.length + bytes.length);
     const entry = (this.#entry ??= this.#startEntry());
-    const isJoined = this.#section?.peer === peer && frameBytes === 0;
+    const isOneFrame = frameBytes > 0 && frameBytes !== COUNTED;
+    const isJoined = this.#section?.peer === peer && this.#section.frameBytes === frameBytes;
     const section = isJoined && this.#section ? this.#section : this.#startSection(peer, frameBytes);
     this.#size += bytes.copy(this.#bytes, this.#size);
     this.#bytes.writeUInt32LE(this.#bytes.readUInt32LE(section.start) + bytes.length, section.start);
-    this.#section = frameBytes === 0 ? section : undefined;
+    this.#section = isOneFrame ? undefined : section;
     entry.lines += lines;
     this.lines += lines;
-    this.bytesReceived += Math.max(bytes.length, frameBytes);
-    if (frameBytes > bytes.length) this.linesCut++;
+    this.bytesReceived += isOneFrame ? frameBytes : bytes.length;
+    if (isOneFrame) this.linesCut++;
     if (this.#size - entry.start >= ENTRY_MAX_SIZE || entry.lines >= ENTRY_MAX_LINES) this.#endEntry(entry);
   }
 
@@ -1013,7 +1314,7 @@ class Group {
   #startSection(peer: string, frameBytes: number) {
     const start = this.#size;
     this.#size = encodeSectionHeader(this.#bytes, start, peer, frameBytes);
-    return { start, peer };
+    return { start, peer, frameBytes };
   }
 
   #endEntry({ start, timeUs, lines }: { start: number; timeUs: number; lines: number }): void {
@@ -1231,7 +1532,7 @@ export class Journal {
   }
 
   /** Resolves when the lines are synced; waits for room. Rejects after `waitNoMore()` or a failed sync. */
-  async append(peer: string, frames: Frames): Promise<void> {
+  async append(peer: string, frames: Framed): Promise<void> {
     if (frames.lines === 0) return;
     if (this.#phase !== "open" && this.#phase !== "hurried") throw notDurable();
     const group = this.#groupFor(frames);
@@ -1368,7 +1669,7 @@ export class Journal {
     return offset < segment.size;
   }
 
-  #groupFor(frames: Frames): Group {
+  #groupFor(frames: Framed): Group {
     const maxSize = Math.min(GROUP_MAX_SIZE, this.#maxSize / 8);
     const last = this.#groups.at(-1);
     if (last?.hasRoomFor(frames, maxSize)) return last;
@@ -1635,12 +1936,14 @@ interface Piece {
 /** An entry's frames, decoded together where they are sound. */
 function* piecesOf(body: Buffer): Generator<Piece> {
   for (const { peer, bytes, frameBytes } of decodeSections(body)) {
-    if (frameBytes > 0) yield pieceOf(peer, bytes, frameBytes);
+    if (frameBytes === COUNTED) yield* decodeCounted(peer, bytes);
+    else if (frameBytes > 0) yield pieceOf(peer, bytes, frameBytes);
     else yield* decode(peer, bytes);
   }
 }
 
 const PIECE_BYTES = 32 * KIB; // decoded at a time: few records at once are objects
+const PIECE_FRAMES = 256; // the same for counted ones
 
 function* decode(peer: string, bytes: Buffer): Generator<Piece> {
   for (let at = 0, end = 0; at < bytes.length; at = end) {
@@ -1648,6 +1951,23 @@ function* decode(peer: string, bytes: Buffer): Generator<Piece> {
     const lines = bytes.subarray(at, end);
     if (isUtf8(lines)) yield { peer, frames: splitText(lines.toString()) };
     else for (const line of splitBytes(lines)) yield pieceOf(peer, line);
+  }
+}
+
+/** The frames of a section of counted ones, without their counts and, where they are syslog's, their endings. */
+function* decodeCounted(peer: string, bytes: Buffer): Generator<Piece> {
+  const isSound = isUtf8(bytes) && !bytes.includes(NUL);
+  let frames: string[] = [];
+  for (let at = 0; at < bytes.length;) {
+    const start = at + countDigits(bytes, at) + 1;
+    const end = start + numberAt(bytes, at);
+    const frame = bytes.subarray(start, isPriority(bytes, start) ? trimmedLength(bytes, end) : end);
+    if (isSound) frames.push(frame.toString());
+    else yield pieceOf(peer, frame);
+    for (at = end; isEnding(bytes[at]);) at++;
+    if (frames.length < PIECE_FRAMES && at < bytes.length) continue;
+    if (frames.length > 0) yield { peer, frames };
+    frames = [];
   }
 }
 
@@ -4232,6 +4552,7 @@ class Vitals {
       ["collector_lines_dead_total", deadLettered, "Lines that the database refused for their content"],
       ["collector_lines_lost_total", journal.lost, "Lines that damage to the journal's files made unreadable"],
       ["collector_lines_cut_total", journal.linesCut, "Lines cut to --max-line"],
+      ["collector_frames_miscounted_total", senders.miscounted, "Frames whose octet count was wrong"],
       ["collector_lines_altered_total", database.altered, "Lines stored with something replaced, and the original"],
       ["collector_backlog_lines", inJournal, "Lines in the journal that are not stored yet"],
       ["collector_backlog_bytes", journal.backlogBytes(), "Bytes in the journal that are not stored yet"],

@@ -6,7 +6,7 @@ import { levelOf, parseJson, parseLine, parseLogfmt, parseSyslog5424, timeOf } f
 import { KIB, eventually, seeded } from "./support/basics.ts";
 import { start, storedFrom, whenStored } from "./support/collectors.ts";
 import { splitAtRandom } from "./support/framing.ts";
-import { linesIn } from "./support/journals.ts";
+import { framesIn } from "./support/framing.ts";
 import { CASES, NOW } from "./support/lines.ts";
 import { anyLine, mutated, realLines } from "./support/mutants.ts";
 import { freshDatabase, messages, rowsOf } from "./support/postgres.ts";
@@ -186,7 +186,7 @@ describe("records", () => {
     await whenStored(collector);
 
     const rows = await rowsOf(sql);
-    const lines = linesIn([{ bytes, frameBytes: 0, lines: 0 }]).map((line) => Buffer.from(line, "latin1"));
+    const lines = framesIn([{ bytes, frameBytes: 0, lines: 0 }]).map((line) => Buffer.from(line, "latin1"));
     assert.equal(sender.replies, "ok\n".repeat(lines.length));
     assert.equal(rows.length, lines.length);
     for (const [index, { message, attributes }] of rows.entries()) {

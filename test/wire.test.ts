@@ -4,14 +4,13 @@ import { spawn } from "node:child_process";
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, test } from "node:test";
-import { Framer, readOptions, startCollector } from "../collector.ts";
-import { KIB, eventually, repeat, seeded } from "./support/basics.ts";
+import { readOptions, startCollector } from "../collector.ts";
+import { KIB, eventually, range, repeat } from "./support/basics.ts";
 import { certificates } from "./support/certificates.ts";
 import type { Certificate } from "./support/certificates.ts";
 import { NOWHERE, Program, runProgram, start, storedFrom } from "./support/collectors.ts";
 import { folder, undoAfter } from "./support/files.ts";
-import { expectedLines, framed, randomFrame, randomLines, splitAtRandom } from "./support/framing.ts";
-import { linesIn } from "./support/journals.ts";
+import { countFrame } from "./support/framing.ts";
 import { messages } from "./support/postgres.ts";
 import { freePort, isInstalled, peakRss } from "./support/processes.ts";
 import { Sender, converse } from "./support/senders.ts";
@@ -103,6 +102,17 @@ describe("connections", () => {
     const texts = ["first", "one", "two\nlines", "a\ufffdb", "ends", "12 monkeys", "one", "last"];
     assert.deepEqual(messages(rows), texts);
     assert.equal(replies, "ok\n".repeat(3));
+  });
+
+  test("an octet count of characters instead of bytes costs no frame; the log tells it once, with the address", async (t) => {
+    const wrong = "42 <14>1 2026-11-22T10:00:00Z h a - - - Größe"; // 44 bytes
+    const right = range(3000).map((n) => countFrame(`<14>1 2026-11-22T10:00:00Z h a - - - line ${n}`));
+
+    const { rows, collector } = await storedFrom(t, wrong + right.join("") + wrong);
+
+    assert.deepEqual(messages(rows), ["Größe", ...range(3000).map((n) => `line ${n}`), "Größe"]);
+    const told = collector.said.filter((line) => line.includes("octet count"));
+    assert.match(told.join("\n"), /^127\.0\.0\.1 sends frames with a wrong octet count: [^\n]+$/);
   });
 
   test("#ack on and #ack off as a connection's first line set who gets replies, are answered ok and not stored", async (t) => {
@@ -403,64 +413,5 @@ describe("allow", () => {
 
     assert.match(open.join("\n"), /^warning: anyone who can reach tcp:\/\/0\.0\.0\.0:\d+ can send lines[^\n]*$/);
     assert.deepEqual(closed, []);
-  });
-});
-
-describe("framing", () => {
-  test("Framer gives the same lines and replies however the bytes are split", () => {
-    const random = seeded(1);
-
-    for (let round = 0; round < 2000; round++) {
-      const bytes = randomLines(random);
-      const whole = framed([bytes], 20);
-      const pieces = framed(splitAtRandom(bytes, random), 20);
-      assert.deepEqual(pieces, whole, `round ${round}: ${JSON.stringify(bytes.toString("latin1"))}`);
-      assert.deepEqual(pieces.lines, expectedLines(bytes, 20), `round ${round}`);
-    }
-  });
-
-  test("Framer gives octet-counted frames and lines between them however the bytes are split", () => {
-    const random = seeded(2);
-
-    for (let round = 0; round < 1000; round++) {
-      const frames = Array.from({ length: 8 }, () => randomFrame(random));
-      const bytes = Buffer.from(frames.map(({ sent }) => sent).join(""), "latin1");
-      const { lines } = framed(splitAtRandom(bytes, random), 20);
-      assert.deepEqual(
-        lines,
-        frames.flatMap(({ kept }) => kept),
-        `round ${round}: ${JSON.stringify(bytes.toString("latin1"))}`,
-      );
-    }
-  });
-
-  test("Framer counts only lines that are not empty, and replies to each of them", () => {
-    const framer = new Framer(100, "auto");
-
-    const frames = framer.push([Buffer.from("a\n\n\r\n"), Buffer.from("b\0\0c")]);
-    const last = framer.push(undefined);
-
-    assert.deepEqual([frames.lines, frames.replies], [2, [2]]);
-    assert.deepEqual([last.lines, last.replies], [1, [1]]);
-  });
-
-  test("Framer keeps nothing of the chunks that it was given", () => {
-    const framer = new Framer(100, "auto");
-    const chunk = Buffer.from("begin");
-
-    framer.push([chunk]);
-    chunk.fill("#");
-    const frames = framer.push([Buffer.from(" end\n")]);
-
-    assert.deepEqual(linesIn(frames.sections), ["begin end"]);
-  });
-
-  test("Framer tears no UTF-8 sequence where it cuts", () => {
-    const framer = new Framer(4, "auto");
-
-    const { sections } = framer.push([Buffer.from("abcé and more\n")]);
-
-    assert.deepEqual(linesIn(sections), ["abc"]);
-    assert.equal(sections[0]?.frameBytes, 14);
   });
 });

@@ -1,39 +1,98 @@
+import assert from "node:assert/strict";
 import { Framer } from "../../collector.ts";
-import { linesIn } from "./journals.ts";
+import type { Framed } from "../../collector.ts";
+import type { Random } from "./basics.ts";
 
-/** What a framer makes of chunks, without how they were grouped. */
-export function framed(chunks: Buffer[], maxLine: number) {
-  const framer = new Framer(maxLine, "always");
+/** As a section's `frameBytes`: counted frames as they came. */
+export const COUNTED = 0xffff_ffff;
+
+/** What a framer makes of chunks: each frame's bytes as latin1, without how they were grouped. */
+export function framed(chunks: Buffer[], maxLine = 65_536, ack: "auto" | "always" = "always") {
+  const framer = new Framer(maxLine, ack);
   const pushed = [...chunks.map((chunk) => framer.push([chunk])), framer.push(undefined)];
-  const replies = pushed.flatMap((some) =>
-    some.replies.flatMap((reply) => (typeof reply === "number" ? oks(reply) : reply)),
-  );
-  return { lines: pushed.flatMap(({ sections }) => linesIn(sections)), replies };
+  const frames = pushed.flatMap(({ sections }) => framesIn(sections));
+  const replies = pushed
+    .flatMap((each) => each.replies)
+    .flatMap((reply) => (typeof reply === "number" ? oks(reply) : reply));
+  assert.equal(frames.length, sumOf(pushed, "lines"));
+  return { frames, replies, miscounted: sumOf(pushed, "miscounted") };
 }
 
 const oks = (count: number) => Array.from({ length: count }, () => "ok");
 
-export const expectedLines = (bytes: Buffer, maxLine: number) =>
-  linesIn([{ bytes, frameBytes: 0, lines: 0 }]).map((line) => line.slice(0, maxLine));
+const sumOf = (pushed: Framed[], key: "lines" | "miscounted") => pushed.reduce((sum, each) => sum + each[key], 0);
 
-export function randomLines(random: () => number): Buffer {
+/** The frames of sections, read by the rules of the journal's format. */
+export function framesIn(sections: Framed["sections"]): string[] {
+  const frames: string[] = [];
+  let lines = "";
+  const endLines = () => {
+    frames.push(...lines.split(/\r?\n|\0/).filter(Boolean));
+    lines = "";
+  };
+  for (const { bytes, frameBytes } of sections) {
+    if (frameBytes > 0) endLines();
+    const text = bytes.toString("latin1");
+    if (frameBytes === 0) lines += text;
+    else frames.push(...(frameBytes === COUNTED ? countedIn(text) : [text]));
+  }
+  endLines();
+  return frames;
+}
+
+function countedIn(text: string): string[] {
+  const [, digits = ""] = /^(\d+) /.exec(text) ?? [];
+  if (digits === "") return [];
+  const end = digits.length + 1 + Number(digits);
+  const frame = text.slice(digits.length + 1, end);
+  const rest = text.slice(end).replace(/^[\r\n\0]+/, "");
+  return [/^<\d{1,3}>/.test(frame) ? frame.replace(/[\r\n\0]+$/, "") : frame, ...countedIn(rest)];
+}
+
+export const latin1 = (text: string) => Buffer.from(text).toString("latin1");
+
+export const countFrame = (frame: string) => `${Buffer.byteLength(frame)} ${frame}`;
+
+export const expectedLines = (bytes: Buffer, maxLine: number) =>
+  framesIn([{ bytes, frameBytes: 0, lines: 0 }]).map((line) => line.slice(0, maxLine));
+
+export function randomLines(random: Random): Buffer {
   const pieces = ["\n", "\r\n", "\0", "\r", "{", "a", "<1>", "bcdef", "x".repeat(15), "x".repeat(25)];
   const some = Array.from({ length: random() * 30 }, () => pieces[Math.floor(random() * pieces.length)]);
   return Buffer.from(some.join(""));
 }
 
-/** A frame as it is sent, and as it is kept: a line, or a counted one that may hold what looks like other frames. */
-export function randomFrame(random: () => number): { sent: string; kept: string } {
-  const text = Array.from({ length: Math.floor(random() * 30) }, () => "ab1 <>\r"[Math.floor(random() * 7)]).join("");
-  if (random() < 0.5) return { sent: `x${text}y\n`, kept: `x${text}y`.slice(0, 20) };
-  const frame = `<13>${text.slice(0, 12)}y`;
-  return { sent: `${frame.length} ${frame}`, kept: frame };
+/** A frame as it is sent, and as at most 20 bytes of it are kept: a line, or a counted one that may hold newlines. */
+export function randomFrame(random: Random): { text: string; kept: string } {
+  const body = Array.from({ length: Math.floor(random() * 30) }, () => "ab <>\r"[Math.floor(random() * 6)]).join("");
+  if (random() < 0.5) return { text: `x${body}y\n`, kept: `x${body}y`.slice(0, 20) };
+  const frame = `<13>${body.slice(0, 12).replace("a", "\n")}y`;
+  return { text: countFrame(frame), kept: frame };
 }
 
-export function splitAtRandom(bytes: Buffer, random: () => number): Buffer[] {
+interface Counted {
+  count: number;
+  body: string;
+  isRight: boolean;
+}
+
+/** A syslog message of one line with a count that is right, off by -3 to +5, or of characters. */
+export function randomCounted(random: Random): Counted {
+  const pick = (from: string[]) => from[Math.floor(random() * from.length)] ?? "";
+  const words = Array.from({ length: Math.floor(random() * 8) }, () =>
+    pick(["a", "über", "80", "<3", "{}", "x=1", "größe", "12 <x"]),
+  );
+  const body = `<${Math.floor(random() * 192)}>1 2026-11-22T10:00:00Z h a - - - ${words.join(" ")}.`;
+  const right = Buffer.byteLength(body);
+  const count = random() < 0.6 ? right : random() < 0.5 ? body.length : right - 3 + Math.floor(random() * 9);
+  return { count, body, isRight: count === right };
+}
+
+export function splitAtRandom(bytes: Buffer, random: Random): Buffer[] {
   const chunks: Buffer[] = [];
+  const size = 1 + Math.floor(random() * 300);
   for (let at = 0, end = 0; at < bytes.length; at = end) {
-    end = Math.min(bytes.length, at + 1 + Math.floor(random() * 12));
+    end = Math.min(bytes.length, at + 1 + Math.floor(random() * size));
     chunks.push(bytes.subarray(at, end));
   }
   return chunks;

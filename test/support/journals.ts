@@ -1,21 +1,18 @@
 import { readFile, readdir } from "node:fs/promises";
 import { join } from "node:path";
-import { Framer, Journal } from "../../collector.ts";
+import { Journal } from "../../collector.ts";
+import type { Framed } from "../../collector.ts";
 import { KIB } from "./basics.ts";
 
-type Frames = ReturnType<Framer["push"]>;
-
-export const frames = (lines: string[]): Frames => {
+export const frames = (lines: string[]): Framed => {
   const bytes = Buffer.from(lines.map((line) => `${line}\n`).join(""));
-  return { sections: [{ bytes, frameBytes: 0, lines: lines.length }], lines: lines.length, replies: [lines.length] };
+  return {
+    sections: [{ bytes, frameBytes: 0, lines: lines.length }],
+    lines: lines.length,
+    replies: [lines.length],
+    miscounted: 0,
+  };
 };
-
-export const linesIn = (sections: Frames["sections"]) =>
-  sections
-    .map(({ bytes, frameBytes }) => bytes.toString("latin1") + (frameBytes > 0 ? "\0" : ""))
-    .join("")
-    .split(/\r?\n|\0/)
-    .filter(Boolean);
 
 /** Appends each word as an entry of its own; returns what the journal said. */
 export async function writeJournal(directory: string, words: string[]): Promise<string[]> {

@@ -1,0 +1,242 @@
+/* oxlint-disable eslint/no-await-in-loop, typescript/no-floating-promises -- a test does one thing after the other; node:test waits for tests */
+/** Framing: what a connection's bytes are, however they are split, and whatever its octet counts claim. */
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import { Framer } from "../collector.ts";
+import { range, seeded } from "./support/basics.ts";
+import {
+  COUNTED,
+  countFrame,
+  expectedLines,
+  framed,
+  framesIn,
+  latin1,
+  randomCounted,
+  randomFrame,
+  randomLines,
+  splitAtRandom,
+} from "./support/framing.ts";
+
+const ROUNDS = Number(process.env["ROUNDS"] ?? 500); // of a fuzz
+
+describe("framing", () => {
+  test("Framer gives the same lines and replies however the bytes are split", () => {
+    const random = seeded(1);
+
+    for (let round = 0; round < 2000; round++) {
+      const bytes = randomLines(random);
+      const whole = framed([bytes], 20);
+      const pieces = framed(splitAtRandom(bytes, random), 20);
+      assert.deepEqual(pieces, whole, `round ${round}: ${JSON.stringify(bytes.toString("latin1"))}`);
+      assert.deepEqual(pieces.frames, expectedLines(bytes, 20), `round ${round}`);
+    }
+  });
+
+  test("Framer counts only lines that are not empty, and replies to each of them", () => {
+    const framer = new Framer(100, "auto");
+
+    const frames = framer.push([Buffer.from("a\n\n\r\n"), Buffer.from("b\0\0c")]);
+    const last = framer.push(undefined);
+
+    assert.deepEqual([frames.lines, frames.replies], [2, [2]]);
+    assert.deepEqual([last.lines, last.replies], [1, [1]]);
+  });
+
+  test("Framer keeps nothing of the chunks that it was given", () => {
+    const framer = new Framer(100, "auto");
+    const chunk = Buffer.from("begin");
+
+    framer.push([chunk]);
+    chunk.fill("#");
+    const frames = framer.push([Buffer.from(" end\n")]);
+
+    assert.deepEqual(framesIn(frames.sections), ["begin end"]);
+  });
+
+  test("Framer tears no UTF-8 sequence where it cuts", () => {
+    const framer = new Framer(4, "auto");
+
+    const { sections } = framer.push([Buffer.from("abcé and more\n")]);
+
+    assert.deepEqual(framesIn(sections), ["abc"]);
+    assert.equal(sections[0]?.frameBytes, 14);
+  });
+});
+
+describe("octet counts that are wrong", () => {
+  test("Framer: 3,000 right frames behind one that counts characters instead of bytes give 3,001", () => {
+    const wrong = "42 <14>1 2026-11-22T10:00:00Z h a - - - Größe"; // 44 bytes
+    const right = Array.from({ length: 3000 }, (_, n) => `<14>1 2026-11-22T10:00:00Z h a - - - line ${n}`);
+
+    const { frames, miscounted } = framed([Buffer.from(wrong + right.map(countFrame).join(""))]);
+
+    assert.deepEqual(frames, [wrong.slice(3), ...right].map(latin1));
+    assert.equal(miscounted, 1);
+  });
+
+  for (const behind of ["", "\n", "\r\n", "\0"])
+    test(`Framer: every right frame that follows a wrong one by two is whole, split anywhere, ${JSON.stringify(behind)} behind`, () => {
+      const random = seeded(3);
+
+      for (let round = 0; round < ROUNDS; round++) {
+        const sent = Array.from({ length: 12 }, () => randomCounted(random));
+        const bytes = Buffer.from(sent.map(({ count, body }) => `${count} ${body}${behind}`).join(""));
+        const { frames } = framed(splitAtRandom(bytes, random));
+        const wanted = sent.filter((_, n) => sent.slice(Math.max(0, n - 1), n + 1).every(({ isRight }) => isRight));
+        const lost = wanted.filter(({ body }) => !frames.includes(latin1(body)));
+        assert.deepEqual(lost, [], `round ${round}: ${JSON.stringify(bytes.toString())}`);
+      }
+    });
+
+  test("Framer: a connection whose frames are all counted wrong gives them all, the bytes of each whole", () => {
+    for (const error of [-3, -2, -1, 1, 2, 3, 4, 5]) {
+      const bodies = Array.from({ length: 50 }, (_, n) => `<14>1 - h a - - - Ärger über ${n} größere Übel.`);
+      const sent = bodies.map((body) => `${Buffer.byteLength(body) + error} ${body}`);
+
+      const { frames, miscounted } = framed([Buffer.from(sent.join(""))]);
+
+      const isWhole = (body: string, n: number) => (frames[n] ?? "").startsWith(latin1(body));
+      assert.ok(frames.length === 50 && bodies.every(isWhole), `error ${error}: ${frames.join("\n")}`);
+      assert.ok(miscounted > 20, `${miscounted} are known to be wrong`);
+    }
+  });
+
+  test("Framer: a count that is far too large costs nothing, whether the sender ends or goes on for long", () => {
+    const right = Array.from({ length: 100 }, (_, n) => `<14>line ${n}`);
+
+    for (const count of [400, 2000, 9_999_999])
+      for (const maxLine of [100, 65_536]) {
+        const bytes = Buffer.from(`${count} <14>wrong${right.map(countFrame).join("")}`);
+        const { frames } = framed([bytes.subarray(0, 700), bytes.subarray(700)], maxLine);
+        assert.deepEqual(frames.slice(-99), right.slice(1), `count ${count}, at most ${maxLine}`);
+      }
+  });
+
+  test("Framer: text that looks like a count within a right frame stays there", () => {
+    const bodies = ["<14>he wrote 5 <1>: 7 <13>one", "<14>two\n12 <3>lines", "<14>end"];
+
+    const { frames, miscounted } = framed([Buffer.from(bodies.map(countFrame).join(""))]);
+
+    assert.deepEqual(frames, bodies);
+    assert.equal(miscounted, 0);
+  });
+
+  test("Framer: where lines come first, a counted frame is taken at its word, and a line ends where a count begins", () => {
+    const { frames, miscounted } = framed([Buffer.from("first\n7 <13>onelast\ncut off 7 <13>two\n3 monkeys\n")]);
+
+    assert.deepEqual(frames, ["first", "<13>one", "last", "cut off ", "<13>two", "3 monkeys"]);
+    assert.equal(miscounted, 0);
+  });
+
+  test("Framer gives counted frames and lines between them however the bytes are split", () => {
+    const random = seeded(2);
+
+    for (let round = 0; round < ROUNDS; round++) {
+      const sent = Array.from({ length: 8 }, () => randomFrame(random));
+      const bytes = Buffer.from(`line\n${sent.map(({ text }) => text).join("")}`);
+      const { frames } = framed(splitAtRandom(bytes, random), 20);
+      const expected = ["line", ...sent.map(({ kept }) => kept)];
+      assert.deepEqual(frames, expected, `round ${round}: ${JSON.stringify(bytes.toString())}`);
+    }
+  });
+
+  test("Framer: a run of counted frames shares one section, and a view of its chunk", () => {
+    const chunk = Buffer.from("3 <1>".repeat(10_000));
+
+    const framer = new Framer(100, "auto");
+    framer.push([Buffer.from("3 <1>")]);
+    const { sections, lines, replies } = framer.push([chunk]);
+
+    assert.deepEqual([sections.length, sections[0]?.frameBytes, lines, replies], [1, COUNTED, 10_000, []]);
+    assert.ok(sections[0]?.bytes.buffer === chunk.buffer, "a copy");
+  });
+
+  test("Framer takes time in proportion to bytes that look like counts, whatever they are", () => {
+    const hostile = ["1 <1>", "9999999 <1>", "7 <13>x", "1", "<", "1 <", "3 <1> ", "44 <14>\n"];
+
+    for (const piece of hostile) {
+      const [little, much] = [costOf(piece, 2 ** 18), costOf(piece, 2 ** 20)];
+      assert.ok(much < 10 * little + 100, `${piece}: ${little} ms for 256 KiB, ${much} ms for 1 MiB`);
+    }
+  });
+});
+
+describe("what a connection begins with", () => {
+  const refused: [string, Buffer | string][] = [
+    ["a TLS handshake", Buffer.from([22, 3, 1, 0, 5, 1])],
+    ["an HTTP request", "GET / HTTP/1.1\r\n"],
+    ["RELP", "1 open 85 relp_version=0\nrelp_software=librelp,1.2.14\n"],
+    ["the lumberjack protocol", Buffer.from("2W\0\0\x07\xff2C\0\0", "latin1")],
+    ["the forward protocol", Buffer.from("\x92\xa3tag\x92\x92\xce", "latin1")],
+    ["the forward protocol", Buffer.from("\x94\xd9\x20", "latin1")],
+    ["gzipped data", Buffer.from([0x1f, 0x8b, 8, 0])],
+    ["Python's SocketHandler", Buffer.from("\0\0\x01\x23}q\0(X\x04\0", "latin1")],
+    ["a PROXY header", "PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\nline\n"],
+    ["a PROXY header", Buffer.from("\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c", "latin1")],
+  ];
+
+  for (const [what, bytes] of refused)
+    test(`Framer refuses ${what} (${JSON.stringify(bytes.toString("latin1").slice(0, 8))}), whole or byte by byte`, () => {
+      for (const chunks of [[Buffer.from(bytes)], Array.from(Buffer.from(bytes), (byte) => Buffer.of(byte))]) {
+        const framer = new Framer(100, "auto");
+        const { lines } = framer.push(chunks);
+        assert.match(framer.refusal ?? "", new RegExp(`^${what}[^\\n]*[;,]`));
+        assert.equal(lines, 0);
+      }
+    });
+
+  test("Framer takes at once what only begins like them", () => {
+    for (const line of [
+      "1\n",
+      "2W\n",
+      "1 open door\n",
+      "PROXY is down\n",
+      "GET / took 3 ms\n",
+      "\x92 x\n",
+      "\0x\n",
+      "\r\n\r\nx\n",
+    ]) {
+      const framer = new Framer(100, "auto");
+      const { lines } = framer.push([Buffer.from(line, "latin1")]);
+      assert.deepEqual([lines, framer.refusal], [1, undefined], JSON.stringify(line));
+    }
+  });
+
+  test("Framer drops a UTF-8 byte order mark: JSON behind it gets no reply", () => {
+    const { frames, replies } = framed([Buffer.from('\ufeff{"message":"json"}\n')], 100, "auto");
+
+    assert.deepEqual([frames, replies], [['{"message":"json"}'], []]);
+  });
+
+  for (const [encoding, swap] of [
+    ["UTF-16LE", false],
+    ["UTF-16BE", true],
+  ] as const)
+    test(`Framer decodes ${encoding} that begins with its mark, split anywhere`, () => {
+      const random = seeded(4);
+      const text = 'Größe\nNUL \u0100\r\n{"a":"𝒳 ok"}\nlast';
+      const bytes = Buffer.from(`\ufeff${text}`, "utf16le");
+      if (swap) bytes.swap16();
+
+      for (let round = 0; round < 200; round++) {
+        const { frames } = framed(splitAtRandom(bytes, random));
+        assert.deepEqual(frames, text.split(/\r?\n/).map(latin1));
+      }
+    });
+
+  test("Framer keeps UTF-16 without its mark a frame a line, its bytes as they came", () => {
+    const { frames } = framed([Buffer.from("first line\nsecond\n", "utf16le")]);
+
+    assert.deepEqual(frames, ["f\0i\0r\0s\0t\0 \0l\0i\0n\0e\0", "\0s\0e\0c\0o\0n\0d\0", "\0"]);
+  });
+});
+
+/** The processor time, in ms, that so many bytes of a repeated piece cost behind a counted frame. */
+function costOf(piece: string, size: number): number {
+  const bytes = Buffer.from(`3 <1>${piece.repeat(size / piece.length)}`);
+  const framer = new Framer(65_536, "auto");
+  const { user } = process.cpuUsage();
+  for (const n of range(size / 16_384)) framer.push([bytes.subarray(n * 16_384, (n + 1) * 16_384)]);
+  framer.push(undefined);
+  return (process.cpuUsage().user - user) / 1000;
+}
