@@ -1125,6 +1125,7 @@ const ENTRY_MAX_LINES = 10_000; // about: rows of short lines are many times as 
 const PADDING = Buffer.alloc(48 * KIB); // zeros behind what is written, for what comes next to be written over
 const CLOCK_STEP_US = 1000 * MINUTE; // a clock set back by more is followed
 const TRY_AGAIN_MS = SECOND;
+const CHECK_MS = SECOND / 2;
 const PRUNE_AFTER_MS = 10 * MINUTE;
 
 // -- bytes on disk, as this file's first comment has them
@@ -1225,10 +1226,10 @@ class Stamps {
     this.#log = log;
   }
 
-  /** Goes on where an earlier start ended. */
-  resume(lastTimeUs: number): void {
+  /** Goes on where an earlier start ended: behind its last line, which may have been ahead of its clock. */
+  resume(lastTimeUs: number, clockUs: number): void {
     this.lastTimeUs = lastTimeUs;
-    this.#clockUs = lastTimeUs;
+    this.#clockUs = Math.min(lastTimeUs, clockUs);
   }
 
   /** The time for the next line: strictly increasing, unless the clock was set back by over a minute. */
@@ -1366,6 +1367,8 @@ class Segment {
   lines = 0;
   /** The last time that a line up to its end was given, in µs since 1970; 0 where it is not known. */
   lastTimeUs = 0;
+  /** When an earlier start wrote to it last, by its own clock. */
+  writtenAtUs = 0;
   /** Whether the next segment belongs to the same journal, so that all that was written to this one was synced. */
   isContinued = false;
   // Of the reader: lines read, the position behind the last entry read, whether something between was unreadable.
@@ -1412,6 +1415,7 @@ class Segment {
       if (version > FORMAT_VERSION)
         throw new UsageError(`Cannot read ${path}: its format is version ${version}, ${remedy}`);
       segment.lastTimeUs = lastTimeUs;
+      segment.writtenAtUs = (await handle.stat()).mtimeMs * 1000;
       segment.#countLines(bytes);
       return segment;
     } catch (error) {
@@ -1445,6 +1449,17 @@ class Segment {
     await this.handle.close();
   }
 
+  /** Whether its path still leads to it: what is written to a file that was deleted or moved away is lost to restarts. */
+  async isInPlace(): Promise<boolean> {
+    try {
+      const bigint = true;
+      const [opened, found] = await Promise.all([this.handle.stat({ bigint }), stat(this.path, { bigint })]);
+      return opened.ino === found.ino && opened.dev === found.dev;
+    } catch (error) {
+      return codeOf(error) !== "ENOENT";
+    }
+  }
+
   get unstoredSize(): number {
     return this.size - this.storedTo;
   }
@@ -1471,7 +1486,7 @@ type JournalPhase = "open" | "hurried" | "sealing" | "sealed" | "failed";
 
 /** The journal of a data directory: what is received and not stored yet. */
 export class Journal {
-  /** Rejects when a sync failed: nothing more can be promised then. */
+  /** Rejects when a sync failed, or the files were taken away: nothing more can be promised then. */
   readonly failed: Promise<never>;
   /** Number of lines found at the start or appended since, and what became of those that are released. */
   received = 0;
@@ -1500,6 +1515,7 @@ export class Journal {
   readonly #removal: Condition;
   readonly #changed = { groups: new Signal(), synced: new Signal(), room: new Signal() };
   readonly #failure = deferred<never>();
+  #checks: NodeJS.Timeout | undefined;
   #spare: Buffer | undefined; // of a group that was written, for the next one
   #writer = Promise.resolve();
   #remover = Promise.resolve();
@@ -1528,6 +1544,7 @@ export class Journal {
       throw error;
     }
     journal.#writer = journal.#write();
+    journal.#checks = setInterval(() => void journal.#checkPlace(), CHECK_MS).unref();
     return journal;
   }
 
@@ -1627,6 +1644,7 @@ export class Journal {
   }
 
   async close(): Promise<void> {
+    clearInterval(this.#checks);
     this.#condition.cancelReport();
     const hasEntries = this.#segments.some(({ size }) => size > SEGMENT_HEADER_SIZE);
     const leaveOnly = () => this.#removeStored();
@@ -1739,6 +1757,15 @@ export class Journal {
     this.#changed.groups.notify();
   }
 
+  /** The promise at stake is that `ok` survives this process: a data directory that was deleted breaks it in silence. */
+  async #checkPlace(): Promise<void> {
+    const last = this.#segments.at(-1);
+    const isInPlace = (await last?.isInPlace()) ?? true;
+    if (isInPlace || last !== this.#segments.at(-1)) return; // stored ones are removed, but never the last
+    const remedy = "stopping, as no more lines can be promised; put it back, or choose another --data-dir DIR";
+    this.#fail(new Error(`Cannot keep lines in ${last?.path}: it was deleted or moved away; ${remedy}`));
+  }
+
   async #makeDurable(group: Group): Promise<void> {
     const entries = group.end();
     const segment = await this.#segmentFor(entries.length);
@@ -1777,7 +1804,8 @@ export class Journal {
     const segment = await Segment.recover(path).catch(cannotRead(path));
     this.#push(segment);
     this.received += segment.lines;
-    if (segment.lastTimeUs > 0) this.#stamps.resume(segment.lastTimeUs); // not the latest: a clock may have been set back
+    // The last time, not the latest: the clock may have been set back.
+    if (segment.lastTimeUs > 0) this.#stamps.resume(segment.lastTimeUs, segment.writtenAtUs);
   }
 
   /** Removes segments that are stored, one after the other, the oldest first. */
@@ -1867,7 +1895,7 @@ class BatchReader {
     let at = bytes.indexOf(ENTRY_MAGIC, 1);
     while (at >= 0 && !decodeEntry(bytes, at, segment.journal)) at = bytes.indexOf(ENTRY_MAGIC, at + 1);
     const isPadding = bytes.every((byte) => byte === 0);
-    if (at < 0 && (isPadding || (!segment.isContinued && isTornTail(bytes)))) return bytes.length;
+    if (at < 0 && (isPadding || (!segment.isContinued && isTornTail(bytes, segment.journal)))) return bytes.length;
     const size = at < 0 ? bytes.length : at;
     this.#log(
       `cannot read ${size} bytes at ${offset} of ${segment.path}: damaged; going on behind, keeping it as .bad`,
@@ -1893,11 +1921,22 @@ const sumOf = <Name extends string>(items: Record<Name, number>[], name: Name) =
   items.reduce((total, item) => total + item[name], 0);
 
 /** Whether a segment's last bytes are what a crash leaves of an entry that was being written, so never acknowledged. */
-function isTornTail(tail: Buffer): boolean {
+function isTornTail(tail: Buffer, journal: string): boolean {
   const written = tail.findLastIndex((byte) => byte !== 0) + 1;
   const size = entrySize(tail);
   if (written === 0 || size === 0) return true;
-  return ENTRY_MAGIC.compare(tail, 0, 4) === 0 && (size > tail.length || written < size - 1); // NUL may end a line
+  const isShort = size > tail.length || written < size - 1; // NUL may end a line
+  return isShort && ENTRY_MAGIC.compare(tail, 0, 4) === 0 && !hasFlippedSize(tail, journal);
+}
+
+/** Whether one bit of its size is all that is wrong with the entry that some bytes begin with: that one was whole. */
+function hasFlippedSize(bytes: Buffer, journal: string): boolean {
+  const mended = Buffer.from(bytes);
+  const size = bytes.readUInt32LE(8);
+  return range(32).some((bit) => {
+    mended.writeUInt32LE((size ^ (1 << bit)) >>> 0, 8);
+    return decodeEntry(mended, 0, journal) !== undefined;
+  });
 }
 
 // ---- Records ----------------------------------------------------------------
@@ -5307,9 +5346,14 @@ const range = (count: number) => Array.from({ length: count }, (_, index) => ind
 /** Resolves to whether it was made just now. Level by level: Node's recursive mkdir does not end in /proc. */
 async function makeFolder(path: string): Promise<boolean> {
   if (existsSync(path)) return false;
-  await makeFolder(dirname(resolve(path)));
+  const parent = dirname(resolve(path));
+  await makeFolder(parent);
   const made = mkdir(path, { mode: 0o700 }).then(() => true, falseAt("EEXIST"));
-  return made.catch((error: unknown) => {
+  const kept = made.then(async (isMade) => {
+    if (isMade) await withFolder(parent, (opened) => opened.sync()); // or a power cut may take it, and what is in it
+    return isMade;
+  });
+  return kept.catch((error: unknown) => {
     throw new UsageError(`Cannot make the folder ${path}: ${codeOf(error)}; choose another --data-dir DIR`);
   });
 }

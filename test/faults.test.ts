@@ -4,7 +4,7 @@ import { execFile } from "node:child_process";
 import { randomBytes, randomUUID } from "node:crypto";
 import { once } from "node:events";
 import { existsSync } from "node:fs";
-import { chmod, mkdir, readFile, readdir, rm, truncate, utimes, writeFile } from "node:fs/promises";
+import { chmod, mkdir, readFile, readdir, rename, rm, truncate, utimes, writeFile } from "node:fs/promises";
 import { connect } from "node:net";
 import { dirname, join } from "node:path";
 import { describe, test } from "node:test";
@@ -235,6 +235,36 @@ describe("faults: writes and syncs, refused at the file calls", () => {
 
     await Promise.all([atStart, later].map(({ done }) => assert.rejects(done, /Cannot sync \S+: EIO; no more lines/)));
     assert.equal(await sending, "");
+  });
+});
+
+describe("faults: the data directory", () => {
+  for (const [what, takeAway] of Object.entries({
+    deleted: (dataDir: string) => rm(dataDir, { recursive: true }),
+    "moved away": (dataDir: string) => rename(dataDir, `${dataDir}-moved`),
+  }))
+    test(`one that is ${what} under a collector ends it within a second or so, with one line and exit code 1`, async (t) => {
+      const dataDir = join(await folder(t), "data");
+      const program = await Program.start(t, ["--data-dir", dataDir], { DATABASE_URL: NOWHERE });
+      const sender = await Sender.connect(t, program.port);
+      await sender.asks("before\n", "ok\n");
+
+      await takeAway(dataDir);
+      const takenAtMs = performance.now();
+      const code = await program.ended();
+
+      assert.equal(code, 1);
+      assert.ok(performance.now() - takenAtMs < 3000);
+      assert.match(program.stderr, /^Cannot keep lines in \S+\.segment: it was deleted or moved away; stopping, .*$/m);
+      assert.equal(sender.replies, "ok\n");
+    });
+
+  test("a data directory that a power cut may take, as its parent can't be synced, ends the start", async (t) => {
+    const files = await faultyFiles(t);
+    const dataDir = join(files.dataDir, "new");
+    files.call = "sync";
+
+    await assert.rejects(start(t, { dataDir }), new RegExp(`^Error: Cannot make the folder ${dataDir}: EIO`));
   });
 });
 
