@@ -2322,7 +2322,7 @@ class Database {
   /** Notes why the database is away, and waits longer each time, with jitter: so not all collectors return at once. */
   async rest(error: unknown, failures: number, batch?: Batch): Promise<void> {
     this.availability.noteAway(this.describe(error), batch);
-    if (this.reactionTo(error) === "set up anew") await this.#forgetSetUp();
+    if (this.reactionTo(error) === "set up anew") this.#setUp = undefined;
     const jitter = 0.5 + Math.random() / 2;
     const pauseMs = Math.min(RETRY_MIN_MS * 2 ** failures, RETRY_MAX_MS) * jitter;
     await sleep(pauseMs, undefined, { signal: this.#stop }).catch(() => {});
@@ -2330,7 +2330,7 @@ class Database {
 
   /** What is under way fails, and is tried again on new connections. */
   disconnect(): void {
-    void this.#target.disconnect();
+    this.#target.disconnect();
   }
 
   /** What is under way fails: whether it was committed shows when it is sent again. */
@@ -2349,11 +2349,6 @@ class Database {
       if (!(error instanceof DatabaseRefused) || !this.#wasSetUp) throw error;
       throw new Error(error.message, { cause: error }); // it was ours, and may be again: an outage
     }
-  }
-
-  async #forgetSetUp(): Promise<void> {
-    this.#setUp = undefined;
-    await this.#target.disconnect();
   }
 
   async #try(batch: Batch, step: Step, trial: Trial): Promise<number> {
@@ -2397,12 +2392,12 @@ class Database {
    * again with one code that could be a line's own, as a trigger may raise any. All else is tried again as it is.
    */
   #nextStep(error: unknown, { entries }: Batch, step: Step, trial: Trial): Step {
+    const reaction = this.reactionTo(error);
+    if (reaction === "no bulk load") return "lines";
     const code = codeOf(error);
     trial.repeats = code === trial.code ? trial.repeats + 1 : 1;
     trial.code = code;
-    const reaction = this.reactionTo(error);
     const apart: Step = entries.length > 1 ? "halves" : "lines";
-    if (reaction === "no bulk load") return "lines";
     if (reaction === "content" || reaction === "too long") return apart;
     if (reaction === "partition" && step !== "partition" && code !== trial.suspect) return "partition";
     const isSuspect = code === trial.suspect || trial.repeats >= SUSPECT_AFTER || reaction === "partition";
@@ -2505,7 +2500,7 @@ export interface Store {
   /** Runs a command such as `["query", "select 1"]`; resolves to what it prints. */
   run(command: Command): Promise<string>;
   /** Closes its connections: what runs fails, and the next use makes new ones. */
-  disconnect(): Promise<void>;
+  disconnect(): void;
   close(): Promise<void>;
   reactionTo(error: unknown): Reaction;
   /** An error in words, without the server's message: that may quote lines. */
@@ -2540,6 +2535,7 @@ class PostgresStore implements Store {
   }
 
   async setUp(): Promise<void> {
+    this.#pool.renew(); // another server may have taken over
     this.#isCopied = await this.#pool.use((session) => applySchema(session, this.#schema));
   }
 
@@ -2590,7 +2586,7 @@ class PostgresStore implements Store {
     return this.#pool.use((session) => runCommand(session, command));
   }
 
-  async disconnect(): Promise<void> {
+  disconnect(): void {
     this.#pool.disconnect();
   }
 
@@ -3751,6 +3747,7 @@ class SessionPool {
   readonly #open = new Set<Session>();
   readonly #idle: Session[] = [];
   readonly #freed = new Signal();
+  #renewedAtMs = 0;
   #taken = 0;
   #isClosed = false;
 
@@ -3777,6 +3774,12 @@ class SessionPool {
   /** Runs one statement. */
   query<T extends readonly postgres.MaybeRow[]>(start: (sql: postgres.Sql) => postgres.PendingQuery<T>) {
     return this.use((session) => session.run(start(session.sql)));
+  }
+
+  /** Has the sessions of before close as they become idle. */
+  renew(): void {
+    this.#renewedAtMs = performance.now();
+    for (const session of this.#idle.splice(0)) session.close();
   }
 
   /** Closes all connections: what runs fails. */
@@ -3808,7 +3811,7 @@ class SessionPool {
 
   #putBack(session: Session): void {
     const isOld = this.#server.isShared && performance.now() - session.openedAtMs > LIFE_MS;
-    if (isOld) session.close();
+    if (isOld || session.openedAtMs < this.#renewedAtMs) session.close();
     if (!session.isOpen) return;
     if (this.#server.isShared) session.setIdle(IDLE_MS);
     this.#idle.push(session);
@@ -3823,6 +3826,7 @@ class Session {
   readonly lost: Promise<never>;
   readonly #server: DatabaseServer;
   readonly #socket: Socket;
+  readonly #over = deferred<never>();
   #backend: { pid: number; secret: number } | undefined;
   #isStandbyMissed = false; // whether the server gave up waiting for a synchronous standby
   #isClosing = false;
@@ -3831,10 +3835,9 @@ class Session {
   private constructor(server: DatabaseServer, socket: Socket, driver: Driver) {
     this.#server = server;
     this.#socket = socket;
-    const closed = deferred<never>();
-    this.lost = closed.promise;
+    this.lost = this.#over.promise;
     this.lost.catch(() => {});
-    socket.once("close", () => closed.reject(new Error("the connection was lost")));
+    socket.once("close", () => this.#over.reject(new Error("the connection was lost")));
     this.sql = makeClient(server, socket, driver, ({ routine }) => {
       if (routine === "SyncRepWaitForLSN") this.#isStandbyMissed = true;
     });
@@ -3867,7 +3870,7 @@ class Session {
       if (await this.#isWaitingForStandby()) return;
       await this.cancel();
       await sleep(CANCEL_MS);
-      if (!isOver) this.close();
+      if (!isOver) this.close(new TimedOut(`no answer in ${(STATEMENT_MS + CANCEL_MS) / SECOND} s`));
     };
     const watch = setInterval(() => void giveUp().catch(() => isOver || this.close()), STATEMENT_MS);
     try {
@@ -3922,8 +3925,9 @@ class Session {
     (await this.#server.connect()).end(request);
   }
 
-  /** What runs fails at once; the server is told where it listens. */
-  close(): void {
+  /** What runs fails, at once where there is a cause; the server is told, where it listens. */
+  close(cause?: Error): void {
+    if (cause) this.#over.reject(cause);
     this.#isClosing = true;
     this.setIdle(0);
     void this.sql.end({ timeout: 0 }).catch(() => {}); // it may never resolve

@@ -28,7 +28,9 @@ export async function preloaded(t: TestContext, source: string) {
 }
 
 export const MINUTES_AS_SECONDS = `const { setTimeout: later } = globalThis;
-  globalThis.setTimeout = (run, ms, ...words) => later(run, ms < 60_000 ? ms : ms / 60, ...words);`;
+  globalThis.setTimeout = (run, ms, ...words) => later(run, ms < 60_000 ? ms : ms / 60, ...words);
+  const { setInterval: each } = globalThis;
+  globalThis.setInterval = (run, ms, ...words) => each(run, ms < 60_000 ? ms : ms / 60, ...words);`;
 
 /** After the first line, every sync fails. */
 export const FAILING_SYNCS = `import { open } from "node:fs/promises";
