@@ -37,7 +37,7 @@ describe("query", () => {
     assert.equal(await run("select n from numbers where n > 1"), "n\n-\n");
   });
 
-  test("says what the server refuses, and exits non-zero; so does a query that is none", async (t) => {
+  test("query reports what the server refuses and exits non-zero, also where the text is no query", async (t) => {
     const { url } = await freshDatabase(t);
     const environment = { DATABASE_URL: url };
 

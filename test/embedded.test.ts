@@ -35,7 +35,7 @@ describe("embedded", () => {
     assert.ok(firstOkMs < 6000 && laterOkMs < 2500, `first ok after ${firstOkMs} ms, later ${laterOkMs} ms`);
   });
 
-  test("folders are 0700 and files 0600, whatever the umask, and the log says where and what to try", async (t) => {
+  test("folders are 0700 and files 0600, whatever the umask, and the log names the folder and a command to try", async (t) => {
     const dataDir = join(await folder(t), "data");
     const umask = process.umask(0);
     const program = await Program.start(t, ["--data-dir", dataDir]);

@@ -38,7 +38,7 @@ describe("health", () => {
     assert.equal(await countOf(sql, "logs"), parts[0]?.at(-1));
   });
 
-  test("metrics say what was received, answered, cut, altered and refused, how long syncs and inserts took", async (t) => {
+  test("metrics count what was received, answered, cut, altered and refused, how long syncs and inserts took", async (t) => {
     const { url } = await databaseWithTables(t);
     const collector = await start(t, { databaseUrl: url, http: ANY_PORT, maxLine: 100, journalMax: 2 * KIB ** 2 });
     const json = '{"message":"json"}\n{"message":"\\u0000"}\n';
@@ -59,7 +59,8 @@ describe("health", () => {
     assert.ok(value("sync_duration_seconds_count") >= 1 && value("insert_duration_seconds_sum") > 0);
   });
 
-  test("/healthz is 200 while lines can be acknowledged, and says in words and numbers that the database is away", async (t) => {
+  test("/healthz is 200 while lines can be acknowledged, and describes a database that is away in words and numbers", async (t) => {
+    const startedAt = Date.now();
     const collector = await start(t, { http: ANY_PORT });
 
     await converse(collector.port, "one\ntwo\n");
@@ -70,7 +71,8 @@ describe("health", () => {
     assert.deepEqual([status, type, rest.accepting], [200, "application/json; charset=utf-8", true]);
     assert.match(state, /^accepting lines; database away since 20\S+: ECONNREFUSED$/);
     assert.deepEqual([database.up, database.cause, backlog.lines], [false, "ECONNREFUSED", 2]);
-    assert.ok(Date.now() - Date.parse(database.since) < 60_000 && backlog.oldest_age_s < 60 && backlog.bytes > 8);
+    const ageS = (Date.now() - startedAt) / 1000;
+    assert.ok(Date.parse(database.since) >= startedAt - 1000 && backlog.oldest_age_s <= ageS + 1 && backlog.bytes > 8);
     assert.ok(room.bytes > 0 && room.bytes <= KIB ** 3);
     assert.deepEqual(
       [rest.received, rest.stored, rest.dead_letters, rest.maintained],
@@ -78,7 +80,7 @@ describe("health", () => {
     );
   });
 
-  test("/healthz says for how long there is room at the present rate, is 503 when the journal is full, then 200", async (t) => {
+  test("/healthz shows for how long there is room at the present rate, is 503 when the journal is full, then 200", async (t) => {
     const database = await missingDatabase(t);
     const collector = await start(t, { databaseUrl: database.url, http: ANY_PORT, journalMax: KIB ** 2 });
     const sender = await Sender.connect(t, collector.port);
@@ -97,7 +99,7 @@ describe("health", () => {
     await eventually(async () => assert.match((await healthz()).maintained["partitions"] ?? "", /^20/));
   });
 
-  test("/healthz says so when the partitions have not been seen to for a day", async (t) => {
+  test("/healthz shows that the partitions have not been seen to for a day", async (t) => {
     const collector = await start(t);
     assert.doesNotMatch(collector.health().state, /partitions/);
 
@@ -161,7 +163,7 @@ describe("health", () => {
     assert.deepEqual(statuses, [200, 200, 200, 200, 200]);
   });
 
-  test("a default port that is taken is said and gone without; one that was asked for ends the start in one line", async (t) => {
+  test("a default port that is taken is logged and gone without; one that was asked for ends the start in one line", async (t) => {
     const holder = createServer().on("error", () => {}); // where another process has it, it is as taken
     undoAfter(t, () => holder.close());
     holder.listen(8889, "127.0.0.1");

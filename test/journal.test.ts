@@ -92,7 +92,7 @@ describe("journal", () => {
     }
   });
 
-  test("a flipped bit anywhere loses at most its entry, is said, and the file is kept as .bad", async (t) => {
+  test("a flipped bit anywhere loses at most its entry, is logged, and the file is kept as .bad", async (t) => {
     const original = await folder(t);
     await writeJournal(original, ["first", "second", "third"]);
     const { path, bytes, ends } = await segmentIn(original);
@@ -174,7 +174,7 @@ describe("journal", () => {
     await journal.close();
   });
 
-  test("a full journal makes append wait, says so, and goes on after a release", async (t) => {
+  test("a full journal makes append wait, is logged, and goes on after a release", async (t) => {
     const said: string[] = [];
     const journal = await Journal.open(await folder(t), 16 * KIB, (line) => said.push(line));
     let appended = 0;
@@ -199,7 +199,7 @@ describe("journal", () => {
     await journal.close();
   });
 
-  test("times increase strictly over restarts and a clock stepped back a little; a step of over a minute is followed and said", async (t) => {
+  test("times increase strictly over restarts and a clock stepped back a little; a step of over a minute is followed and logged", async (t) => {
     const directory = await folder(t);
     const noon = Date.UTC(2030, 0, 1, 12);
     t.mock.timers.enable({ apis: ["Date"], now: noon });

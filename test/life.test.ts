@@ -72,7 +72,7 @@ describe("life of the process", () => {
 
     assert.ok(isRunning);
     assert.notEqual(code, 0);
-    assert.ok(performance.now() - stopping < 10_000);
+    assert.ok(performance.now() - stopping < 50_000); // and not --drain-timeout
   });
 
   test("a second collector on one data directory refuses to start and names the first's process id", async (t) => {

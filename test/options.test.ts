@@ -138,7 +138,7 @@ describe("options", () => {
     }
   });
 
-  test("--help lists every option with its variable, --version says the version", async () => {
+  test("--help lists every option with its variable, --version prints the version", async () => {
     const [help, version] = await Promise.all([runProgram(["--help"]), runProgram(["--version"])]);
 
     assert.equal(help.stdout, `${helpText()}\n`);
@@ -171,7 +171,7 @@ describe("options", () => {
     }
   });
 
-  test("a copy without schema.sql, with an old one or without a package says what to copy or to install, exit code 2", async (t) => {
+  test("a copy without schema.sql, with an old one or without a package names what to copy or to install, exit code 2", async (t) => {
     const bare = await bareCopy(t, ["collector.ts"], ["tsx", "postgres"]);
     const program = [process.execPath, join(MODULES, "tsx/dist/cli.mjs"), "collector.ts"];
     const flags = ["--listen", "127.0.0.1:0", "--data-dir", join(bare, "data")];
