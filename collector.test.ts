@@ -17,6 +17,7 @@ import "./test/queue.test.ts";
 import "./test/records.test.ts";
 import "./test/senders.test.ts";
 import "./test/store.test.ts";
+import "./test/mysql.test.ts";
 import "./test/database.test.ts";
 import "./test/embedded.test.ts";
 import "./test/life.test.ts";
