@@ -79,7 +79,7 @@ end $$;
 -- half a second, and the collector tries again later. (`detach partition … concurrently` would let inserts pass, but can't
 -- be part of a function or a transaction, and what it leaves when it is interrupted refuses the day's lines.)
 create or replace function drop_logs_partition(before timestamptz) returns text language plpgsql
-  set lock_timeout = '500ms' set timezone = 'UTC' set datestyle = 'ISO' as $$
+  set lock_timeout = '500ms' set timezone = 'UTC' set datestyle = 'ISO' set standard_conforming_strings = on as $$
 declare
   partition text;
 begin

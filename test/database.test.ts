@@ -13,7 +13,7 @@ import { eventually } from "./support/basics.ts";
 import { certificates } from "./support/certificates.ts";
 import { NOWHERE, Program, runProgram, start, whenStored } from "./support/collectors.ts";
 import { MINUTES_AS_SECONDS, preloaded } from "./support/faults.ts";
-import { COLLECTOR, MODULES, bareCopy, folder, undoAfter } from "./support/files.ts";
+import { COLLECTOR, MODULES, ROOT, bareCopy, folder, undoAfter } from "./support/files.ts";
 import {
   countOf,
   databaseWithTables,
@@ -425,6 +425,43 @@ describe("a synchronous standby that is away", () => {
     assert.ok(waitingStill > 0, "its wait is not ended by a cancel");
     await eventually(async () => assert.equal(await stored(), 2));
     assert.deepEqual(messages(await rowsOf(admin)), ["before", "during"]);
+  });
+});
+
+describe("a role that owns nothing", () => {
+  test("stores lines and dead letters with just the rights that docs/operating.md grants", async (t) => {
+    const role = await freshRole(t);
+    const { url, sql, name } = await databaseWithTables(t);
+    const docs = await readFile(join(ROOT, "docs/operating.md"), "utf8");
+    const grants = docs.match(/^grant .*;/gm) ?? [];
+    await sql.unsafe(
+      `revoke create, usage on schema public from public; revoke temporary on database ${name} from public`,
+    );
+    await sql.unsafe(grants.join("\n").replaceAll("to collector", `to ${role}`));
+    await sql.unsafe("alter table logs add check (message <> 'refused')");
+    const collector = await start(t, {
+      databaseUrl: Object.assign(new URL(url), { username: role, password: role }).href,
+    });
+
+    await converse(collector.port, "one\nrefused\ntwo\n");
+    await whenStored(collector);
+
+    assert.equal(grants.length, 4);
+    assert.deepEqual(messages(await rowsOf(sql)), ["one", "two"]);
+    assert.equal(await countOf(sql, "dead_letters"), 1);
+  });
+
+  test("--retention drops old days where standard_conforming_strings is off, too", async (t) => {
+    const { url, sql, name } = await databaseWithTables(t);
+    await sql.unsafe(`alter database ${name} set standard_conforming_strings = off`);
+    await sql`select create_logs_partition(current_date - 9)`;
+    const days = () => sql`select from pg_inherits where inhparent = 'logs'::regclass and inhrelid::regclass::text
+      = 'logs_' || to_char(current_date - 9, 'YYYY_MM_DD')`;
+    assert.equal((await days()).length, 1);
+
+    await start(t, { databaseUrl: url, retention: "2d" });
+
+    await eventually(async () => assert.equal((await days()).length, 0));
   });
 });
 
