@@ -32,10 +32,10 @@
  */
 import { isUtf8 } from "node:buffer";
 import { execFile } from "node:child_process";
-import { X509Certificate, createPrivateKey, randomUUID } from "node:crypto";
+import { X509Certificate, createPrivateKey, randomBytes, randomUUID } from "node:crypto";
 import { once, setMaxListeners } from "node:events";
 import { existsSync, openSync, readFileSync, realpathSync, statSync, statfsSync } from "node:fs";
-import { chmod, link, mkdir, open, readdir, rename, rm, stat, writeFile } from "node:fs/promises";
+import { chmod, link, mkdir, open, readFile, readdir, rename, rm, stat, writeFile } from "node:fs/promises";
 import type { FileHandle } from "node:fs/promises";
 import { createServer as createHttpServer } from "node:http";
 import type { IncomingMessage, ServerResponse } from "node:http";
@@ -54,6 +54,7 @@ import { Writable } from "node:stream";
 import { MessageChannel, Worker } from "node:worker_threads";
 import { crc32 } from "node:zlib";
 import type postgres from "postgres";
+import type { Viewer, ViewerHost } from "./viewer/viewer.ts";
 
 export const VERSION = "0.1.0";
 
@@ -93,7 +94,16 @@ const OPTIONS = {
   drainTimeout: ["10s", quantity("TIME", "0s", "24d"), "how long a stop waits for the database"],
   retention: ["off", orOff(0, quantity("TIME", "1ms", "36500d")), "drop whole days whose lines are all older"],
   retentionLevel: ["", levelRules(), "delete older lines of the level, and of those below it"],
-  http: ["127.0.0.1:8889", orOff("off", hostAndPort()), "where /healthz and /metrics are; off for nowhere"],
+  http: [
+    "127.0.0.1:8889",
+    orOff("off", hostAndPort()),
+    "where the log page, /healthz and /metrics are; off for nowhere",
+  ],
+  page: [
+    "token",
+    oneOf("token", "open", "off"),
+    "who may look at the log page: who has its link, this machine, nobody",
+  ],
 } satisfies Record<string, [fallback: string, parser: Parser<unknown>, meaning: string]>;
 
 /** The options' values: sizes in bytes, times in milliseconds; 0, "" or an empty list where an option is off. */
@@ -200,6 +210,8 @@ export interface Collector {
   health(): Health;
   /** Where /healthz and /metrics are, such as `http://127.0.0.1:8889`; `undefined` for nowhere. */
   http: string | undefined;
+  /** The log page's link, to show to who may look at it; `undefined` where there is none. */
+  page: string | undefined;
   /** Runs a command such as `{ words: ["query", "select 1"], isJson: true }`; resolves to what it prints. */
   run(command: Command): Promise<string>;
   /** Reads the TLS files again, for connections to come; keeps the old ones, and says so, where it can't. */
@@ -227,6 +239,7 @@ const SETTLE_MS = 5 * SECOND;
 export async function startCollector(given: GivenOptions & { log?: Log } = {}): Promise<Collector> {
   const { log = writeLog } = given;
   const options = readOptions(given, {});
+  refuseOpenPage(options);
   const store = new PostgresStore(options, readSchema());
   locatePackages(...(options.databaseUrl === "" ? [DRIVER, ...EMBEDDED] : [DRIVER]));
   const tls = makeTlsServer(options);
@@ -241,7 +254,9 @@ export async function startCollector(given: GivenOptions & { log?: Log } = {}): 
     const database = new Database(store, journal, new LineParser(), stop.signal, log);
     const tasks = periodicTasks(options, journal, database, log);
     const vitals = new Vitals(options, journal, senders, database, tasks);
-    const pages = new HealthPages(options.http, vitals);
+    const token = await openPageToken(options);
+    const door = new ViewerDoor(options, token, store, journal, vitals);
+    const pages = new HealthPages(options.http, vitals, door);
     opened.unshift(pages);
     const http = await pages.listen(given.http !== undefined, log);
     const listeners = await senders.listen();
@@ -273,6 +288,7 @@ export async function startCollector(given: GivenOptions & { log?: Log } = {}): 
       port: ports[0]!,
       ports,
       http,
+      page: http === undefined || !door.isThere ? undefined : pageLink(http, token),
       done: loops.done.promise,
       ledger: () => journal.ledger(),
       health: () => vitals.health(),
@@ -2499,6 +2515,11 @@ export interface Store {
   ping(): Promise<void>;
   /** Runs a command such as `["query", "select 1"]`; resolves to what it prints. */
   run(command: Command): Promise<string>;
+  /**
+   * Runs one read-only statement for the log page; resolves to its rows as texts. It is cancelled after 2 s, and when the
+   * signal aborts. A store without it has no log page.
+   */
+  read?(statement: string, values: string[], signal: AbortSignal): Promise<(string | null)[][]>;
   /** Closes its connections: what runs fails, and the next use makes new ones. */
   disconnect(): void;
   close(): Promise<void>;
@@ -2517,6 +2538,7 @@ class PostgresStore implements Store {
   readonly reactionTo = reactionTo;
   readonly describe = describeError;
   readonly #pool: SessionPool;
+  readonly #readers: SessionPool; // the log page's
   readonly #schema: string;
   readonly #embedded: EmbeddedPostgres | undefined;
   #isCopied = true; // unless its `logs` has other types than ours
@@ -2528,6 +2550,7 @@ class PostgresStore implements Store {
     this.name = server.name;
     this.sessions = this.#embedded ? 1 : workers; // PGlite has one session
     this.#pool = new SessionPool(server, this.#embedded ? 1 : Infinity);
+    this.#readers = this.#embedded ? this.#pool : new SessionPool(viewerServer(databaseUrl), READERS);
   }
 
   createRowWriter(size: number): RowWriter {
@@ -2586,14 +2609,28 @@ class PostgresStore implements Store {
     return this.#pool.use((session) => runCommand(session, command));
   }
 
+  read(statement: string, values: string[], signal: AbortSignal): Promise<(string | null)[][]> {
+    return this.#readers.use((session) => session.read(statement, values, signal));
+  }
+
   disconnect(): void {
     this.#pool.disconnect();
+    this.#readers.disconnect();
   }
 
   async close(): Promise<void> {
     this.#pool.close();
+    this.#readers.close();
     await this.#embedded?.close();
   }
+}
+
+const READERS = 2; // connections of the log page to a server
+
+/** The same database under a name that its administrator can tell from the collector's. */
+function viewerServer(databaseUrl: string): PostgresServer {
+  const divider = databaseUrl.includes("?") ? "&" : "?";
+  return new PostgresServer(`${databaseUrl}${divider}application_name=collector%20viewer`, process.env);
 }
 
 /** Rows can't go by COPY: `logs` is a view, or has columns of other types, to which COPY in binary does not cast. */
@@ -3458,6 +3495,17 @@ const LEVELS = new Map(
     `${names} ${names.toUpperCase()}`.split(" ").map((name) => [name, Number(level)]),
   ),
 );
+/** What a level is called where it is shown. */
+const LEVEL_STEPS = [
+  [100, "debug"],
+  [200, "info"],
+  [250, "notice"],
+  [300, "warning"],
+  [400, "error"],
+  [500, "critical"],
+  [550, "alert"],
+  [600, "emergency"],
+] as const;
 const SEVERITIES = [600, 550, 500, 400, 300, 250, 200, 100]; // RFC 5424, section 6.2.1, on Monolog's scale
 const LEVEL_TEXT = /^ *(?:([a-z]+)(?:[+-]\d+)?|(\d{1,3})) *$/i; // "INFO+2" is slog's
 
@@ -3903,6 +3951,22 @@ class Session {
     throw new Error(`the driver reports ${command} ${count}, not COPY ${lines}; postgres@${DRIVER_VERSION} is known`);
   }
 
+  /** Runs one statement that may only read, for 2 s at most; a session whose reader left is not used again. */
+  async read(statement: string, values: string[], signal: AbortSignal): Promise<(string | null)[][]> {
+    signal.throwIfAborted();
+    const leave = () => void this.cancel().catch(() => {});
+    signal.addEventListener("abort", leave);
+    try {
+      await this.run(this.sql.unsafe("begin read only; set local statement_timeout = '2s'"));
+      const rows = (await this.run(this.sql.unsafe(statement, values).raw())) as unknown as RawRows;
+      await this.run(this.sql`commit`);
+      return rows.map((row) => row.map((value) => value?.toString() ?? null));
+    } finally {
+      signal.removeEventListener("abort", leave);
+      if (signal.aborted) this.close();
+    }
+  }
+
   /** Rolls back what failed, or closes the session; rejects with the error that it was given. */
   async recover(error: unknown): Promise<never> {
     const isRolledBack = isFromServer(error) && (await this.run(this.sql`rollback`).then(isTrue, isFalse));
@@ -4302,6 +4366,7 @@ export interface Command {
 }
 
 function isCommand([subject, what = "", ...more]: string[]): boolean {
+  if (subject === "page") return what === "";
   if (subject === "query") return what.trim() !== "" && more.length === 0;
   const areIds = more.every((id) => /^\d{1,18}$/.test(id));
   return subject === "dead" && (what === "list" ? more.length === 0 : /^(?:retry|drop)$/.test(what) && areIds);
@@ -4408,6 +4473,7 @@ function cellJson(value: string | undefined, type: number): string {
 
 /** Runs a command without starting a collector; resolves to what it prints. */
 async function runOnce(options: Options, command: Command): Promise<string> {
+  if (command.words[0] === "page") return findPageLink(options);
   const ask = options.databaseUrl === "" ? askEmbedded : askServer;
   return ask(options, command).catch((error: Error) => {
     if (error.message.startsWith("Cannot ")) throw error;
@@ -4529,7 +4595,8 @@ function readPem(flag: string, file: string, check: (pem: Buffer) => unknown): B
 }
 
 // ---- HTTP -------------------------------------------------------------------
-// Health and metrics. Numbers are counted where they arise, a sync or a batch at a time, and only read here.
+// Health and metrics, and the door to the log page in viewer/. Numbers are counted where they arise, a sync or a batch at
+// a time, and only read here.
 
 /** What /healthz shows. */
 export type Health = ReturnType<Vitals["health"]>;
@@ -4675,12 +4742,16 @@ interface Page {
 class HealthPages {
   readonly #address: Options["http"];
   readonly #vitals: Vitals;
-  readonly #server = createHttpServer(TIME_LIMITS, (request, response) => this.#answer(request, response));
-  readonly #connections = new Set<Socket>(); // oldest first
+  readonly #door: ViewerDoor;
+  readonly #server = createHttpServer(TIME_LIMITS, (request, response) => {
+    this.#answer(request, response).catch(() => response.destroy()); // viewer/ is of another version, say
+  });
+  readonly #connections = new Map<Socket, NodeJS.Timeout>(); // oldest first, with what closes them
 
-  constructor(address: Options["http"], vitals: Vitals) {
+  constructor(address: Options["http"], vitals: Vitals, door: ViewerDoor) {
     this.#address = address;
     this.#vitals = vitals;
+    this.#door = door;
     this.#server.maxHeadersCount = 64;
     this.#server.on("connection", (socket) => this.#admit(socket));
   }
@@ -4704,23 +4775,33 @@ class HealthPages {
 
   close(): void {
     this.#vitals.close();
+    this.#door.close();
     this.#server.close();
     this.#server.closeAllConnections();
   }
 
   /** Whoever comes is served: where too many connections are open, the oldest makes room, which is a slow one. */
   #admit(socket: Socket): void {
-    const [oldest] = this.#connections;
+    const [[oldest] = []] = this.#connections;
     if (this.#connections.size >= MAX_CONNECTIONS) oldest?.destroy();
-    const late = setTimeout(() => socket.destroy(), CONNECTION_MS).unref();
-    this.#connections.add(socket);
+    this.#connections.set(socket, this.#closeLate(socket));
     socket.once("close", () => {
-      clearTimeout(late);
+      clearTimeout(this.#connections.get(socket));
       this.#connections.delete(socket);
     });
   }
 
-  #answer(request: IncomingMessage, response: ServerResponse): void {
+  #closeLate(socket: Socket): NodeJS.Timeout {
+    return setTimeout(() => socket.destroy(), CONNECTION_MS).unref();
+  }
+
+  async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const { socket, headers } = request;
+    if (this.#isOurs(headers.host, socket)) {
+      clearTimeout(this.#connections.get(socket)); // the log page's answers take their time
+      response.once("close", () => !socket.destroyed && this.#connections.set(socket, this.#closeLate(socket)));
+      if (await this.#door.answer(request, response)) return;
+    }
     const { status, text, type = "text/plain", allow } = this.#page(request);
     const common = { "content-type": `${type}; charset=utf-8`, "content-length": Buffer.byteLength(text) };
     response.writeHead(status, { ...common, connection: "close", ...(allow ? { allow } : {}) }).end(text);
@@ -4729,7 +4810,7 @@ class HealthPages {
   #page({ method = "", url = "", headers, socket }: IncomingMessage): Page {
     const [path] = url.split("?");
     if (!this.#isOurs(headers.host, socket)) return { status: 403, text: "Host is not a name of this collector\n" };
-    if (path !== "/healthz" && path !== "/metrics") return { status: 404, text: "there are /healthz and /metrics\n" };
+    if (path !== "/healthz" && path !== "/metrics") return { status: 404, text: `${this.#door.absence}\n` };
     if (method !== "GET" && method !== "HEAD") return { status: 405, text: "GET or HEAD\n", allow: "GET, HEAD" };
     if (path === "/metrics")
       return { status: 200, text: formatMetrics(this.#vitals.metrics()), type: "text/plain; version=0.0.4" };
@@ -4745,6 +4826,107 @@ class HealthPages {
     const given = this.#address === "off" ? "" : this.#address.host.toLowerCase();
     return LOOPBACK.test(name) || [given, withoutMapping(localAddress)].includes(name);
   }
+}
+
+/** Loads the log page when it is first asked for, and hands it all that it may touch. */
+class ViewerDoor {
+  readonly isThere: boolean;
+  /** What is answered where no page is. */
+  readonly absence: string;
+  readonly #host: ViewerHost;
+  #viewer: Promise<Viewer> | undefined;
+  readonly #wakes = new Set<() => void>();
+  #oldestUs: number | undefined;
+
+  constructor({ page, listen, databaseUrl }: Options, token: string, store: Store, journal: Journal, vitals: Vitals) {
+    const isCopied = existsSync(new URL(VIEWER, import.meta.url));
+    this.isThere = page !== "off" && store.read !== undefined && isCopied;
+    this.absence = this.isThere ? "there are /, /healthz and /metrics" : describeAbsence(page, store);
+    this.#host = {
+      read: async (...statement) => store.read!(...statement),
+      isEmbedded: databaseUrl === "",
+      levels: { numberOf: levelOf, names: LEVEL_STEPS },
+      oldestUnstoredUs: () => this.#oldestUnstoredUs(journal),
+      onStored: (wake) => {
+        this.#wakes.add(wake);
+        return () => this.#wakes.delete(wake);
+      },
+      describe: (error) => store.describe(error),
+      health: () => vitals.health(),
+      page: page === "open" ? "open" : "token",
+      token,
+      tryCommand: `echo hello | nc ${listen[0]?.host} ${listen[0]?.port}`,
+    };
+    void this.#watch(journal);
+  }
+
+  /** Resolves to false, with nothing sent, where the path is none of the page's, or there is no page. */
+  async answer(request: IncomingMessage, response: ServerResponse): Promise<boolean> {
+    const [path] = (request.url ?? "").split("?");
+    if (!this.isThere || path === "/healthz" || path === "/metrics") return false;
+    this.#viewer ??= import(new URL(VIEWER, import.meta.url).href).then((loaded: typeof import("./viewer/viewer.ts")) =>
+      loaded.createViewer(this.#host),
+    );
+    return (await this.#viewer).answer(request, response);
+  }
+
+  close(): void {
+    void this.#viewer?.then((viewer) => viewer.close());
+  }
+
+  async #watch(journal: Journal): Promise<void> {
+    for (;;) {
+      await journal.whenReleased(journal.released + 1);
+      for (const wake of this.#wakes) wake();
+    }
+  }
+
+  /** What the reader has not come to yet counts as old as what it read last. */
+  #oldestUnstoredUs(journal: Journal): number | undefined {
+    this.#oldestUs = journal.oldestTimeUs() ?? this.#oldestUs;
+    return journal.ledger().inJournal > 0 ? this.#oldestUs : undefined;
+  }
+}
+
+const VIEWER = "viewer/viewer.ts";
+
+function describeAbsence(page: Options["page"], store: Store): string {
+  const others = "there are /healthz and /metrics";
+  if (page === "off") return others;
+  if (store.read === undefined) return `the log page works on PostgreSQL and PGlite; ${others}`;
+  return `copy viewer/ beside collector.ts to have a log page here; ${others}`;
+}
+
+const PAGE_TOKEN = "page-token";
+
+/** Loopback is not a user: every account of the machine reaches it, but not the data directory. */
+async function openPageToken({ page, dataDir }: Options): Promise<string> {
+  if (page !== "token") return "";
+  const path = join(dataDir, PAGE_TOKEN);
+  await writeFile(path, randomBytes(16).toString("hex"), { flag: "wx", mode: 0o600 }).catch(falseAt("EEXIST"));
+  return (await readFile(path, "utf8")).trim();
+}
+
+/** A fragment is not sent to the server, nor written into its logs. */
+const pageLink = (http: string, token: string) => (token === "" ? `${http}/` : `${http}/#token=${token}`);
+
+function refuseOpenPage({ page, http }: Options): void {
+  if (page !== "open" || http === "off" || LOOPBACK.test(http.host)) return;
+  throw new UsageError(
+    `Cannot open the log page to all who reach ${formatAddress(http)}: --page open needs a loopback --http; --page token asks for the link's token`,
+  );
+}
+
+/** What `collector.ts page` prints. */
+async function findPageLink({ page, http, dataDir }: Options): Promise<string> {
+  if (page === "off" || http === "off")
+    throw new UsageError(`Cannot print the log page's link: ${page === "off" ? "--page" : "--http"} is off`);
+  const token = page === "open" ? "" : await readFile(join(dataDir, PAGE_TOKEN), "utf8").catch(falseAt("ENOENT"));
+  if (token === false)
+    throw new UsageError(
+      `Cannot print the log page's link: ${dataDir} has no ${PAGE_TOKEN}; start the collector first`,
+    );
+  return `${pageLink(`http://${formatAddress(http)}`, token.trim())}\n`;
 }
 
 type Metric = [name: string, value: number | Histogram, help: string];
@@ -5425,7 +5607,7 @@ function readCommandLine(args: string[]) {
   for (const name of optionNames())
     options[wordOf(name)] = { type: "string", multiple: OPTIONS[name][1].isList === true };
   const { values, positionals: words } = parseArgs({ args, options, allowPositionals: true });
-  const allowed = 'allowed is query "select …", dead list, dead retry [ID …] or dead drop [ID …]';
+  const allowed = 'allowed is page, query "select …", dead list, dead retry [ID …] or dead drop [ID …]';
   if (words.length > 0 && !isCommand(words)) throw new UsageError(`Cannot run "${words.join(" ")}": ${allowed}`);
   const { help: isHelp = false, version: isVersion = false, json = false } = values;
   if (json && words[0] !== "query" && words[1] !== "list")
@@ -5443,6 +5625,7 @@ async function collect({ http, ...options }: Options, isHttpAsked: boolean): Pro
   const starting = startCollector({ ...options, ...(isHttpAsked ? { http } : {}), log });
   obeySignals(starting, options, log);
   const collector = await starting;
+  if (process.stderr.isTTY && collector.page) log(`look at the logs: ${collector.page}`); // never into a log file
   statusLine?.show(collector);
   if (process.env["NOTIFY_SOCKET"])
     execFile("systemd-notify", ["--ready"], (error) => {

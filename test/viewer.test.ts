@@ -1,13 +1,19 @@
 /* oxlint-disable eslint/no-await-in-loop, typescript/no-floating-promises -- a test does one thing after the other; node:test waits for tests */
 import assert from "node:assert/strict";
 import { once } from "node:events";
+import { cp, readFile, stat, writeFile } from "node:fs/promises";
 import { request } from "node:http";
+import { join } from "node:path";
 import { describe, test } from "node:test";
 import type { TestContext } from "node:test";
 import fc from "fast-check";
 import { conditionSql, parseQuery, searchLogs, tailLogs, textOfRow } from "../viewer/viewer.ts";
 import type { LogRow } from "../viewer/viewer.ts";
 import { jsonLines, range } from "./support/basics.ts";
+import { ANY_PORT, NOWHERE, Program, ask, runProgram, start, whenStored } from "./support/collectors.ts";
+import { ROOT, bareCopy, folder } from "./support/files.ts";
+import { freshDatabase } from "./support/postgres.ts";
+import { converse } from "./support/senders.ts";
 import { LEVELS, TOKEN, askApi, embeddedTable, openViewer, serverTable } from "./support/viewer.ts";
 import type { Table } from "./support/viewer.ts";
 
@@ -166,7 +172,7 @@ async function acceptsAnyText(table: Table, runs: number): Promise<void> {
 }
 
 /** Asks with headers that `fetch` would not send. */
-const ask = async (url: string, path: string, headers: Record<string, string>) =>
+const askWith = async (url: string, path: string, headers: Record<string, string>) =>
   new Promise<{ status: number; text: string }>((resolve, reject) => {
     request(`${url}${path}`, { headers }, (response) => {
       let text = "";
@@ -442,11 +448,11 @@ describe("Who may look", () => {
       [{ authorization: `Bearer ${TOKEN}`, "sec-fetch-site": "same-site" }, 403],
     ] as const)
       for (const path of ["/api/logs", "/api/counts", "/api/tail", "/api/context", "/api/export", "/api/none"])
-        assert.equal((await ask(url, path, headers)).status, status, `${path} ${JSON.stringify(headers)}`);
+        assert.equal((await askWith(url, path, headers)).status, status, `${path} ${JSON.stringify(headers)}`);
 
     assert.equal(state.reads, 0);
     assert.equal(
-      (await ask(url, "/api/logs", { authorization: `Bearer ${TOKEN}`, "sec-fetch-site": "same-origin" })).status,
+      (await askWith(url, "/api/logs", { authorization: `Bearer ${TOKEN}`, "sec-fetch-site": "same-origin" })).status,
       200,
     );
   });
@@ -455,9 +461,9 @@ describe("Who may look", () => {
     const table = await serverTable(t);
     const { url } = await openViewer(t, table, "open");
 
-    assert.equal((await ask(url, "/api/logs", { "x-collector": "1" })).status, 200);
-    assert.equal((await ask(url, "/api/logs", {})).status, 401);
-    assert.equal((await ask(url, "/api/logs", { "x-collector": "1", "sec-fetch-site": "cross-site" })).status, 403);
+    assert.equal((await askWith(url, "/api/logs", { "x-collector": "1" })).status, 200);
+    assert.equal((await askWith(url, "/api/logs", {})).status, 401);
+    assert.equal((await askWith(url, "/api/logs", { "x-collector": "1", "sec-fetch-site": "cross-site" })).status, 403);
   });
 });
 
@@ -588,5 +594,100 @@ describe("A line in the terminal", () => {
     const text = textOfRow({ ...row, message: "x\u001b[31m\n\ry\u202e\u009b" }, LEVELS);
 
     assert.equal(text, `${timeAt(0)} error     a@h x\\u001b[31m\\n\\ry\\u202e\\u009b`);
+  });
+});
+
+describe("The collector's log page", () => {
+  const asReader = (token: string) => ({ headers: { authorization: `Bearer ${token}` } });
+  const readToken = async (dataDir: string) => readFile(join(dataDir, "page-token"), "utf8");
+
+  test("shows to who has the token of the data directory what was sent, by connections of its own name", async (t) => {
+    const [{ url, sql }, dataDir] = [await freshDatabase(t), await folder(t)];
+    const collector = await start(t, { databaseUrl: url, dataDir, http: ANY_PORT });
+    const token = await readToken(dataDir);
+
+    await converse(collector.port, 'level=error msg="it broke" status=503\n');
+    await whenStored(collector);
+    const found = await ask(collector, "/api/logs?q=status:503", asReader(token));
+    const others =
+      await sql`select count(*)::int as open from pg_stat_activity where application_name = 'collector viewer'`;
+    const page = await ask(collector, "/");
+
+    assert.deepEqual(messagesOf((JSON.parse(found.text) as Logs).rows), ["it broke"]);
+    assert.ok(others[0]?.["open"] === 1 || others[0]?.["open"] === 2);
+    assert.match(page.text, /^<!doctype html>/);
+    assert.equal(collector.page, `${collector.http}/#token=${token}`);
+    assert.match(token, /^[0-9a-f]{32}$/);
+    assert.equal((await stat(join(dataDir, "page-token"))).mode & 0o777, 0o600);
+    assert.ok(!collector.said.join("").includes(token));
+  });
+
+  test("shows what is in PGlite, and its tail wakes when a batch is stored", { timeout: 120_000 }, async (t) => {
+    const dataDir = await folder(t);
+    const collector = await start(t, { databaseUrl: "", dataDir, http: ANY_PORT });
+    await converse(collector.port, "first\n");
+    await whenStored(collector);
+    const reader = asReader(await readToken(dataDir));
+    const { next } = JSON.parse((await ask(collector, "/api/logs", reader)).text) as Logs;
+
+    const waiting = ask(collector, `/api/tail?after=${encodeURIComponent(next)}`, reader);
+    await converse(collector.port, "second\n");
+    const tailed = JSON.parse((await waiting).text) as Tailed;
+
+    assert.deepEqual(messagesOf(tailed.rows), ["second"]);
+  });
+
+  test("is closed to names that are not the collector's", async (t) => {
+    const collector = await start(t, { http: ANY_PORT });
+
+    for (const path of ["/", "/viewer.js", "/viewer.css", "/api/logs", "/api/none"])
+      assert.equal((await ask(collector, path, { headers: { host: "rebound.example" } })).status, 403, path);
+  });
+
+  test("is 404 where it is off, or its folder is not there: that is said", async (t) => {
+    const off = await start(t, { http: ANY_PORT, page: "off" });
+    const directory = await bareCopy(t, ["collector.ts", "schema.sql"]);
+    const program = [process.execPath, "--import", "tsx", "collector.ts"];
+    const flags = ["--http", ANY_PORT, "--database-url", NOWHERE, "--drain-timeout", "0s"];
+    const bare = await Program.start(t, flags, {}, { program, cwd: directory });
+
+    const [closed, missing] = [await ask(off, "/"), await ask(bare, "/")];
+
+    assert.deepEqual([closed.status, closed.text], [404, "there are /healthz and /metrics\n"]);
+    assert.equal(missing.status, 404);
+    assert.match(missing.text, /copy viewer\/ beside collector\.ts/);
+    assert.equal((await ask(bare, "/healthz")).status, 200);
+  });
+
+  test("works in a bare copy of collector.ts, schema.sql and viewer/", async (t) => {
+    const directory = await bareCopy(t, ["collector.ts", "schema.sql"]);
+    await cp(join(ROOT, "viewer"), join(directory, "viewer"), { recursive: true });
+    const program = [process.execPath, "--import", "tsx", "collector.ts"];
+    const flags = ["--http", ANY_PORT, "--database-url", NOWHERE, "--drain-timeout", "0s"];
+    const bare = await Program.start(t, flags, {}, { program, cwd: directory });
+
+    assert.match((await ask(bare, "/")).text, /^<!doctype html>/);
+    assert.equal((await ask(bare, "/api/logs")).status, 401);
+  });
+
+  test("is opened to all by --page open on loopback only", async (t) => {
+    const collector = await start(t, { http: ANY_PORT, page: "open" });
+
+    assert.equal(collector.page, `${collector.http}/`);
+    assert.equal((await ask(collector, "/api/logs", { headers: { "x-collector": "1" } })).status, 503);
+    await assert.rejects(start(t, { http: "0.0.0.0:0", page: "open" }), /^UsageError|Cannot open the log page to all/);
+  });
+
+  test("its link is printed by the command page, which makes nothing", async (t) => {
+    const dataDir = await folder(t);
+    const flags = ["--data-dir", dataDir, "--http", "127.0.0.1:7777"];
+
+    const before = await runProgram(["page", ...flags]);
+    await writeFile(join(dataDir, "page-token"), "abc");
+    const after = await runProgram(["page", ...flags]);
+
+    assert.deepEqual([before.code, before.stdout], [2, ""]);
+    assert.match(before.stderr, /start the collector first/);
+    assert.equal(after.stdout, "http://127.0.0.1:7777/#token=abc\n");
   });
 });

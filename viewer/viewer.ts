@@ -43,8 +43,10 @@ const QUERY_MAX_LENGTH = 2000;
 export interface ViewerHost extends LogReader {
   /** When the oldest line was received that is acknowledged but not stored, in µs since 1970; `undefined` for none. */
   oldestUnstoredUs(): number | undefined;
-  /** Resolves at the next commit of a batch; rejects when the signal aborts. */
-  whenStored(signal: AbortSignal): Promise<void>;
+  /** Calls back at each commit of a batch, until the function that it returns is called. */
+  onStored(wake: () => void): () => void;
+  /** An error in words, without the server's message: that may quote lines. */
+  describe(error: unknown): string;
   /** What /healthz answers. */
   health(): { state: string; database: { up: boolean } };
   /** Whether a request needs the token, or only the header that no other site's page can send. */
@@ -65,8 +67,6 @@ export interface LogReader {
   /** PGlite: one session, and a statement can't be stopped. */
   isEmbedded: boolean;
   levels: Levels;
-  /** An error in words, without the server's message: that may quote lines. */
-  describe(error: unknown): string;
 }
 
 /** The scale of `logs.level`. */
@@ -609,39 +609,53 @@ class LogTail {
 
 /** Yields new lines that match as they come, each once; ends when the signal aborts. */
 export async function* tailLogs(
-  reader: LogReader & Partial<Pick<ViewerHost, "oldestUnstoredUs" | "whenStored">>,
+  reader: LogReader & Partial<Pick<ViewerHost, "oldestUnstoredUs" | "onStored">>,
   query: string,
   signal: AbortSignal,
 ): AsyncGenerator<{ rows: LogRow[]; skipped: number }> {
   const tail = new LogTail(reader, parseQuery(query, reader.levels), () => reader.oldestUnstoredUs?.(), signal);
+  const commits = new Commits(reader.onStored);
   const sent = new Map<string, number>(); // keys of the lines that can come again, with their times
-  let place = await tail.start();
-  for (const isFirst of endless()) {
-    const lateUs = place.seen.timeUs - TAIL_LATE_US;
-    const { rows, skipped, place: next } = await tail.read({ ...place, heldUs: Math.min(place.heldUs, lateUs) });
-    const fresh = rows.filter((row) => !sent.has(rowKey(row)));
-    for (const row of fresh) sent.set(rowKey(row), microsOf(row.created_at));
-    for (const [key, timeUs] of sent) if (timeUs < Math.min(next.heldUs, lateUs) - SECOND_US) sent.delete(key);
-    if (!isFirst && fresh.length + skipped > 0) yield { rows: fresh, skipped };
-    place = next;
-    await sleep(TAIL_REST_MS, undefined, { signal });
-    if (fresh.length === 0) await whenStirred(reader.whenStored, TAIL_POLL_MS, signal);
+  try {
+    let place = await tail.start();
+    for (let isFirst = true; ; isFirst = false) {
+      const lateUs = place.seen.timeUs - TAIL_LATE_US;
+      const { rows, skipped, place: next } = await tail.read({ ...place, heldUs: Math.min(place.heldUs, lateUs) });
+      const fresh = rows.filter((row) => !sent.has(rowKey(row)));
+      for (const row of fresh) sent.set(rowKey(row), microsOf(row.created_at));
+      for (const [key, timeUs] of sent) if (timeUs < Math.min(next.heldUs, lateUs) - SECOND_US) sent.delete(key);
+      if (!isFirst && fresh.length + skipped > 0) yield { rows: fresh, skipped };
+      place = next;
+      await sleep(TAIL_REST_MS, undefined, { signal });
+      if (fresh.length === 0) await commits.wait(TAIL_POLL_MS, signal);
+    }
+  } finally {
+    commits.close();
   }
 }
 
-function* endless(): Generator<boolean> {
-  yield true;
-  for (;;) yield false;
-}
+/** The commits of batches since it was last waited for. */
+class Commits {
+  #isStirred = false;
+  #wake = () => {};
+  readonly close: () => void;
 
-/** Resolves when a batch is stored, and after `maxMs` at the latest; rejects when the signal aborts. */
-async function whenStirred(whenStored: ViewerHost["whenStored"] | undefined, maxMs: number, signal: AbortSignal) {
-  const over = new AbortController();
-  const either = AbortSignal.any([signal, over.signal]);
-  const waits: Promise<unknown>[] = [sleep(maxMs, undefined, { signal: either })];
-  if (whenStored) waits.push(whenStored(either));
-  for (const wait of waits) wait.catch(() => {}); // the slower one is given up
-  await Promise.race(waits).finally(() => over.abort());
+  constructor(onStored: ViewerHost["onStored"] = () => () => {}) {
+    this.close = onStored(() => {
+      this.#isStirred = true;
+      this.#wake();
+    });
+  }
+
+  /** Resolves when there was a commit, and after `maxMs` at the latest; rejects when the signal aborts. */
+  async wait(maxMs: number, signal: AbortSignal): Promise<void> {
+    const over = new AbortController();
+    this.#wake = () => over.abort();
+    const either = AbortSignal.any([signal, over.signal]);
+    if (!this.#isStirred) await sleep(maxMs, undefined, { signal: either }).catch(() => {});
+    this.#isStirred = false;
+    signal.throwIfAborted();
+  }
 }
 
 // ---- Formats of lines -------------------------------------------------------------
@@ -831,7 +845,7 @@ export function createViewer(host: ViewerHost): Viewer {
 class LogViewer implements Viewer {
   readonly #host: ViewerHost;
   readonly #gate: Gate;
-  readonly #closing = new AbortController();
+  readonly #running = new Set<AbortController>(); // of each request
   #tails = 0;
   /** Each resolves to the value that is answered as JSON, or to nothing where it has answered. */
   readonly #endpoints: Record<string, (asked: Asked) => Promise<object | void>> = {
@@ -848,7 +862,7 @@ class LogViewer implements Viewer {
   }
 
   close(): void {
-    this.#closing.abort();
+    for (const running of this.#running) running.abort();
   }
 
   async answer(request: IncomingMessage, response: ServerResponse): Promise<boolean> {
@@ -872,15 +886,18 @@ class LogViewer implements Viewer {
     this.#admit(request);
     const endpoint = this.#endpoints[path];
     if (!endpoint) throw new RequestError(404, `Cannot answer: there is no ${path}`);
-    const leaving = new AbortController();
-    response.once("close", () => leaving.abort());
-    const signal = AbortSignal.any([leaving.signal, this.#closing.signal]);
+    const running = new AbortController();
+    this.#running.add(running);
+    response.once("close", () => {
+      running.abort();
+      this.#running.delete(running);
+    });
+    const { signal } = running;
     const host = this.#host;
     const read: LogReader["read"] = (statement, values, until) =>
       this.#gate.pass(() => host.read(statement, values, until), until, response.headersSent ? Infinity : READ_WAIT_MS);
     const { isEmbedded, levels } = host;
-    const reader = { read, isEmbedded, levels, describe: (error: unknown) => host.describe(error) };
-    const answer = await endpoint({ parameters, reader, signal, response });
+    const answer = await endpoint({ parameters, reader: { read, isEmbedded, levels }, signal, response });
     if (answer) sendJson(response, 200, answer);
   }
 
@@ -976,16 +993,18 @@ class LogViewer implements Viewer {
     const tail = this.#tailOf(this.#terms(parameters), reader, signal);
     const after = parameters.get("after");
     if (after === null) return { rows: [], next: placeText(await tail.start()), skipped: 0 };
-    let place = readPlace(after);
-    for (;;) {
-      const whenStored = this.#host.whenStored(signal); // asked for before the table is looked at
-      whenStored.catch(() => {});
-      const { rows, skipped, isSkippedMore, place: next } = await tail.read(place);
-      const leftMs = waitMs - (performance.now() - started);
-      if (rows.length + skipped > 0) await sleep(Math.min(TAIL_REST_MS, waitMs), undefined, { signal });
-      if (rows.length + skipped > 0 || leftMs <= 0) return { rows, next: placeText(next), skipped, isSkippedMore };
-      place = next;
-      await whenStirred(() => whenStored, Math.min(leftMs, TAIL_POLL_MS), signal);
+    const commits = new Commits((wake) => this.#host.onStored(wake)); // from before the table is looked at
+    try {
+      for (let place = readPlace(after); ;) {
+        const { rows, skipped, isSkippedMore, place: next } = await tail.read(place);
+        const leftMs = waitMs - (performance.now() - started);
+        if (rows.length + skipped > 0) await sleep(Math.min(TAIL_REST_MS, waitMs), undefined, { signal });
+        if (rows.length + skipped > 0 || leftMs <= 0) return { rows, next: placeText(next), skipped, isSkippedMore };
+        place = next;
+        await commits.wait(Math.min(leftMs, TAIL_POLL_MS), signal);
+      }
+    } finally {
+      commits.close();
     }
   }
 

@@ -37,7 +37,6 @@ const describe = (error: unknown) => `SQLSTATE ${String((error as { code?: unkno
 export const readerOf = (sql: postgres.Sql): LogReader => ({
   isEmbedded: false,
   levels: LEVELS,
-  describe,
   async read(statement, values, signal) {
     signal.throwIfAborted();
     const rows = await sql.begin("read only", async (own) => {
@@ -58,7 +57,6 @@ const textOf = (value: Cell) => (value === null ? null : String(value));
 const embeddedReader = (db: PGlite): LogReader => ({
   isEmbedded: true,
   levels: LEVELS,
-  describe,
   async read(statement, values) {
     const { rows } = await db.query<Cell[]>(statement, values, { rowMode: "array" });
     return rows.map((row) => row.map(textOf));
@@ -110,15 +108,15 @@ export async function openViewer(
   const state = { oldestUnstoredUs: undefined as number | undefined, up: true };
   const host: ViewerHost = {
     ...reader,
+    describe,
     page,
     token: TOKEN,
     tryCommand: "echo hello | nc 127.0.0.1 8888",
     oldestUnstoredUs: () => state.oldestUnstoredUs,
-    whenStored: (signal) =>
-      new Promise((resolve, reject) => {
-        commits.add(resolve);
-        signal.addEventListener("abort", () => reject(signal.reason as Error), { once: true });
-      }),
+    onStored: (wake) => {
+      commits.add(wake);
+      return () => commits.delete(wake);
+    },
     health: () => ({
       state: state.up ? "accepting lines" : "database away since then: ECONNREFUSED",
       database: { up: state.up },
@@ -134,7 +132,6 @@ export async function openViewer(
   const url = `http://127.0.0.1:${(http.address() as AddressInfo).port}`;
   const commit = () => {
     for (const wake of commits) wake();
-    commits.clear();
   };
   return { url, state, commit, viewer };
 }
