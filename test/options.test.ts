@@ -34,10 +34,10 @@ describe("options", () => {
   test("the defaults are those of the documentation", () => {
     const options = readOptions({}, {});
 
-    const { listen, databaseUrl, dataDir, ack, workers, http, ...others } = options;
+    const { listen, databaseUrl, dataDir, ack, workers, http, page, ...others } = options;
     const { tlsCert, tlsKey, tlsCa, allow, retentionLevel, ...numbers } = others;
     assert.deepEqual(
-      [listen, databaseUrl, dataDir, ack, workers, http],
+      [listen, databaseUrl, dataDir, ack, workers, http, page],
       [
         [{ scheme: "", host: "127.0.0.1", port: 8888 }],
         "",
@@ -45,6 +45,7 @@ describe("options", () => {
         "auto",
         2,
         { host: "127.0.0.1", port: 8889 },
+        "token",
       ],
     );
     assert.deepEqual(numbers, {
@@ -159,7 +160,7 @@ describe("options", () => {
       { words: ["--no-such-flag"], says: /--no-such-flag/ },
       { words: ["--data-dir", "/dev/null/data"], says: /\/dev\/null\/data: ENOTDIR/ },
       { words: ["--data-dir", "/proc/none/data"], says: /\/proc\/none: ENOENT/ }, // for which Node's own mkdir never ends
-      { words: ["collect", "more"], says: /"collect more": allowed is query/ },
+      { words: ["collect", "more"], says: /"collect more": allowed is page, query/ },
     ];
 
     const ends = await Promise.all(starts.map(({ words }) => runProgram(["--listen", "127.0.0.1:0", ...words])));

@@ -194,6 +194,9 @@ async function counted(t: TestContext) {
 
 const isAway = () => Promise.reject(new Error("connect ECONNREFUSED"));
 
+const asReader = (token: string) => ({ headers: { authorization: `Bearer ${token}` } });
+const readToken = async (dataDir: string) => readFile(join(dataDir, "page-token"), "utf8");
+
 describe("The query language", () => {
   test("finds what it says, on a server", async (t) => holdsTheLanguage(await serverTable(t)));
 
@@ -374,13 +377,13 @@ describe("The tail", () => {
   test("never goes past the oldest line that is not stored yet: two workers commit out of order", async (t) => {
     const table = await serverTable(t);
     const { url, state, commit } = await openViewer(t, table);
-    const start = ((await askApi(url, "/api/tail")).body as Tailed).next;
+    const place = ((await askApi(url, "/api/tail")).body as Tailed).next;
     const insert = (second: number, message: string) =>
       table.run(`insert into logs (created_at, message) values ('${timeAt(second)}', '${message}')`);
 
     state.oldestUnstoredUs = Date.parse(timeAt(10)) * 1000;
     await insert(20, "late");
-    const first = (await askApi(url, "/api/tail", { after: start })).body as Tailed;
+    const first = (await askApi(url, "/api/tail", { after: place })).body as Tailed;
     await insert(10, "early");
     state.oldestUnstoredUs = undefined;
     commit();
@@ -598,9 +601,6 @@ describe("A line in the terminal", () => {
 });
 
 describe("The collector's log page", () => {
-  const asReader = (token: string) => ({ headers: { authorization: `Bearer ${token}` } });
-  const readToken = async (dataDir: string) => readFile(join(dataDir, "page-token"), "utf8");
-
   test("shows to who has the token of the data directory what was sent, by connections of its own name", async (t) => {
     const [{ url, sql }, dataDir] = [await freshDatabase(t), await folder(t)];
     const collector = await start(t, { databaseUrl: url, dataDir, http: ANY_PORT });
