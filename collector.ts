@@ -242,6 +242,7 @@ export async function startCollector(given: GivenOptions & { log?: Log } = {}): 
   refuseOpenPage(options);
   const store = new PostgresStore(options, readSchema());
   locatePackages(...(options.databaseUrl === "" ? [DRIVER, ...EMBEDDED] : [DRIVER]));
+  warnOfDriver(log);
   const tls = makeTlsServer(options);
   const isFirstStart = await makeFolder(options.dataDir);
   const lock = await lockDirectory(options.dataDir);
@@ -3852,7 +3853,7 @@ class SessionPool {
     if (this.#isClosed) throw new Error("the collector is stopping");
     const session = await Session.open(this.#server);
     this.#open.add(session);
-    session.lost.catch(() => this.#open.delete(session));
+    session.onClose(() => this.#open.delete(session));
     if (this.#isClosed) session.close();
     return session;
   }
@@ -3870,11 +3871,9 @@ class SessionPool {
 class Session {
   readonly sql: postgres.Sql;
   readonly openedAtMs = performance.now();
-  /** Rejects when the connection is closed, by whomever. */
-  readonly lost: Promise<never>;
   readonly #server: DatabaseServer;
   readonly #socket: Socket;
-  readonly #over = deferred<never>();
+  readonly #running = new Set<(cause: Error) => void>(); // what fails when the connection is closed, by whomever
   #backend: { pid: number; secret: number } | undefined;
   #isStandbyMissed = false; // whether the server gave up waiting for a synchronous standby
   #isClosing = false;
@@ -3883,9 +3882,7 @@ class Session {
   private constructor(server: DatabaseServer, socket: Socket, driver: Driver) {
     this.#server = server;
     this.#socket = socket;
-    this.lost = this.#over.promise;
-    this.lost.catch(() => {});
-    socket.once("close", () => this.#over.reject(new Error("the connection was lost")));
+    socket.once("close", () => this.#fail(new Error("the connection was lost")));
     this.sql = makeClient(server, socket, driver, ({ routine }) => {
       if (routine === "SyncRepWaitForLSN") this.#isStandbyMissed = true;
     });
@@ -3921,12 +3918,19 @@ class Session {
       if (!isOver) this.close(new TimedOut(`no answer in ${(STATEMENT_MS + CANCEL_MS) / SECOND} s`));
     };
     const watch = setInterval(() => void giveUp().catch(() => isOver || this.close()), STATEMENT_MS);
-    try {
-      return await Promise.race([query, this.lost]);
-    } finally {
+    const outcome = deferred<T>();
+    this.#running.add(outcome.reject);
+    query.then(outcome.resolve, outcome.reject);
+    return outcome.promise.finally(() => {
       isOver = true;
+      this.#running.delete(outcome.reject);
       clearInterval(watch);
-    }
+    });
+  }
+
+  onClose(act: () => void): void {
+    if (this.#socket.closed) act();
+    else this.#socket.once("close", act);
   }
 
   /** Commits; rejects unless the server confirms that, and where a synchronous standby may lack it. */
@@ -3991,17 +3995,21 @@ class Session {
 
   /** What runs fails, at once where there is a cause; the server is told, where it listens. */
   close(cause?: Error): void {
-    if (cause) this.#over.reject(cause);
+    if (cause) this.#fail(cause);
     this.#isClosing = true;
     this.setIdle(0);
     void this.sql.end({ timeout: 0 }).catch(() => {}); // it may never resolve
     setTimeout(() => this.#socket.destroy(), CLOSE_MS).unref();
   }
 
+  #fail(cause: Error): void {
+    for (const reject of this.#running) reject(cause);
+  }
+
   async #greet(): Promise<void> {
     const first = this
       .sql`select pg_is_in_recovery() or current_setting('transaction_read_only')::bool as "isReadOnly"`;
-    const [row] = await Promise.race([first, this.lost]);
+    const [row] = await this.run(first);
     this.#backend = (first as unknown as { state: { pid: number; secret: number } }).state;
     const isReadOnly = row?.["isReadOnly"] === true;
     if (isReadOnly && this.#server.wantsPrimary) throw new Error("this server takes no writes; trying the next one");
@@ -4133,9 +4141,16 @@ function watchDriver(disconnect: () => void, log: Log): () => void {
   return () => void process.off("uncaughtException", handle).off("unhandledRejection", handle);
 }
 
-function isOfDriver(error: unknown): boolean {
-  const folder = dirname(dirname(fileURLToPath(locatePackages(DRIVER)[0]!)));
-  return error instanceof Error && error.stack?.includes(folder) === true;
+const isOfDriver = (error: unknown) => error instanceof Error && error.stack?.includes(driverFolder()) === true;
+
+const driverFolder = () => /^.*[\\/]postgres(?=[\\/])/.exec(fileURLToPath(locatePackages(DRIVER)[0]!))?.[0] ?? "";
+
+/** Tells, once, that another version of the driver is installed than the one whose inside is known here. */
+function warnOfDriver(log: Log): void {
+  const path = join(driverFolder(), "package.json");
+  const { version } = JSON.parse(readFileSync(path, "utf8")) as { version: string };
+  const remedy = `type npm i postgres@${DRIVER_VERSION}, whose inside this collector knows`;
+  if (version !== DRIVER_VERSION) log(`warning: the installed driver is postgres@${version}; ${remedy}`);
 }
 
 // ---- PostgreSQL's address ---------------------------------------------------

@@ -391,6 +391,22 @@ describe("a driver that changes a little", { concurrency: true }, () => {
       assert.equal(health.stored, await countOf(sql, "logs"), "what counts as stored is in the table");
       assert.equal(health.stored + health.backlog.lines, 2);
     });
+
+  test("another version than the known one is told in one line at the start", async (t) => {
+    const copy = await bareCopy(t, ["collector.ts", "schema.sql"], ["tsx", "esbuild", "get-tsconfig"]);
+    await cp(join(MODULES, "postgres"), join(copy, "node_modules/postgres"), { recursive: true });
+    const manifest = join(copy, "node_modules/postgres/package.json");
+    await writeFile(manifest, (await readFile(manifest, "utf8")).replace('"version": "3.4.9"', '"version": "3.4.10"'));
+
+    const program = await Program.start(
+      t,
+      ["--data-dir", await folder(t)],
+      { DATABASE_URL: NOWHERE },
+      { program: [...COLLECTOR.slice(0, -1), join(copy, "collector.ts")] },
+    );
+
+    assert.match(program.stderr, /^warning: the installed driver is postgres@3\.4\.10; type npm i postgres@3\.4\.9, /m);
+  });
 });
 
 describe("a synchronous standby that is away", () => {
