@@ -22,15 +22,15 @@ const COLLECTOR_FAULTS: Fault[] = [
   [5, "collector: kill -9", ({ collector }) => collector.restart()],
   [3, "collector: kill -9 while it starts", killWhileStarting],
   [4, "collector: SIGTERM under load", (run) => stopInTime(run).then(() => run.collector.start())],
-  [2, "journal: fdatasync fails (injected)", failSyncs],
-  [1, "journal: fdatasync fails while it starts (injected)", failSyncsAtStart],
+  [2, "journal: a sync fails (injected)", failSyncs],
+  [1, "journal: a sync fails while it starts (injected)", failSyncsAtStart],
 ];
 
 /** It goes on, whatever it is that these break. */
 const JOURNAL_FAULTS: Fault[] = [
   [1, "collector: a second one on its data directory", startSecond],
   [2, "journal: its disk is full", fillDisk],
-  [1, "journal: writes refused (EIO, injected)", refuseWrites("EIO")],
+  [1, "journal: writes refused (EDQUOT, injected)", refuseWrites("EDQUOT")],
   [1, "journal: writes refused (ENOSPC, injected)", refuseWrites("ENOSPC")],
   [1, "journal: writes cut short (injected)", refuseWrites("short")],
   [2, "clock: set back by less than a minute, and right again (injected)", setBackForAWhile],

@@ -5,7 +5,7 @@ import { MAX_WAIT_MS } from "./run.ts";
 
 export interface Injected {
   clockMs: number;
-  writes: "" | "EIO" | "ENOSPC" | "short";
+  writes: "" | "EDQUOT" | "ENOSPC" | "short";
   syncs: "" | "EIO";
 }
 
@@ -57,13 +57,9 @@ const preloadOf = (file: string) => `
   const handle = await open(process.execPath);
   const prototype = Object.getPrototypeOf(handle);
   await handle.close();
-  const { datasync, writev } = prototype;
-  prototype.datasync = function () {
-    const { syncs } = now();
-    return syncs ? fail(syncs) : datasync.call(this);
-  };
-  prototype.writev = function ([bytes, ...others], position) {
-    const { writes } = now();
-    if (writes === "short") return writev.call(this, [bytes.subarray(0, bytes.length / 2)], position);
-    return writes ? fail(writes) : writev.call(this, [bytes, ...others], position);
+  const { write } = prototype;
+  prototype.write = function (bytes, start, size, at) {
+    const { syncs, writes } = now();
+    if (writes === "short") return write.call(this, bytes, start, Math.floor(size / 2), at);
+    return writes || syncs ? fail(writes || syncs) : write.call(this, bytes, start, size, at);
   };`;

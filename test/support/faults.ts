@@ -37,17 +37,17 @@ export const FAILING_SYNCS = `import { open } from "node:fs/promises";
   const handle = await open(process.execPath);
   const { prototype } = handle.constructor;
   await handle.close();
-  const { datasync } = prototype;
+  const { write } = prototype;
   let left = 2; // the segment's header, and the first line
-  prototype.datasync = function () {
-    return left-- > 0 ? datasync.call(this) : Promise.reject(Object.assign(new Error("injected"), { code: "EIO" }));
+  prototype.write = function (...words) {
+    return left-- > 0 ? write.apply(this, words) : Promise.reject(Object.assign(new Error("injected"), { code: "EIO" }));
   };`;
 
 interface FaultyFiles {
   dataDir: string;
-  /** The code that writes fail with, or "short". */
+  /** The code that synced writes are refused with, as on a full disk, or "short". */
   writes: string;
-  /** The same, or "held": until `goOn()` is called. */
+  /** The code that their syncs fail with, or "held": until `goOn()` is called. */
   syncs: string;
   goOn?: () => void;
   reads: string;
@@ -65,36 +65,27 @@ export async function faultyFiles(t: TestContext): Promise<FaultyFiles> {
   const files: FaultyFiles = { dataDir: await folder(t), writes: "", syncs: "", reads: "", readFiles: "", call: "" };
   failInFolder(t, files);
   const handle = await openFile(process.execPath);
-  const prototype = Object.getPrototypeOf(handle) as Pick<
-    typeof handle,
-    "datasync" | "read" | "readFile" | "sync" | "writev"
-  >;
+  const prototype = Object.getPrototypeOf(handle) as Pick<typeof handle, "read" | "readFile" | "sync" | "write">;
   await handle.close();
-  const { datasync, read, readFile: readWhole, sync, writev } = prototype;
+  const { read, readFile: readWhole, sync, write } = prototype;
   prototype.sync = function (this: typeof handle) {
     return files.call === "sync" ? failWith("EIO") : sync.call(this);
   };
-  prototype.datasync = function (this: typeof handle) {
-    if (files.syncs === "held")
-      return new Promise<void>((resolve) => (files.goOn = resolve)).then(() => datasync.call(this));
-    return files.syncs ? failWith(files.syncs) : datasync.call(this);
-  };
-  prototype.writev = function (this: typeof handle, buffers: NodeJS.ArrayBufferView[], position?: number) {
-    if (files.writes === "short")
-      return writev.call(
-        this,
-        [buffers[0] as Buffer].map((b) => b.subarray(0, 20)),
-        position,
-      );
-    return files.writes ? failWith(files.writes) : writev.call(this, buffers, position);
-  } as typeof writev;
+  const writeAt = write as (this: typeof handle, bytes: Buffer, start: number, size: number, at: number) => unknown;
+  prototype.write = function (this: typeof handle, bytes: Buffer, start: number, size: number, at: number) {
+    const { writes, syncs } = files;
+    if (syncs === "held")
+      return new Promise<void>((goOn) => (files.goOn = goOn)).then(() => writeAt.call(this, bytes, start, size, at));
+    if (writes === "short") return writeAt.call(this, bytes, start, 20, at);
+    return writes || syncs ? failWith(writes || syncs) : writeAt.call(this, bytes, start, size, at);
+  } as typeof write;
   prototype.read = function (this: typeof handle, ...words: unknown[]) {
     return files.reads ? failWith(files.reads) : Reflect.apply(read, this, words);
   } as typeof read;
   prototype.readFile = function (this: typeof handle) {
     return files.readFiles ? failWith(files.readFiles) : readWhole.call(this);
   } as typeof readWhole;
-  undoAfter(t, () => Object.assign(prototype, { datasync, read, readFile: readWhole, sync, writev }));
+  undoAfter(t, () => Object.assign(prototype, { read, readFile: readWhole, sync, write }));
   return files;
 }
 
