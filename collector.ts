@@ -5514,10 +5514,13 @@ class Signal {
   }
 }
 
-/** Logs how something stands when that changes; what comes and goes, at most once a minute, and then as it stands. */
+/**
+ * Logs when something is amiss, and at once when it is over. What comes and goes, or changes its cause, is logged once a
+ * minute, and then as it stands: an outage is one line, whatever the causes it goes through.
+ */
 class Condition {
   readonly #log: Log;
-  readonly #loggedAtMs = new Map<string | undefined, number>();
+  #loggedAtMs = -MINUTE; // when trouble was last logged
   /** The trouble now, logged or not; undefined for none. */
   trouble: string | undefined;
   #logged: string | undefined;
@@ -5532,11 +5535,11 @@ class Condition {
     this.cancelReport();
     this.trouble = trouble;
     if (trouble === this.#logged) return;
-    const wait = MINUTE - (performance.now() - (this.#loggedAtMs.get(trouble) ?? -MINUTE));
-    if (wait > 0) return void (this.#waiting = setTimeout(() => this.report(trouble, text), wait).unref());
+    const waitMs = trouble === undefined ? 0 : this.#loggedAtMs + MINUTE - performance.now();
+    if (waitMs > 0) return void (this.#waiting = setTimeout(() => this.report(trouble, text), waitMs).unref());
     this.#log(text);
     this.#logged = trouble;
-    this.#loggedAtMs.set(trouble, performance.now());
+    if (trouble !== undefined) this.#loggedAtMs = performance.now();
   }
 
   /** Drops the report that is waiting to be logged. */

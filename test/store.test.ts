@@ -323,6 +323,26 @@ describe("database", () => {
     assert.deepEqual([program.stderr.match(/ is back/g)?.length, await program.stop()], [1, 0]);
   });
 
+  test("an outage is one line, whatever the causes it goes through; its end is logged at once", async (t) => {
+    const { admin } = await server();
+    const { url, name } = await databaseWithTables(t);
+    const proxy = await proxyBefore(t, url);
+    const collector = await start(t, { databaseUrl: proxy.url });
+    await eventually(() => assert.ok(collector.health().database.up));
+
+    proxy.refuse();
+    await converse(collector.port, "line\n");
+    await eventually(() => assert.ok(!collector.health().database.up));
+    await admin.unsafe(`alter database ${name} allow_connections false`);
+    await proxy.mend();
+    await eventually(() => assert.match(String(collector.health().database.cause), /55000/));
+    await admin.unsafe(`alter database ${name} allow_connections true`);
+    await whenStored(collector);
+
+    await eventually(() => assert.match(collector.said.join("\n"), / is back/));
+    assert.equal(collector.said.filter((line) => line.startsWith("cannot store")).length, 1);
+  });
+
   test("statements that the server cancels or refuses for a while are tried again until they succeed", async (t) => {
     const { admin } = await server();
     const { url, sql, name } = await databaseWithTables(t);
