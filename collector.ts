@@ -34,7 +34,7 @@ import { isUtf8 } from "node:buffer";
 import { execFile } from "node:child_process";
 import { X509Certificate, createPrivateKey, randomBytes, randomUUID } from "node:crypto";
 import { once, setMaxListeners } from "node:events";
-import { constants, existsSync, openSync, readFileSync, realpathSync, statSync, statfsSync } from "node:fs";
+import { constants, existsSync, readFileSync, realpathSync, statSync, statfsSync } from "node:fs";
 import { chmod, link, mkdir, open, readFile, readdir, rename, rm, stat, writeFile } from "node:fs/promises";
 import type { FileHandle } from "node:fs/promises";
 import { createServer as createHttpServer } from "node:http";
@@ -51,6 +51,7 @@ import { fileURLToPath, pathToFileURL } from "node:url";
 import { TextDecoder, parseArgs } from "node:util";
 import type { ParseArgsConfig } from "node:util";
 import { Writable } from "node:stream";
+import type { Readable } from "node:stream";
 import { MessageChannel, Worker } from "node:worker_threads";
 import { crc32 } from "node:zlib";
 import type postgres from "postgres";
@@ -212,8 +213,8 @@ export interface Collector {
   http: string | undefined;
   /** The log page's link, to show to who may look at it; `undefined` where there is none. */
   page: string | undefined;
-  /** Runs a command such as `{ words: ["query", "select 1"], isJson: true }`; resolves to what it prints. */
-  run(command: Command): Promise<string>;
+  /** Runs a command such as `{ words: ["query", "select 1"] }`, when what was acknowledged before is stored. */
+  run(command: Command, signal?: AbortSignal): AsyncGenerator<Answer>;
   /** Reads the TLS files again, for connections to come; keeps the old ones, and says so, where it can't. */
   reloadCertificates(): void;
   /** Takes nothing new, acknowledges what was on its way, and drains to the database for up to `drainTimeout`. */
@@ -223,8 +224,6 @@ export interface Collector {
 type Log = (line: string) => void;
 
 const writeLog: Log = (line) => void process.stderr.write(`${line}\n`);
-
-const SETTLE_MS = 5 * SECOND;
 
 /**
  * Starts a collector. It accepts lines when the promise resolves, whether or not its database is there. Throws
@@ -245,12 +244,13 @@ export async function startCollector(given: GivenOptions & { log?: Log } = {}): 
   warnOfDriver(log);
   const tls = makeTlsServer(options);
   const isFirstStart = await makeFolder(options.dataDir);
-  const lock = await lockDirectory(options.dataDir);
-  const opened: { close(): unknown }[] = [{ close: () => lock.unlock() }];
+  const lock = await lockDirectory(options.dataDir, store.name);
+  const opened: (() => unknown)[] = [() => lock.unlock()]; // what a refused start closes
   const stop = new AbortController(); // aborted when the drain has taken long enough
   try {
+    await noteDatabase(options, store.name);
     const journal = await Journal.open(join(options.dataDir, "journal"), options.journalMax, log);
-    opened.unshift({ close: () => journal.seal().then(() => journal.close()) });
+    opened.unshift(() => journal.seal().then(() => journal.close()));
     const senders = new Senders(options, tls, journal, log);
     const database = new Database(store, journal, new LineParser(), stop.signal, log);
     const tasks = periodicTasks(options, journal, database, log);
@@ -258,30 +258,20 @@ export async function startCollector(given: GivenOptions & { log?: Log } = {}): 
     const token = await openPageToken(options);
     const door = new ViewerDoor(options, token, store, journal, vitals);
     const pages = new HealthPages(options.http, vitals, door);
-    opened.unshift(pages);
+    opened.unshift(() => pages.close());
     const http = await pages.listen(given.http !== undefined, log);
     const listeners = await senders.listen();
     const loops = startLoops(options, journal, database, tasks, stop, log);
-    const run = async (command: Command) => {
-      if (!isCommand(command.words)) throw new UsageError(`Cannot run "${command.words.join(" ")}"`);
-      await deadline(journal.whenReleased(journal.received), SETTLE_MS).catch(() => {}); // what was answered `ok` is seen
-      return database.use((target) => target.run(command));
-    };
+    const run = (command: Command, signal = new AbortController().signal) =>
+      answerCommand(command, journal, database, signal);
     lock.answer(run);
-    for (const line of greeting(options, database, listeners, http, isFirstStart)) log(line);
+    for (const line of greeting(options, store.name, listeners, http, isFirstStart)) log(line);
+    const steps = [pages, senders, { close: () => journal.seal() }, loops, database, journal];
     const close = async () => {
-      try {
-        pages.close();
-        await senders.close();
-        await journal.seal();
-        await loops.drain();
-        await database.close();
-        await journal.close();
-      } finally {
-        lock.unlock();
-      }
+      const closed = closeAll([...steps.map((part) => () => part.close()), () => lock.unlock()]);
+      await closed.then(loops.done.resolve, loops.done.reject);
       log(farewell(journal.ledger()));
-      loops.done.resolve();
+      await closed;
     };
     let closing: Promise<void> | undefined;
     const ports = listeners.map(({ port }) => port);
@@ -298,9 +288,21 @@ export async function startCollector(given: GivenOptions & { log?: Log } = {}): 
       close: () => (closing ??= close()),
     };
   } catch (error) {
-    for (const part of opened) await part.close();
+    await closeAll(opened).catch(() => {});
     throw error;
   }
+}
+
+/** Closes one after the other, also behind one that fails; then rejects with the first error. */
+async function closeAll(closers: (() => unknown)[]): Promise<void> {
+  const errors: unknown[] = [];
+  for (const close of closers)
+    try {
+      await close();
+    } catch (error) {
+      errors.push(error);
+    }
+  if (errors.length > 0) throw errors[0];
 }
 
 /** Starts the loops between the journal and the database, and the watch over its driver. */
@@ -324,31 +326,41 @@ function startLoops(
     task.catch((error) => stop.signal.aborted || done.reject(error));
   const endWatch = watchDriver(() => database.disconnect(), log);
   /** Resolves when all is stored, or `drainTimeout` is over: the rest waits in the journal. */
-  const drain = async () => {
+  const close = async () => {
     await deadline(Promise.allSettled(tasks), options.drainTimeout).catch(() => {});
     stop.abort();
     endWatch();
   };
-  return { done, drain };
+  return { done, close };
 }
 
-/** Where it listens and who can reach that, where it stores and, the first time, a line to try. */
+/** Where it listens and who can reach that, where it stores and, the first time, a line to try and how to see it. */
 function greeting(
   options: Options,
-  database: Database,
+  databaseName: string,
   listeners: Listener[],
   http: string | undefined,
   isFirstStart: boolean,
-) {
+): string[] {
   const exposed = listeners.filter((listener) => isForAll(listener, options)).map(urlOf);
   const warning = `warning: anyone who can reach ${exposed.join(" and ")} can send lines`;
   const plain = listeners.find(({ isTls }) => !isTls);
   return [
     ...listeners.map((listener) => `listening on ${urlOf(listener)}`),
     ...(exposed.length > 0 ? [`${warning}; --allow CIDR or, with TLS, --tls-ca FILE limits who may`] : []),
-    `storing into ${database.name}`,
+    `storing into ${databaseName}`,
     ...(http === undefined ? [] : [`health and metrics on ${http}`]),
-    ...(isFirstStart && plain ? [`try: echo hello | nc ${plain.host} ${plain.port}`] : []),
+    ...(isFirstStart && plain ? hints(plain, options.dataDir) : []),
+  ];
+}
+
+/** Commands to try; each ends by itself, with Debian's `nc` too. */
+function hints({ host, port }: Listener, dataDir: string): string[] {
+  const folder = dataDir === "./collector-data" ? "" : ` --data-dir ${dataDir}`;
+  return [
+    `try: echo hello | nc -q1 ${host} ${port}`,
+    `without nc: bash -c 'exec 3<>/dev/tcp/${host}/${port}; echo hello >&3; head -n1 <&3'`,
+    `to look: collector.ts query "select created_at, message from logs"${folder}`,
   ];
 }
 
@@ -2291,6 +2303,10 @@ class Database {
     return this.#target.name;
   }
 
+  get isOpening(): boolean {
+    return this.availability.status.state === "opening" || this.#target.isOpening === true;
+  }
+
   /** Starts the loops that store. */
   workers(start: () => Promise<void>): Promise<void>[] {
     return range(this.#target.sessions).map(start);
@@ -2507,6 +2523,8 @@ export interface Store {
   readonly name: string;
   /** Number of batches that it takes at the same time. */
   readonly sessions: number;
+  /** Whether it is being opened, which may take a while. */
+  readonly isOpening?: boolean;
   createRowWriter(size: number): RowWriter;
   /** Makes the tables where they are missing. Rejects with {@link DatabaseRefused} where it is none to store into. */
   setUp(): Promise<void>;
@@ -2526,8 +2544,15 @@ export interface Store {
   /** Forgets the keys of a journal's entries before a position. */
   pruneKeys(journal: string, endPosition: number): Promise<void>;
   ping(): Promise<void>;
-  /** Runs a command such as `["query", "select 1"]`; resolves to what it prints. */
-  run(command: Command): Promise<string>;
+  /** Runs one statement of a user's, where it can't hold up storing; yields its rows as they come. */
+  query(statement: string, options: StatementOptions): AsyncIterable<Table>;
+  /** The dead letters, the oldest first, with their bytes as text. */
+  listDeadLetters(options: StatementOptions): AsyncIterable<Table>;
+  deadLetterIds(): Promise<string[]>;
+  /** Resolves to how many of them there were. */
+  dropDeadLetters(ids: string[]): Promise<number>;
+  /** Tries dead letters once more. One transaction deletes them, and stores their lines or sets them aside anew. */
+  retryDeadLetters(ids: string[], readLetter: ReadLetter): Promise<{ stored: number; refused: number }>;
   /**
    * Runs one read-only statement for the log page; resolves to its rows as texts. It is cancelled after 2 s, and when the
    * signal aborts. A store without it has no log page.
@@ -2541,6 +2566,15 @@ export interface Store {
   describe(error: unknown): string;
 }
 
+/** A line that the database refused, as it came. */
+export interface DeadLetter {
+  timeUs: number;
+  peer: string;
+  line: Buffer;
+}
+
+export type ReadLetter = (letter: DeadLetter) => StoredLine[];
+
 /** The database is there, but is none to store into: the start ends with these words. */
 export class DatabaseRefused extends Error {}
 
@@ -2549,21 +2583,29 @@ class PostgresStore implements Store {
   readonly name: string;
   readonly sessions: number;
   readonly reactionTo = reactionTo;
-  readonly describe = describeError;
   readonly #pool: SessionPool;
   readonly #readers: SessionPool; // the log page's
   readonly #schema: string;
   readonly #embedded: EmbeddedPostgres | undefined;
+  readonly #server: DatabaseServer;
   #isCopied = true; // unless its `logs` has other types than ours
 
   constructor({ databaseUrl, dataDir, workers }: Options, schema: string) {
     this.#schema = schema;
     this.#embedded = databaseUrl === "" ? new EmbeddedPostgres(dataDir) : undefined;
-    const server = this.#embedded ?? new PostgresServer(databaseUrl, process.env);
-    this.name = server.name;
+    this.#server = this.#embedded ?? new PostgresServer(databaseUrl, process.env);
+    this.name = this.#server.name;
     this.sessions = this.#embedded ? 1 : workers; // PGlite has one session
-    this.#pool = new SessionPool(server, this.#embedded ? 1 : Infinity);
+    this.#pool = new SessionPool(this.#server, this.#embedded ? 1 : Infinity);
     this.#readers = this.#embedded ? this.#pool : new SessionPool(viewerServer(databaseUrl), READERS);
+  }
+
+  get isOpening(): boolean {
+    return this.#embedded?.isOpening === true;
+  }
+
+  describe(error: unknown): string {
+    return describeError(error, this.#server);
   }
 
   createRowWriter(size: number): RowWriter {
@@ -2618,8 +2660,40 @@ class PostgresStore implements Store {
     await this.#pool.query((sql) => sql`select 1`);
   }
 
-  run(command: Command): Promise<string> {
-    return this.#pool.use((session) => runCommand(session, command));
+  async *query(statement: string, options: StatementOptions): AsyncGenerator<Table> {
+    const embedded = this.#embedded;
+    if (embedded) yield* readTables(await this.#pool.use(() => embedded.query(statement, options)));
+    else yield* queryServer(this.#server, statement, options);
+  }
+
+  async *listDeadLetters(options: StatementOptions): AsyncGenerator<Table> {
+    const columns = "id, created_at, peer, sqlstate, error, encode(line, 'hex') as line"; // whatever bytea_output is
+    for await (const table of this.query(`select ${columns} from dead_letters order by id`, options)) {
+      const rows = table.rows.map((row) => [...row.slice(0, -1), Buffer.from(row.at(-1) ?? "", "hex").toString()]);
+      yield { ...table, rows };
+    }
+  }
+
+  async deadLetterIds(): Promise<string[]> {
+    const rows = await this.#pool.query((sql) => sql`select id from dead_letters order by id`);
+    return rows.map((row) => String(row["id"]));
+  }
+
+  async dropDeadLetters(ids: string[]): Promise<number> {
+    const { count } = await this.#pool.query(
+      (sql) => sql`delete from dead_letters where id = any(${arrayOf(ids)}::bigint[])`,
+    );
+    return count;
+  }
+
+  retryDeadLetters(ids: string[], readLetter: ReadLetter): Promise<{ stored: number; refused: number }> {
+    return this.#pool.use(async (session) => {
+      await session.run(session.sql.unsafe(BEGIN));
+      const lines = (await takeDeadLetters(session, ids)).flatMap(readLetter);
+      const refused = await storeOrSetAside(session, lines, undefined);
+      await session.commit();
+      return { stored: lines.length - refused, refused };
+    });
   }
 
   read(statement: string, values: string[], signal: AbortSignal): Promise<(string | null)[][]> {
@@ -2771,6 +2845,19 @@ async function storeOrSetAside(session: Session, lines: StoredLine[], suspect: s
   const [probe] = await session.run(sql`select logs_take_lines() as "doTake"`);
   if (probe?.["doTake"] !== true) throw new ServerError({ code: suspect });
   return setAside;
+}
+
+/** Their bytes come as hexadecimal digits, whatever the database's `bytea_output` is. */
+async function takeDeadLetters(session: Session, ids: string[]): Promise<DeadLetter[]> {
+  const { sql } = session;
+  const rows = await session.run(sql`
+    delete from dead_letters where id = any(${arrayOf(ids)}::bigint[])
+    returning (extract(epoch from created_at) * 1000000)::bigint as time, coalesce(peer, '') as peer,
+              encode(line, 'hex') as line, create_logs_partition((created_at at time zone 'UTC')::date)`);
+  return rows.map((row) => {
+    const { time, peer, line } = row as unknown as { time: string; peer: string; line: string };
+    return { timeUs: Number(time), peer, line: Buffer.from(line, "hex") };
+  });
 }
 
 const SCHEMA_LOCK = 0x636f6c6c; // "coll"
@@ -3647,6 +3734,7 @@ function matchAt(expression: RegExp, text: string, at: number): (string | undefi
 // protocol on a Unix socket, and no COPY there.
 
 const ENDED = "the embedded database has ended";
+const ROWS_AT_ONCE = 256; // of a user's answer, kept in memory
 const FULL_DISK_BYTES = 64 * MIB; // free: PGlite opens with a few segments of its own log
 
 class EmbeddedPostgres implements DatabaseServer {
@@ -3658,8 +3746,11 @@ class EmbeddedPostgres implements DatabaseServer {
   readonly isShared = false;
   readonly wantsPrimary = false;
   readonly timeoutMs = MINUTE;
+  isOpening = false;
   readonly #dataDir: string;
   #thread: Worker | undefined;
+  #socket: SocketPath | undefined;
+  #ended: Promise<unknown> = Promise.resolve();
 
   constructor(dataDir: string) {
     this.#dataDir = dataDir;
@@ -3668,8 +3759,10 @@ class EmbeddedPostgres implements DatabaseServer {
 
   /** Starts the database where it does not run. */
   async connect(): Promise<Socket> {
-    const path = socketPath(this.#dataDir, "postgres.sock");
-    if (!this.#thread) await this.#start(path);
+    await this.#ended;
+    const { path } = (this.#socket ??= await socketPath(this.#dataDir, "postgres.sock"));
+    this.isOpening = !this.#thread;
+    if (!this.#thread) await this.#start(path).finally(() => (this.isOpening = false));
     const socket = new Socket();
     guardSocket(socket);
     await once(socket.connect(path), "connect");
@@ -3682,18 +3775,42 @@ class EmbeddedPostgres implements DatabaseServer {
 
   /** As {@link storeByCopy}; its one session is the caller's, so nobody else's statement comes between. */
   async storeBatch(batch: Batch): Promise<boolean> {
-    if (!this.#thread) throw new Error(ENDED);
-    const { port1: ours, port2: answer } = new MessageChannel();
     const entries = batch.entries.map(({ position, lines, rows }) => ({ position, lines, rows }));
     const sql = { claim: claimSql(batch), inPart: storedInPartSql(batch), copy: copySql("'/dev/blob'") };
+    return (await this.#ask({ name: "store", ...sql, entries, ends: [COPY_HEADER, COPY_TRAILER] })) === true;
+  }
+
+  /**
+   * Runs a user's statement; its one session is the caller's. Resolves to a file of its answer, which has no name any
+   * more: whoever reads it slowly holds up nobody. A statement that takes too long ends with the thread, as nothing
+   * else stops it; the next use starts that again.
+   */
+  async query(statement: string, { isWrite, timeoutMs, maxRows, signal }: StatementOptions): Promise<FileHandle> {
+    const path = join(this.#dataDir, `answer-${randomUUID()}`);
+    const file = await open(path, "wx+", 0o600);
+    await rm(path);
+    let isLate = false;
+    const end = () => void this.#terminate();
+    const late = setTimeout(() => {
+      isLate = true;
+      end();
+    }, timeoutMs);
+    signal.addEventListener("abort", end);
     try {
-      this.#thread.postMessage({ ...sql, entries, ends: [COPY_HEADER, COPY_TRAILER], answer }, [answer]);
-      const ended = once(ours, "close").then(() => Promise.reject(new Error(ENDED)));
-      const [{ error, isStored }] = (await Promise.race([once(ours, "message"), ended])) as [StoreAnswer];
-      if (error) throw new ServerError(error);
-      return isStored;
+      await this.#ask({
+        name: "query",
+        statement,
+        isWrite,
+        maxRows: Number.isFinite(maxRows) ? maxRows : 0,
+        fd: file.fd,
+      });
+      return file;
+    } catch (error) {
+      await file.close();
+      throw isLate ? tookTooLong(timeoutMs) : error;
     } finally {
-      ours.close();
+      clearTimeout(late);
+      signal.removeEventListener("abort", end);
     }
   }
 
@@ -3701,7 +3818,31 @@ class EmbeddedPostgres implements DatabaseServer {
     if (!this.#thread) return;
     const exited = once(this.#thread, "exit");
     this.#thread.postMessage("close");
-    await deadline(exited, CANCEL_MS).catch(() => this.#thread?.terminate());
+    await deadline(exited, CANCEL_MS).catch(() => this.#terminate());
+    await this.#socket?.release();
+  }
+
+  /** Ends the thread now; the next one starts when it is gone, as two on one folder would lose rows. */
+  async #terminate(): Promise<void> {
+    const thread = this.#thread;
+    this.#thread = undefined;
+    this.#ended = thread?.terminate() ?? this.#ended;
+    await this.#ended;
+  }
+
+  /** Has the thread do something; rejects where the database refuses it, or the thread ends. */
+  async #ask(task: { name: string } & Record<string, unknown>): Promise<unknown> {
+    if (!this.#thread) throw new Error(ENDED);
+    const { port1: ours, port2: answer } = new MessageChannel();
+    try {
+      this.#thread.postMessage({ ...task, answer }, [answer]);
+      const ended = once(ours, "close").then(() => Promise.reject(new Error(ENDED)));
+      const [{ error, value }] = (await Promise.race([once(ours, "message"), ended])) as [ThreadAnswer];
+      if (error) throw new ServerError(error);
+      return value;
+    } finally {
+      ours.close();
+    }
   }
 
   #directory(): string {
@@ -3725,17 +3866,18 @@ class EmbeddedPostgres implements DatabaseServer {
   }
 }
 
-/** What the thread answers: whether all is stored now, or what the database refused. */
-interface StoreAnswer {
-  isStored: boolean;
-  error?: { code: string; constraint_name?: string; table_name?: string } | { message: string };
+/** What the thread answers: a value, or what the database refused. */
+interface ThreadAnswer {
+  value?: unknown;
+  error?: { message: string; code?: string; constraint_name?: string; table_name?: string; hint?: string };
 }
 
 /** Plain JavaScript: Node 20's threads do not inherit tsx's loader. */
 const EMBEDDED_THREAD = `
+  const { appendFileSync } = require("node:fs");
   const { parentPort, workerData } = require("node:worker_threads");
   const run = async () => {
-    const { PGlite } = await import(workerData.pglite);
+    const { PGlite, protocol } = await import(workerData.pglite);
     const { PGLiteSocketServer } = await import(workerData.socket);
     const db = await PGlite.create(workerData.directory);
     const server = new PGLiteSocketServer({ db, path: workerData.path });
@@ -3745,22 +3887,58 @@ const EMBEDDED_THREAD = `
       const claimed = new Set((await own.query(claim)).rows.map(({ position }) => position));
       const fresh = entries.filter(({ position }) => claimed.has(position));
       const others = fresh.length < entries.length ? (await own.query(inPart)).rows.length : 0;
-      if (others > 0) return own.rollback().then(() => ({ isStored: false }));
+      if (others > 0) return own.rollback().then(() => false);
       const lines = fresh.reduce((sum, entry) => sum + entry.lines, 0);
       const blob = new Blob([header, ...fresh.map(({ rows }) => rows), trailer]);
       const { affectedRows } = lines > 0 ? await own.query(copy, [], { blob }) : { affectedRows: 0 };
       if (affectedRows !== lines) throw new Error("PGlite reports " + affectedRows + " rows, not " + lines);
-      return { isStored: true };
+      return true;
     });
-    const asServer = ({ message, code, constraint, table }) =>
-      code ? { code, constraint_name: constraint, table_name: table } : { message };
+    const query = async ({ statement, isWrite, maxRows, fd }) => {
+      const parser = new protocol.Parser();
+      let [columns, rows, outcome, failure] = [[], [], "", undefined];
+      const write = () => appendFileSync(fd, JSON.stringify({ columns, rows: rows.splice(0), outcome }) + "\\n");
+      const take = (message) => {
+        if (message.name === "rowDescription")
+          columns = message.fields.map(({ name, dataTypeID }) => ({ name, type: dataTypeID }));
+        else if (message.name === "dataRow" && rows.push(message.fields) === ${ROWS_AT_ONCE}) write();
+        else if (message.name === "commandComplete") outcome = message.text;
+        else if (message.name === "error") failure ??= message;
+      };
+      const onRawData = (data) => {
+        try { parser.parse(data, take); } catch (error) { failure ??= error; }
+      };
+      const { parse, bind, describe, execute, sync } = protocol.serialize;
+      const steps = [parse({ text: statement }), bind(), describe({ type: "P" }), execute({ rows: maxRows }), sync()];
+      await db.exec(isWrite ? "begin" : "begin read only");
+      for (const step of steps) await db.execProtocolRawStream(step, { onRawData });
+      await db.exec(isWrite && !failure ? "commit" : "rollback");
+      await db.exec("discard all");
+      if (failure) throw failure;
+      write();
+    };
+    const asServer = ({ message, code, constraint, table, hint }) =>
+      ({ message, code, constraint_name: constraint, table_name: table, hint });
     parentPort.on("message", (task) => {
       if (task === "close") return server.stop().then(() => db.close()).then(() => process.exit());
-      store(task).catch((error) => ({ error: asServer(error) })).then((answer) => task.answer.postMessage(answer));
+      const done = task.name === "store" ? store(task) : query(task);
+      done.then((value) => ({ value }), (error) => ({ error: asServer(error) })).then((answer) => task.answer.postMessage(answer));
     });
   };
   run().catch((error) => parentPort.postMessage(String(error?.message ?? error?.code ?? JSON.stringify(error))));
 `;
+
+/** Reads an answer's tables from a file, and closes that. */
+async function* readTables(file: FileHandle): AsyncGenerator<Table> {
+  try {
+    for await (const line of readLines(file.createReadStream({ start: 0, autoClose: false }))) {
+      const { columns, rows, outcome } = JSON.parse(line) as { columns: Column[] } & Table;
+      yield tableOf(columns, rows, outcome);
+    }
+  } finally {
+    await file.close();
+  }
+}
 
 /** PGlite unpacks its first files readable for all. */
 async function makePrivate(directory: string): Promise<void> {
@@ -3930,14 +4108,18 @@ class Session {
       if (!isOver) this.close(new TimedOut(`no answer in ${(STATEMENT_MS + CANCEL_MS) / SECOND} s`));
     };
     const watch = setInterval(() => void giveUp().catch(() => isOver || this.close()), STATEMENT_MS);
+    return this.settle(query).finally(() => {
+      isOver = true;
+      clearInterval(watch);
+    });
+  }
+
+  /** Settles as a query does; rejects, too, when the connection is closed. */
+  async settle<T>(query: PromiseLike<T>): Promise<T> {
     const outcome = deferred<T>();
     this.#running.add(outcome.reject);
     query.then(outcome.resolve, outcome.reject);
-    return outcome.promise.finally(() => {
-      isOver = true;
-      this.#running.delete(outcome.reject);
-      clearInterval(watch);
-    });
+    return outcome.promise.finally(() => this.#running.delete(outcome.reject));
   }
 
   onClose(act: () => void): void {
@@ -4133,6 +4315,130 @@ function startCopy(sql: postgres.Sql, statement: string, input: Buffer[]): Promi
     outcome.end();
   };
   return query;
+}
+
+/**
+ * Runs a user's statement on a session of its own; its rows are fetched as fast as they are taken. Its deadline counts
+ * while the server works.
+ */
+async function* queryServer(
+  server: DatabaseServer,
+  statement: string,
+  { isWrite, timeoutMs, signal }: StatementOptions,
+): AsyncGenerator<Table> {
+  const session = await Session.open(server);
+  const tables = new AsyncQueue<Table>(1);
+  let isOver = false;
+  const cancel = () => {
+    void session.cancel().catch(() => {});
+    setTimeout(() => session.close(), CANCEL_MS).unref();
+  };
+  const stopwatch = new Stopwatch(timeoutMs, cancel);
+  const run = async () => {
+    if (!isWrite) await session.run(session.sql`begin read only`);
+    stopwatch.start();
+    const take = async (table: Table) => {
+      stopwatch.stop();
+      await tables.push(table);
+      stopwatch.start();
+    };
+    await take(await session.settle(startCursor(session, statement, take)));
+  };
+  const running = run().finally(() => {
+    isOver = true;
+    stopwatch.stop();
+    tables.close();
+  });
+  running.catch(() => {});
+  signal.addEventListener("abort", cancel);
+  try {
+    yield* tables;
+    await running;
+  } catch (error) {
+    throw stopwatch.isOver ? tookTooLong(timeoutMs) : error;
+  } finally {
+    signal.removeEventListener("abort", cancel);
+    if (!isOver) await session.cancel().catch(() => {});
+    session.close();
+  }
+}
+
+type RawRows = postgres.RowList<(Buffer | null)[][]>;
+
+/**
+ * Runs one statement, and has `take` take some rows at a time; resolves to the last ones. Without `simple`, PostgreSQL
+ * refuses a text of several statements. Behind a connection that was lost meanwhile, the driver must not go on.
+ */
+async function startCursor(session: Session, statement: string, take: (table: Table) => Promise<void>) {
+  const query = session.sql.unsafe(statement, [], { simple: false } as object).raw();
+  let columns: Column[] = [];
+  const tableFrom = (rows: RawRows) => {
+    const { columns: found }: { columns?: Column[] } = rows; // the first rows have them
+    columns = found ?? columns;
+    const outcome = `${rows.command}${rows.command === "INSERT" ? " 0" : ""} ${rows.count ?? ""}`.trimEnd();
+    return tableOf(
+      columns,
+      rows.map((row) => row.map((value) => value?.toString() ?? null)),
+      outcome,
+    );
+  };
+  const last = query.cursor(ROWS_AT_ONCE, async (rows) => {
+    if ((rows as unknown as RawRows).command) return; // it resolves to these, too
+    const isTaken = await take(tableFrom(rows as unknown as RawRows)).then(isTrue, isFalse);
+    if (!isTaken || !session.isOpen) await new Promise<never>(() => {});
+  });
+  return tableFrom(await last);
+}
+
+interface Column {
+  name: string;
+  type: number; // its oid
+}
+
+const BOOLEAN_TYPE = 16;
+const BARE_TYPES = new Set([BOOLEAN_TYPE, 20, 21, 23, 26, 114, 700, 701, 1700, 3802]); // numbers, json and jsonb
+
+/** Rows as a server sends them, in its text format. */
+function tableOf(columns: Column[], rows: (string | null)[][], outcome: string): Table {
+  const isBoolean = columns.map(({ type }) => type === BOOLEAN_TYPE);
+  const cellOf = (value: string | null, at: number) =>
+    value !== null && isBoolean[at] ? String(value === "t") : value;
+  return {
+    columns: columns.map(({ name, type }) => ({ name, isBare: BARE_TYPES.has(type) })),
+    rows: isBoolean.includes(true) ? rows.map((row) => row.map(cellOf)) : rows,
+    outcome: columns.length > 0 ? "" : outcome,
+  };
+}
+
+const tookTooLong = (timeoutMs: number) =>
+  new Error(`it took longer than ${timeoutMs / SECOND} s; --timeout TIME allows more`);
+
+/** Calls a function once it has run for so long. */
+class Stopwatch {
+  isOver = false;
+  #leftMs: number;
+  readonly #call: () => void;
+  #startedAtMs = 0;
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(ms: number, call: () => void) {
+    this.#leftMs = ms;
+    this.#call = () => {
+      this.isOver = true;
+      call();
+    };
+  }
+
+  start(): void {
+    this.#startedAtMs = performance.now();
+    this.#timer = setTimeout(this.#call, this.#leftMs);
+  }
+
+  stop(): void {
+    if (this.#timer) this.#leftMs -= performance.now() - this.#startedAtMs;
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+  }
 }
 
 /**
@@ -4384,12 +4690,43 @@ function readClientCertificates(ca = "", cert = "", key = ""): SecureContextOpti
 }
 
 // ---- Commands ---------------------------------------------------------------
-// query, and dead list, retry and drop: what the command line asks of the database.
+// query, and dead list, retry and drop: what the command line asks of the database. An answer is printed as it comes.
 
-/** What the command line asks of the database. */
+/** A command line's words, and how its statement runs. */
 export interface Command {
   words: string[];
-  isJson: boolean;
+  /** Whether `query` may write; without it, the statement runs in a read-only transaction. */
+  isWrite?: boolean;
+  /** How long a statement of `query` may run; a minute where it is not given. */
+  timeoutMs?: number;
+  /** No more rows than these are wanted. */
+  maxRows?: number;
+}
+
+/** Some rows of an answer as text; `isBare` tells columns whose text is JSON as it stands. */
+export interface Table {
+  columns: { name: string; isBare: boolean }[];
+  rows: (string | null)[][];
+  /** What a statement without rows did, such as "DELETE 3"; "" where it has rows. */
+  outcome: string;
+}
+
+/** A part of a command's answer; `waitingFor` is the state of things until there is one. */
+export interface Answer {
+  table?: Table;
+  waitingFor?: string;
+  /** Lines that were acknowledged before the command, and are not stored yet: the answer may lack them. */
+  missingLines?: number;
+}
+
+const STATEMENT_DEADLINE_MS = MINUTE;
+
+/** How a user's statement runs; whoever aborts `signal` has it cancelled. */
+export interface StatementOptions {
+  isWrite: boolean;
+  timeoutMs: number;
+  maxRows: number;
+  signal: AbortSignal;
 }
 
 function isCommand([subject, what = "", ...more]: string[]): boolean {
@@ -4399,133 +4736,317 @@ function isCommand([subject, what = "", ...more]: string[]): boolean {
   return subject === "dead" && (what === "list" ? more.length === 0 : /^(?:retry|drop)$/.test(what) && areIds);
 }
 
-async function runCommand(session: Session, { words, isJson }: Command): Promise<string> {
-  const { sql } = session;
-  const [subject, what = "", ...asked] = words;
-  if (subject === "query") return formatRows(await runStatement(sql, what), isJson);
-  if (what === "list") return formatRows(await listDeadLetters(sql), isJson);
-  const ids = await chooseDeadLetters(sql, asked);
-  return what === "retry" ? retryDeadLetters(session, ids) : dropDeadLetters(sql, ids);
+function checkCommand({ words }: Command): void {
+  const allowed = 'allowed is page, query "select …", dead list, dead retry [ID …] or dead drop [ID …]';
+  if (!isCommand(words)) throw new UsageError(`Cannot run "${words.join(" ")}": ${allowed}`);
 }
 
-type RawRows = postgres.RowList<(Buffer | null)[][]>;
-
-/** Nothing of a user's statement may stay behind. */
-async function runStatement(sql: postgres.Sql, text: string): Promise<RawRows> {
+/** Runs a command; throws an error that names it, or {@link UsageError} for one that is none. */
+async function* runCommand(store: Store, command: Command, signal: AbortSignal): AsyncGenerator<Table> {
+  const { words, isWrite = false, timeoutMs = STATEMENT_DEADLINE_MS, maxRows = Infinity } = command;
+  checkCommand(command);
+  const [subject, what = "", ...ids] = words;
+  const options = { isWrite, timeoutMs, maxRows, signal };
   try {
-    return (await sql.unsafe(text, [], { simple: false } as object).raw()) as unknown as RawRows;
-  } finally {
-    await sql`discard all`.catch(() => {});
+    if (subject === "query") yield* store.query(refuseCopy(what), options);
+    else if (what === "list") yield* store.listDeadLetters({ ...options, isWrite: false });
+    else yield outcomeOf(await (what === "retry" ? retry(store, ids) : drop(store, ids)));
+  } catch (error) {
+    if (error instanceof UsageError || error instanceof DatabaseRefused) throw error;
+    const Failure = codeOf(error) === NO_DATABASE ? UsageError : Error;
+    throw new Failure(`Cannot run ${subject === "query" ? subject : `dead ${what}`}: ${explainError(error, store)}`, {
+      cause: error,
+    });
   }
 }
 
-async function listDeadLetters(sql: postgres.Sql): Promise<RawRows> {
-  const columns = "id, created_at, peer, sqlstate, error, line";
-  const rows = await runStatement(sql, `select ${columns} from dead_letters order by id`);
-  for (const row of rows) row.push(Buffer.from(String(row.pop()).slice(2), "hex")); // from \x…, bytea's text
-  return rows;
+const NO_DATABASE = "3D000"; // SQLSTATE
+
+const outcomeOf = (outcome: string): Table => ({ columns: [], rows: [], outcome });
+
+/** COPY speaks of files and streams that a command does not have. Throws for a statement that is none, too. */
+function refuseCopy(statement: string): string {
+  const [word = ""] = /^\w*/.exec(withoutComments(statement)) ?? [];
+  if (/^copy$/i.test(word)) throw new Error("COPY is refused; select the rows, or use psql");
+  if (withoutComments(statement) === "") throw new Error("there is no statement");
+  return statement;
+}
+
+/** A statement without the white space, comments and semicolons in front of it. */
+function withoutComments(statement: string): string {
+  const rest = statement.replace(/^(?:[\s;]+|--.*)+/, "");
+  if (!rest.startsWith("/*")) return rest;
+  let depth = 0;
+  for (const { 0: mark, index } of rest.matchAll(/\/\*|\*\//g)) {
+    depth += mark === "/*" ? 1 : -1; // they nest
+    if (depth === 0) return withoutComments(rest.slice(index + 2));
+  }
+  return rest;
 }
 
 /** The ids that are asked for, or all. Throws for one that no dead letter has: nothing is done then. */
-async function chooseDeadLetters(sql: postgres.Sql, asked: string[]): Promise<string[]> {
-  const rows = await sql`select id from dead_letters order by id`;
-  const ids = new Set(rows.map((row) => String(row["id"])));
+async function chooseDeadLetters(store: Store, asked: string[]): Promise<string[]> {
+  const ids = new Set(await store.deadLetterIds());
   const missing = asked.filter((id) => !ids.has(id)).join(", ");
   if (missing !== "") throw new Error(`there is no dead letter ${missing}; nothing was done`);
   return asked.length > 0 ? asked : [...ids];
 }
 
-async function dropDeadLetters(sql: postgres.Sql, ids: string[]): Promise<string> {
-  const { count } = await sql`delete from dead_letters where id = any(${arrayOf(ids)}::bigint[])`;
-  return `${count} dropped\n`;
+async function drop(store: Store, asked: string[]): Promise<string> {
+  const dropped = await store.dropDeadLetters(await chooseDeadLetters(store, asked));
+  return `${dropped} dropped`;
 }
 
 const RETRIED_AT_ONCE = 1000;
 
-/** Stores dead letters, a transaction a thousand; what is refused again goes back, under new ids. */
-async function retryDeadLetters(session: Session, ids: string[]): Promise<string> {
-  let [taken, refused] = [0, 0];
-  for (let at = 0; at < ids.length; at += RETRIED_AT_ONCE) {
-    await session.run(session.sql.unsafe(BEGIN));
-    const lines = await takeDeadLetters(session, ids.slice(at, at + RETRIED_AT_ONCE));
-    refused += await storeOrSetAside(session, lines, undefined);
-    await session.commit();
-    taken += lines.length;
-  }
-  return `${taken - refused} stored, ${refused} refused again\n`;
-}
-
-/** Their bytes come as hexadecimal digits, whatever the database's `bytea_output` is. */
-async function takeDeadLetters({ sql }: Session, ids: string[]): Promise<StoredLine[]> {
-  const rows = await sql`
-    delete from dead_letters where id = any(${arrayOf(ids)}::bigint[])
-    returning (extract(epoch from created_at) * 1000000)::bigint as time, coalesce(peer, '') as peer,
-              encode(line, 'hex') as line, create_logs_partition((created_at at time zone 'UTC')::date)`;
+async function retry(store: Store, asked: string[]): Promise<string> {
   const parser = new LineParser();
-  return rows.flatMap((row) => {
-    const { time, peer, line } = row as unknown as { time: string; peer: string; line: string };
-    return linesOfPieces(Number(time), [pieceOf(peer, Buffer.from(line, "hex"))], parser);
-  });
-}
-
-/** An aligned table, or a JSON object a line, in which numbers keep their digits; without columns, what psql says. */
-function formatRows(rows: RawRows, isJson: boolean): string {
-  const { columns, command, count } = rows;
-  const names = columns.map(({ name }) => name);
-  const cells = rows.map((row) => row.map((value) => value?.toString()));
-  if (isJson) {
-    const field = (value: string | undefined, at: number) =>
-      `${JSON.stringify(names[at])}:${cellJson(value, columns[at]?.type ?? 0)}`;
-    return cells.map((row) => `{${row.map(field).join(",")}}\n`).join("");
+  const readLetter = ({ timeUs, peer, line }: DeadLetter) => linesOfPieces(timeUs, [pieceOf(peer, line)], parser);
+  const ids = await chooseDeadLetters(store, asked);
+  const sum = { stored: 0, refused: 0 };
+  for (let at = 0; at < ids.length; at += RETRIED_AT_ONCE) {
+    const { stored, refused } = await store.retryDeadLetters(ids.slice(at, at + RETRIED_AT_ONCE), readLetter);
+    sum.stored += stored;
+    sum.refused += refused;
   }
-  if (names.length === 0) return `${command}${command === "INSERT" ? " 0" : ""} ${count ?? ""}`.trimEnd() + "\n";
-  const texts = [names, ...cells].map((row) => row.map((value = "") => value.replaceAll("\n", "\\n")));
-  const widths = names.map((_, at) => texts.reduce((most, row) => Math.max(most, row[at]?.length ?? 0), 0));
-  const line = (row: string[]) =>
-    `${row
-      .map((text, at) => text.padEnd(widths[at] ?? 0))
-      .join("  ")
-      .trimEnd()}\n`;
-  const rule = widths.map((width) => "-".repeat(width));
-  return texts.toSpliced(1, 0, rule).map(line).join("");
+  return `${sum.stored} stored, ${sum.refused} refused again`;
 }
 
-const BARE_TYPES = new Set([20, 21, 23, 26, 114, 1700, 3802]); // int8, int2, int4, oid, json, numeric, jsonb
+const STALLED_MS = 5 * SECOND;
+const SETTLE_MS = MINUTE;
+const SETTLE_LOOK_MS = 250;
 
-function cellJson(value: string | undefined, type: number): string {
-  if (value === undefined) return "null";
-  if (type === 16) return String(value === "t");
-  return BARE_TYPES.has(type) && !/NaN|Infinity/.test(value.slice(0, 9)) ? value : JSON.stringify(value);
+/** Runs a command beside a collector, when the lines that it acknowledged before are stored. */
+async function* answerCommand(
+  command: Command,
+  journal: Journal,
+  database: Database,
+  signal: AbortSignal,
+): AsyncGenerator<Answer> {
+  if (command.words[0] !== "wait") checkCommand(command);
+  yield* awaitStored(journal, database, signal);
+  if (command.words[0] === "wait") return; // for a command that asks the database itself
+  const store = await database
+    .use((each) => Promise.resolve(each))
+    .catch((error: unknown): never => {
+      throw new Error(`Cannot ask ${database.name}: ${database.describe(error)}`, { cause: error });
+    });
+  for await (const table of runCommand(store, command, signal)) yield { table };
 }
 
-/** Runs a command without starting a collector; resolves to what it prints. */
-async function runOnce(options: Options, command: Command): Promise<string> {
-  if (command.words[0] === "page") return findPageLink(options);
-  const ask = options.databaseUrl === "" ? askEmbedded : askServer;
-  return ask(options, command).catch((error: Error) => {
-    if (error.message.startsWith("Cannot ")) throw error;
-    const name = command.words.slice(0, command.words[0] === "query" ? 1 : 2).join(" ");
-    throw new Error(`Cannot run ${name}: ${error.message || codeOf(error)}`);
+/**
+ * Waits until the lines that the journal has now are stored. Gives up a minute after the database was opened, or where
+ * nothing was stored for 5 s; how many lines are missing is then its last answer.
+ */
+async function* awaitStored(journal: Journal, database: Database, signal: AbortSignal): AsyncGenerator<Answer> {
+  const wanted = journal.received;
+  let [released, movedAtMs, openAtMs] = [journal.released, performance.now(), performance.now()];
+  for (;;) {
+    const missingLines = Math.min(wanted, journal.received) - journal.released;
+    if (missingLines <= 0 || signal.aborted) return;
+    const { state, cause } = database.availability.status;
+    const nowMs = performance.now();
+    if (database.isOpening) openAtMs = movedAtMs = nowMs;
+    if (journal.released > released) [released, movedAtMs] = [journal.released, nowMs];
+    if (nowMs - movedAtMs > STALLED_MS || nowMs - openAtMs > SETTLE_MS) {
+      yield { missingLines };
+      return;
+    }
+    await deadline(journal.whenReleased(wanted), SETTLE_LOOK_MS).catch(() => {});
+    const lines = `${countOf(missingLines, "line")} to be stored`;
+    if (database.isOpening) yield { waitingFor: `${database.name} to open` };
+    else yield { waitingFor: state === "away" ? `${lines} (database away: ${cause})` : lines };
+  }
+}
+
+/** How a command's answer is printed. */
+interface Printing {
+  isJson: boolean;
+  /** Rows printed; what is beyond them is neither printed nor waited for. */
+  limit: number;
+}
+
+const ROWS_ON_A_TERMINAL = 10_000;
+
+/** Runs a command from the command line and prints its answer; resolves to the exit code. */
+async function runOnce(options: Options, command: Command, printing: Printing): Promise<number> {
+  if (command.words[0] === "page") return writeOut(await findPageLink(options)).then(() => 0);
+  const stop = new AbortController();
+  for (const signal of ["SIGINT", "SIGTERM"]) process.once(signal, () => stop.abort());
+  const asked = { ...command, maxRows: printing.limit + 1 };
+  const ask = options.databaseUrl === "" ? askDirectory : askServer;
+  try {
+    return await printAnswers(ask(options, asked, stop.signal), printing);
+  } catch (error) {
+    if (!stop.signal.aborted) throw error;
+    return 130; // as after an interrupt
+  }
+}
+
+/** Asks the server; first, where a collector of this data directory stores there, waits for that. */
+async function* askServer(options: Options, command: Command, signal: AbortSignal): AsyncGenerator<Answer> {
+  const { dataDir } = options;
+  const store = new PostgresStore(options, readSchema());
+  const holder = await newestLock(dataDir)
+    .then((newest) => meetHolder(dataDir, newest))
+    .catch(() => undefined);
+  if (holder && !holder.isBrief && holder.database === store.name) yield* holder.ask({ words: ["wait"] });
+  else holder?.leave();
+  try {
+    for await (const table of runCommand(store, command, signal)) yield { table };
+  } finally {
+    await store.close();
+  }
+}
+
+/** Asks the collector that runs here or, where none does, opens its embedded database: never two on its files. */
+async function* askDirectory(options: Options, command: Command, signal: AbortSignal): AsyncGenerator<Answer> {
+  const { dataDir } = options;
+  await becomeOwner(dataDir);
+  const holder = await meetHolder(dataDir, await newestLock(dataDir));
+  signal.addEventListener("abort", () => holder?.leave());
+  if (holder && !holder.isBrief) {
+    yield* holder.ask(command);
+    return;
+  }
+  holder?.leave();
+  await refuseElsewhere(dataDir);
+  const store = new PostgresStore(options, readSchema());
+  const lock = await lockDirectory(dataDir, store.name, true);
+  try {
+    for await (const table of runCommand(store, command, signal)) yield { table };
+  } finally {
+    await store.close().finally(() => lock.unlock());
+  }
+}
+
+/** What we make in a directory must be its owner's: another user's file would lock the collector out. */
+async function becomeOwner(directory: string): Promise<void> {
+  const { uid, gid } = await stat(directory).catch((error: unknown): never => {
+    const isMissing = codeOf(error) === "ENOENT";
+    throw new UsageError(
+      `Cannot read --data-dir ${directory}: ${isMissing ? "there is no such folder" : codeOf(error)}`,
+    );
+  });
+  const own = process.getuid?.() ?? uid;
+  if (own === uid) return;
+  if (own !== 0) throw new UsageError(`Cannot use --data-dir ${directory}: it is user ${uid}'s; run this as that user`);
+  process.setgroups?.([gid]);
+  process.setgid?.(gid);
+  process.setuid?.(uid);
+}
+
+const DATABASE_FILE = "database"; // in the data directory: the server that its collector stores into
+
+/** Leaves a note of the server that a collector stores into; on a full disk, an older one. */
+async function noteDatabase({ dataDir, databaseUrl }: Options, name: string): Promise<void> {
+  const path = join(dataDir, DATABASE_FILE);
+  if (databaseUrl === "") return rm(path, { force: true });
+  const known = await readFile(path, "utf8").catch(() => "");
+  if (known !== `${name}\n`) await writeFile(path, `${name}\n`, { mode: 0o600 }).catch(() => {});
+}
+
+/** Throws {@link UsageError} where the collector of a data directory stores into a server, or has not stored yet. */
+async function refuseElsewhere(dataDir: string): Promise<void> {
+  const name = (await readFile(join(dataDir, DATABASE_FILE), "utf8").catch(() => "")).trim();
+  if (name !== "")
+    throw new UsageError(
+      `Cannot ask --data-dir ${dataDir}: its collector stores into ${name}; set DATABASE_URL to that`,
+    );
+  if (!existsSync(join(dataDir, "postgres", "PG_VERSION")))
+    throw new UsageError(`Cannot ask --data-dir ${dataDir}: there is no database in it yet; a collector makes it`);
+}
+
+/** Prints answers as they come; resolves to the exit code: 3 where lines are missing. */
+async function printAnswers(answers: AsyncIterable<Answer>, { isJson, limit }: Printing): Promise<number> {
+  const printer = isJson ? formatJson : tableFormat();
+  let [exitCode, rows] = [0, 0];
+  const notice = new Notice();
+  for await (const { table, waitingFor, missingLines = 0 } of answers) {
+    notice.show(waitingFor === undefined ? "" : `waiting for ${waitingFor}; Ctrl-C gives up`);
+    if (missingLines > 0) {
+      writeLog(`${countOf(missingLines, "line is", "lines are")} not stored yet: the answer may lack them`);
+      exitCode = 3;
+    }
+    if (!table) continue;
+    const kept = table.rows.slice(0, limit - rows);
+    if (!(await writeOut(printer({ ...table, rows: kept })))) return exitCode; // who reads has left
+    rows += kept.length;
+    if (kept.length === table.rows.length) continue;
+    writeLog(`${countOf(limit, "row")} printed, there are more: --limit N prints N`);
+    return exitCode;
+  }
+  notice.show("");
+  return exitCode;
+}
+
+/** What a terminal shows until there is something to print. */
+class Notice {
+  #isShown = false;
+
+  show(text: string): void {
+    if (!process.stderr.isTTY || (text === "" && !this.#isShown)) return;
+    process.stderr.write(`${ERASE}${text.slice(0, (process.stderr.columns || 80) - 1)}`);
+    this.#isShown = text !== "";
+  }
+}
+
+/** Resolves when it is written: to whether there still is who reads it. */
+function writeOut(text: string): Promise<boolean> {
+  return new Promise((fulfil) => process.stdout.write(text, (error) => fulfil(!error)));
+}
+
+/** JSON objects, a line each, in which numbers keep their digits. */
+function formatJson({ columns, rows }: Table): string {
+  const field = (value: string | null, at: number) =>
+    `${JSON.stringify(columns[at]?.name)}:${formatCell(value, columns[at]?.isBare === true)}`;
+  return rows.map((row) => `${escapeJson(`{${row.map(field).join(",")}}`)}\n`).join("");
+}
+
+function formatCell(value: string | null, isBare: boolean): string {
+  if (value === null) return "null";
+  return isBare && !/^-?(?:NaN|Infinity)$/.test(value) ? value.replaceAll("\n", " ") : JSON.stringify(value);
+}
+
+/** Formats tables that follow each other as one: aligned, under the first one's head; columns widen as they have to. */
+function tableFormat(): (table: Table) => string {
+  let widths: number[] | undefined;
+  return ({ columns, rows, outcome }) => {
+    if (columns.length === 0) return outcome === "" ? "" : `${outcome}\n`;
+    const head = columns.map(({ name }) => escapeText(name));
+    const cells = rows.map((row) => row.map((value) => escapeText(value ?? "")));
+    const before = widths;
+    const wide = head.map((name, at) =>
+      [name, ...cells.map((row) => row[at] ?? "")].reduce(
+        (max, { length }) => Math.max(max, length),
+        before?.[at] ?? 0,
+      ),
+    );
+    widths = wide;
+    const rule = wide.map((width) => "-".repeat(width));
+    const all = before ? cells : [head, rule, ...cells];
+    const pad = (text: string, at: number) => text.padEnd(wide[at] ?? 0);
+    return all.map((row) => `${row.map(pad).join("  ").trimEnd()}\n`).join("");
+  };
+}
+
+/** Control characters, and those that turn the direction of what follows: a sender's must not reach a terminal. */
+const UNPRINTABLE = /[\p{Cc}\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/gu;
+const ESCAPES: Record<string, string> = { "\n": "\\n", "\r": "\\r", "\t": "\\t", "\b": "\\b", "\f": "\\f" };
+
+/** Escapes as psql does: \x1B, \u202E. */
+function escapeText(text: string): string {
+  return text.replace(UNPRINTABLE, (mark) => {
+    const digits = mark.charCodeAt(0).toString(16).toUpperCase();
+    return (
+      ESCAPES[mark] ??
+      (digits.length > 2 || digits >= "80" ? `\\u${digits.padStart(4, "0")}` : `\\x${digits.padStart(2, "0")}`)
+    );
   });
 }
 
-async function askServer({ databaseUrl }: Options, command: Command): Promise<string> {
-  const session = await Session.open(new PostgresServer(databaseUrl, process.env));
-  return runCommand(session, command).finally(() => session.close());
-}
-
-/** Asks the collector that runs on the embedded database: a second PGlite on its files would damage them. */
-async function askEmbedded(options: Options, command: Command): Promise<string> {
-  const { dataDir } = options;
-  if (!existsSync(dataDir)) throw new UsageError(`Cannot read --data-dir ${dataDir}: there is no such folder`);
-  const { output, error } = (await askHolder(dataDir, await newestLock(dataDir), command)) ?? {};
-  if (output !== undefined) return output;
-  if (error !== undefined) throw new Error(error);
-  const lock = await lockDirectory(dataDir, true);
-  const store = new PostgresStore(options, readSchema());
-  const answer = store.setUp().then(() => store.run(command));
-  return answer.finally(() => store.close().finally(() => lock.unlock()));
-}
+const escapeJson = (text: string) =>
+  text.replace(UNPRINTABLE, (mark) => `\\u${mark.charCodeAt(0).toString(16).padStart(4, "0")}`);
 
 // ---- TLS and who may connect ------------------------------------------------
 // Addresses to listen on, certificates, and --allow.
@@ -5059,31 +5580,44 @@ function isInForeground(): boolean {
 }
 
 // ---- Directory lock ---------------------------------------------------------
-// Keeps a second collector off a data directory, and passes commands to the first.
+// Keeps a second collector off a data directory, and passes commands to the first: on its socket, each message is a line
+// of JSON. The holder sends a Greeting, the other side a Command, the holder Answers and an Outcome.
 
 interface DirectoryLock {
+  /** From now on, commands of other processes are run. */
   answer(run: Collector["run"]): void;
   unlock(): void;
+}
+
+/** Who holds a directory. */
+interface Greeting {
+  pid: number;
+  /** Whether it is a command, which ends soon. */
+  isBrief: boolean;
+  /** Where it stores. */
+  database: string;
+}
+
+/** How a command ended. */
+interface Outcome {
+  end: "done" | "usage" | "error";
+  message: string;
 }
 
 /**
  * Keeps a second collector off a data directory: a listening Unix socket, which the kernel closes when its process
  * ends, in containers too. Who listens at the highest `lock.N` holds the directory. N only grows: who finds N dead
- * links N + 1, and of two who try, `link` lets one. The holder tells other processes who it is and, from `answer` on, runs
- * their commands; one that is there for its own only (`isBrief`) is waited for. Throws {@link UsageError} with the
- * process id of another that stays.
+ * links N + 1, and of two who try, `link` lets one. A holder that is there for a command only is waited for. Throws
+ * {@link UsageError} with the process id of another that stays.
  */
-async function lockDirectory(directory: string, isBrief = false): Promise<DirectoryLock> {
+async function lockDirectory(directory: string, database: string, isBrief = false): Promise<DirectoryLock> {
   const answering = deferred<Collector["run"]>();
-  const serve = async (socket: Socket) => {
-    socket.on("error", () => {}).write(`${JSON.stringify({ pid: process.pid, isBrief })}\n`);
-    const command = JSON.parse(await firstLine(socket)) as Command;
-    const answer = (await answering.promise)(command).then((output) => ({ output }));
-    socket.end(`${JSON.stringify(await answer.catch((error: Error) => ({ error: error.message })))}\n`);
-  };
-  const server = createServer((socket) => void serve(socket).catch(() => socket.destroy()));
+  const self: Greeting = { pid: process.pid, isBrief, database };
+  const server = createServer((socket) => void serveCommand(socket, self, answering.promise));
   const own = `lock-${randomUUID()}`;
-  const cause = await once(server.listen(socketPath(directory, own)), "listening").then(() => "", codeOf);
+  const { path, release } = await socketPath(directory, own);
+  const cause = await once(server.listen(path), "listening").then(() => "", codeOf);
+  await release();
   if (cause) return refuseFolder(directory, `${cause}; choose a folder that this user may write`);
   try {
     while (!(await takeLock(directory, own)));
@@ -5094,9 +5628,32 @@ async function lockDirectory(directory: string, isBrief = false): Promise<Direct
   return { answer: answering.resolve, unlock: () => void server.close() };
 }
 
+/** Runs a command for another process, as fast as that reads; one that leaves has it cancelled. */
+async function serveCommand(socket: Socket, self: Greeting, answering: Promise<Collector["run"]>): Promise<void> {
+  const stop = new AbortController();
+  socket.on("error", () => {}).once("close", () => stop.abort());
+  const send = async (message: Greeting | Answer | Outcome) => {
+    if (!socket.write(`${JSON.stringify(message)}\n`)) await once(socket, "drain", { signal: stop.signal });
+  };
+  try {
+    await send(self);
+    const { value } = await readLines(socket).next();
+    if (value === undefined) return;
+    const run = await answering;
+    for await (const answer of run(JSON.parse(value) as Command, stop.signal)) await send(answer);
+    await send({ end: "done", message: "" });
+  } catch (error) {
+    const end = error instanceof UsageError ? "usage" : "error";
+    if (!stop.signal.aborted) await send({ end, message: (error as Error).message }).catch(() => {});
+  } finally {
+    socket.end();
+  }
+}
+
 async function takeLock(directory: string, own: string): Promise<boolean> {
   const newest = await newestLock(directory);
-  const holder = await askHolder(directory, newest);
+  const holder = await meetHolder(directory, newest);
+  holder?.leave();
   if (holder?.isBrief) return sleep(LOOK_AGAIN_MS).then(() => false);
   const remedy = "stop it, or choose another";
   if (holder) return refuseFolder(directory, `collector.ts with process id ${holder.pid} does; ${remedy}`);
@@ -5113,30 +5670,50 @@ async function newestLock(directory: string): Promise<number> {
   return Math.max(0, ...numbers);
 }
 
-interface Answer {
-  pid?: number;
-  isBrief?: boolean;
-  output?: string;
-  error?: string;
-}
-
-const HOLDER_MS = 5 * SECOND; // until it says who it is
+const GREETING_MS = 5 * SECOND;
 const LOOK_AGAIN_MS = 100;
 
+/** The holder of a directory, seen from another process. */
+interface Holder extends Greeting {
+  /** Has the holder run a command; whoever stops reading has it cancelled. */
+  ask(command: Command): AsyncGenerator<Answer>;
+  leave(): void;
+}
+
 /**
- * Who holds the directory and, unless it is there briefly, its answer to a command; `undefined` where nobody listens.
- * One that closes without a word is about to end, or out of files: it counts as brief.
+ * Connects to the holder of a directory; `undefined` where nobody listens. One that closes without a word is about to
+ * end, or out of files: it counts as brief.
  */
-async function askHolder(directory: string, number: number, command?: Command): Promise<Answer | undefined> {
-  const socket = connect(socketPath(directory, `lock.${number}`));
-  const isThere = await once(socket, "connect").then(() => true, falseAt("ECONNREFUSED", "ENOENT"));
+async function meetHolder(directory: string, number: number): Promise<Holder | undefined> {
+  const { path, release } = await socketPath(directory, `lock.${number}`);
+  const socket = connect(path);
+  const isThere = await once(socket, "connect")
+    .then(() => true, falseAt("ECONNREFUSED", "ENOENT"))
+    .finally(release);
   if (!isThere) return undefined;
+  const leave = () => void socket.on("error", () => {}).destroy();
+  const lines = readLines(socket);
   try {
-    const orBrief = () => (socket.readable ? refuseFolder(directory, "its holder is silent") : '{"isBrief":true}');
-    const holder = JSON.parse(await deadline(firstLine(socket), HOLDER_MS).catch(orBrief)) as Answer;
-    if (command === undefined || holder.isBrief) return holder;
+    const { value } = await deadline(lines.next(), GREETING_MS);
+    const holder = JSON.parse(value ?? '{"isBrief":true}') as Greeting;
+    return { ...holder, leave, ask: (command) => askCommand(socket, lines, command) };
+  } catch {
+    leave();
+    return refuseFolder(directory, "its holder is silent");
+  }
+}
+
+async function* askCommand(socket: Socket, lines: AsyncGenerator<string>, command: Command): AsyncGenerator<Answer> {
+  try {
     socket.write(`${JSON.stringify(command)}\n`);
-    return JSON.parse(await firstLine(socket)) as Answer;
+    for await (const line of lines) {
+      const message = JSON.parse(line) as Answer | Outcome;
+      if (!("end" in message)) yield message;
+      else if (message.end === "usage") throw new UsageError(message.message);
+      else if (message.end === "error") throw new Error(message.message);
+      else return;
+    }
+    throw new Error("Cannot run the command: the collector has ended");
   } finally {
     socket.destroy();
   }
@@ -5154,21 +5731,31 @@ function falseAt(...codes: string[]): (error: unknown) => false {
   };
 }
 
-async function firstLine(socket: Socket): Promise<string> {
-  const pieces: string[] = [];
-  for await (const chunk of socket.setEncoding("utf8").iterator({ destroyOnReturn: false })) {
-    const [piece = "", ...next] = String(chunk).split("\n");
+/** The lines of a text as it comes; reading on waits for who takes them. */
+async function* readLines(stream: Readable): AsyncGenerator<string> {
+  let pieces: string[] = [];
+  for await (const chunk of stream.setEncoding("utf8").iterator({ destroyOnReturn: false })) {
+    const [piece = "", ...more] = String(chunk).split("\n");
     pieces.push(piece);
-    if (next.length > 0) return pieces.join("");
+    for (const next of more) {
+      yield pieces.join("");
+      pieces = [next];
+    }
   }
-  throw new Error("the connection was closed");
 }
 
-/** A path to a socket in a folder within the 107 bytes that sockaddr_un holds. */
-function socketPath(directory: string, name: string): string {
+interface SocketPath {
+  path: string;
+  release: () => Promise<void>;
+}
+
+/** A path to a socket in a folder within the 107 bytes that sockaddr_un holds; it is valid until `release`. */
+async function socketPath(directory: string, name: string): Promise<SocketPath> {
   const paths = [resolve(directory, name), relative(process.cwd(), join(directory, name))];
   const short = paths.find((path) => Buffer.byteLength(path) < 104);
-  return short ?? `/proc/self/fd/${openSync(directory, "r")}/${name}`;
+  if (short !== undefined) return { path: short, release: () => Promise.resolve() };
+  const folder = await open(directory, "r");
+  return { path: `/proc/self/fd/${folder.fd}/${name}`, release: () => folder.close() };
 }
 
 // ---- Option parsers ---------------------------------------------------------
@@ -5236,11 +5823,18 @@ export function helpText(): string {
   return `collector: a TCP log collector. It answers \`ok\` once a line is on disk, and stores it in PostgreSQL
 exactly once.
 
-  collector.ts [options]                  collect
-  collector.ts query "select …" [--json]  print the rows of one SQL statement
-  collector.ts dead list [--json]         print the lines that the database refused
-  collector.ts dead retry [ID …]          store them, all or some, now that the reason is mended
-  collector.ts dead drop [ID …]           forget them, all or some
+  collector.ts [options]           collect
+  collector.ts query "select …"    print the rows of one SQL statement
+  collector.ts page                print the log page's link
+  collector.ts dead list           print the lines that the database refused
+  collector.ts dead retry [ID …]   store them, all or some, now that the reason is mended
+  collector.ts dead drop [ID …]    forget them, all or some
+
+With query and dead list:
+  --json                       print JSON objects, a line each
+  --limit N                    print N rows; without it, ${formatCount(ROWS_ON_A_TERMINAL)} on a terminal, else all
+  --timeout TIME               cancel what takes longer; without it, ${STATEMENT_DEADLINE_MS / SECOND}s
+  --write                      with query alone: let the statement write
 
 ${rows.join("\n")}
   --help, --version
@@ -5468,14 +6062,49 @@ function reactionTo(error: unknown): Reaction {
 
 const lookUpSqlstate = (code: string) => SQLSTATES[code] ?? SQLSTATES[code.slice(0, 3)] ?? SQLSTATES[code.slice(0, 2)];
 
-/** What an error tells, without the server's message. */
-function describeError(error: unknown): string {
-  if (isOfFile(error)) return `${codeOf(error)} at ${(error as NodeJS.ErrnoException).path}`;
-  if (!isFromServer(error)) return codeOf(error);
-  const { code, table_name: table, constraint_name: name } = error as postgres.PostgresError;
+type Account = Pick<DatabaseServer, "user" | "database" | "password">;
+
+/** What helps against an error that the operator can mend; its message is the server's, which names objects only. */
+const REMEDIES: Record<string, (account: Account, message: string) => string> = {
+  "28P01": ({ user, password }) =>
+    `of user ${user}${password === "" ? "; there is none in the URL, PGPASSWORD or ~/.pgpass" : ""}`,
+  "3D000": (account) => `; ${createDatabase(account)} makes it`,
+  "42501": (account, message) => `: ${message}; grant that, or use a database of its own: ${createDatabase(account)}`,
+};
+
+const createDatabase = ({ user, database }: Account) =>
+  `create database ${quoteName(database)} owner ${quoteName(user)}`;
+const quoteName = (name: string) => (/^[a-z_][a-z\d_]*$/.test(name) ? name : `"${name.replaceAll('"', '""')}"`);
+
+/** The causes of a connection that can't be made. */
+const ERRNOS: Record<string, string> = {
+  ECONNREFUSED: "nothing listens there",
+  ECONNRESET: "it closes the connection",
+  EAI_AGAIN: "no name server answers",
+  EHOSTUNREACH: "no way leads to that host",
+  ENETUNREACH: "no way leads to that network",
+  ENOTFOUND: "there is no host of that name",
+  ETIMEDOUT: "that host does not answer",
+};
+
+/** What an error tells, without the server's message: that may quote lines. */
+function describeError(error: unknown, account?: Account): string {
+  const known = codeOf(error);
+  if (isOfFile(error)) return `${known} at ${(error as NodeJS.ErrnoException).path}`;
+  if (!isFromServer(error)) return ERRNOS[known] === undefined ? known : `${known}, ${ERRNOS[known]}`;
+  const { code, table_name: table, constraint_name: name, message } = error as postgres.PostgresError;
   const meaning = lookUpSqlstate(code)?.[1];
   const parts = [`SQLSTATE ${code}`, meaning, table && `table ${table}`, name && `constraint ${name}`];
-  return parts.filter(Boolean).join(", ");
+  const remedy = account && REMEDIES[code]?.(account, message);
+  return `${parts.filter(Boolean).join(", ")}${remedy?.replace(/^(?![:;])/, " ") ?? ""}`;
+}
+
+/** An error of a user's own statement: that user may read the server's message. */
+function explainError(error: unknown, store: Store): string {
+  if (!isFromServer(error) || codeOf(error) in REMEDIES) return store.describe(error);
+  const { message, hint } = error as postgres.PostgresError;
+  if (codeOf(error) === "25006") return `${message}; --write lets it write`;
+  return hint ? `${message} (${hint})` : message;
 }
 
 /** An error's SQLSTATE or errno, else its message. */
@@ -5621,30 +6250,64 @@ function readSchema(): string {
 
 async function main(): Promise<void> {
   for (const stream of [process.stdout, process.stderr]) stream.on("error", () => {}); // who reads them may leave
-  const { flags, command, isHelp, isVersion } = readCommandLine(process.argv.slice(2));
+  const { flags, command, printing, isHelp, isVersion } = readCommandLine(process.argv.slice(2));
   if (isHelp) return void process.stdout.write(`${helpText()}\n`);
   if (isVersion) return void process.stdout.write(`${VERSION}\n`);
   process.umask(0o077);
   const options = readOptions(flags, process.env);
-  if (command.words.length > 0) return void process.stdout.write(await runOnce(options, command));
+  if (command.words.length > 0) process.exit(await runOnce(options, command, printing));
   await collect(options, Boolean(flags.http ?? process.env["COLLECTOR_HTTP"]));
   process.exit(0); // whatever a driver keeps open
 }
 
+/** Flags of commands, and which commands take them. */
+const COMMAND_FLAGS: Record<string, { type: "boolean" | "string"; commands: string[] }> = {
+  json: { type: "boolean", commands: ["query", "dead list"] },
+  limit: { type: "string", commands: ["query", "dead list"] },
+  timeout: { type: "string", commands: ["query", "dead list"] },
+  write: { type: "boolean", commands: ["query"] },
+};
+
 function readCommandLine(args: string[]) {
-  const options: ParseArgsConfig["options"] = {};
-  for (const name of ["help", "version", "json"]) options[name] = { type: "boolean" };
+  const options: ParseArgsConfig["options"] = { help: { type: "boolean" }, version: { type: "boolean" } };
+  for (const [name, { type }] of Object.entries(COMMAND_FLAGS)) options[name] = { type };
   for (const name of optionNames())
     options[wordOf(name)] = { type: "string", multiple: OPTIONS[name][1].isList === true };
-  const { values, positionals: words } = parseArgs({ args, options, allowPositionals: true });
-  const allowed = 'allowed is page, query "select …", dead list, dead retry [ID …] or dead drop [ID …]';
-  if (words.length > 0 && !isCommand(words)) throw new UsageError(`Cannot run "${words.join(" ")}": ${allowed}`);
-  const { help: isHelp = false, version: isVersion = false, json = false } = values;
-  if (json && words[0] !== "query" && words[1] !== "list")
-    throw new UsageError("Cannot use --json: allowed is query or dead list with it");
-  const flags = optionNames().map((name) => [name, values[wordOf(name)]?.toString()]);
-  const command = { words, isJson: json === true };
-  return { flags: Object.fromEntries(flags) as GivenOptions, command, isHelp, isVersion };
+  const { values, words } = parseWords(args, options);
+  if (words.length > 0) checkCommand({ words });
+  const name = words[0] === "dead" ? words.slice(0, 2).join(" ") : (words[0] ?? "");
+  for (const [flag, { commands }] of Object.entries(COMMAND_FLAGS))
+    if (values[flag] !== undefined && !commands.includes(name))
+      throw new UsageError(`Cannot use --${flag}: allowed is ${commands.join(" or ")} with it`);
+  const limit = readCommandFlag("limit", values["limit"], quantity("N", "1", "1000000000"));
+  const timeoutMs = readCommandFlag("timeout", values["timeout"], quantity("TIME", "1ms", "24d"));
+  const command: Command = {
+    words,
+    isWrite: values["write"] === true,
+    ...(timeoutMs === undefined ? {} : { timeoutMs }),
+  };
+  const printing = {
+    isJson: values["json"] === true,
+    limit: limit ?? (process.stdout.isTTY ? ROWS_ON_A_TERMINAL : Infinity),
+  };
+  const flags = Object.fromEntries(optionNames().map((option) => [option, values[wordOf(option)]?.toString()]));
+  return { flags: flags as GivenOptions, command, printing, isHelp: values["help"], isVersion: values["version"] };
+}
+
+/** Flags and words. A statement may begin with a comment, which looks like a flag but has a space in it. */
+function parseWords(args: string[], options: ParseArgsConfig["options"]) {
+  const start = args.indexOf("query");
+  const isStatement = (text: string, index: number) => start >= 0 && index > start && /^--[^=\s]*\s/.test(text);
+  const shielded = args.map((text, index) => (isStatement(text, index) ? `\0${text}` : text));
+  const { values, positionals } = parseArgs({ args: shielded, options: options ?? {}, allowPositionals: true });
+  return { values, words: positionals.map((word) => word.replace(/^\0/, "")) };
+}
+
+function readCommandFlag(name: string, given: unknown, { allowed, parse }: Parser<number>): number | undefined {
+  if (typeof given !== "string") return undefined;
+  const value = parse(given);
+  if (value === undefined) throw new UsageError(`Cannot use --${name} "${given}": allowed is ${allowed}`);
+  return value;
 }
 
 /** Resolves once it has stopped. A default port of --http that is taken is gone without. */

@@ -1,10 +1,14 @@
 /* oxlint-disable eslint/no-await-in-loop, typescript/no-floating-promises -- a test does one thing after the other; node:test waits for tests */
 import assert from "node:assert/strict";
+import { lchown, lstat, readFile, readdir } from "node:fs/promises";
+import { join } from "node:path";
 import { describe, test } from "node:test";
-import { eventually, jsonLines } from "./support/basics.ts";
+import type { TestContext } from "node:test";
+import { KIB, eventually, jsonLines } from "./support/basics.ts";
 import { Program, query, runProgram } from "./support/collectors.ts";
-import { folder } from "./support/files.ts";
-import { freshDatabase } from "./support/postgres.ts";
+import { COLLECTOR, ROOT, folder } from "./support/files.ts";
+import { databaseWithTables, freshDatabase, missingDatabase } from "./support/postgres.ts";
+import { peakRss } from "./support/processes.ts";
 import { converse } from "./support/senders.ts";
 
 describe("query", () => {
@@ -30,10 +34,10 @@ describe("query", () => {
     const run = async (...words: string[]) =>
       (await runProgram(["query", ...words], { environment: { DATABASE_URL: url } })).stdout;
 
-    assert.equal(await run("create table numbers (n int)"), "CREATE TABLE\n");
-    assert.equal(await run("insert into numbers values (1), (2)"), "INSERT 0 2\n");
-    assert.equal(await run("insert into numbers values (3)", "--json"), "");
-    assert.equal(await run("delete from numbers where n > 1"), "DELETE 2\n");
+    assert.equal(await run("create table numbers (n int)", "--write"), "CREATE TABLE\n");
+    assert.equal(await run("insert into numbers values (1), (2)", "--write"), "INSERT 0 2\n");
+    assert.equal(await run("insert into numbers values (3)", "--json", "--write"), "");
+    assert.equal(await run("delete from numbers where n > 1", "--write"), "DELETE 2\n");
     assert.equal(await run("select n from numbers where n > 1"), "n\n-\n");
   });
 
@@ -76,4 +80,243 @@ describe("query", () => {
       assert.match(stderr, /^Cannot run query: [^\n]*nonsense/);
     }
   });
+
+  test("waits for what was acknowledged before it, also while the embedded database is opening", async (t) => {
+    const flags = ["--data-dir", await folder(t)];
+    const program = await Program.start(t, flags);
+    await converse(program.port, "line\n".repeat(2000));
+
+    const counted = await query(flags, "select count(*) from logs");
+
+    assert.equal(counted, '{"count":2000}\n');
+  });
+
+  test("beside a collector that stores into a server, it waits, with DATABASE_URL and without", async (t) => {
+    const { url } = await freshDatabase(t);
+    const flags = ["--data-dir", await folder(t)];
+    const program = await Program.start(t, flags, { DATABASE_URL: url });
+
+    for (const [lines, environment] of [
+      [1000, { DATABASE_URL: url }],
+      [2000, {}],
+    ] as const) {
+      await converse(program.port, "line\n".repeat(1000));
+      assert.equal(await query(flags, "select count(*) from logs", { environment }), `{"count":${lines}}\n`);
+    }
+  });
+
+  test("where it gives up waiting, it tells how many lines are missing, and exits 3", async (t) => {
+    const { url, sql } = await databaseWithTables(t);
+    const flags = ["--data-dir", await folder(t)];
+    const program = await Program.start(t, flags, { DATABASE_URL: url });
+    await query(flags, "select 1");
+    const locked = sql.begin(async (own) => {
+      await own`lock table logs in access exclusive mode`;
+      await converse(program.port, "one\ntwo\n");
+      return runProgram(["query", "select 1 as one", ...flags]);
+    });
+
+    const { code, stdout, stderr } = await locked;
+
+    assert.equal(stdout, "one\n---\n1\n");
+    assert.equal(stderr, "2 lines are not stored yet: the answer may lack them\n");
+    assert.equal(code, 3);
+  });
+
+  test("takes a statement behind comments, as a flag and beside flags", async (t) => {
+    const { url } = await freshDatabase(t);
+    const environment = { DATABASE_URL: url };
+
+    const ends = await Promise.all([
+      runProgram(["query", "-- a comment\nselect 1 as one", "--json"], { environment }),
+      runProgram(["--json", "query", "--comment\n/* one /* in */ another */ ; select 1 as one"], { environment }),
+      runProgram(["query", "-- nothing else"], { environment }),
+    ]);
+
+    assert.deepEqual(
+      ends.map(({ stdout }) => stdout),
+      ['{"one":1}\n', '{"one":1}\n', ""],
+    );
+    assert.equal(ends[2]?.stderr, "Cannot run query: there is no statement\n");
+  });
+
+  test("escapes control characters and those that turn the direction of writing", async (t) => {
+    const { url } = await freshDatabase(t);
+    const environment = { DATABASE_URL: url };
+    const text = String.raw`select E'\x1b]0;x\x07\r\n\t' || chr(155) || chr(8238) || 'é' as "a\u001b", 'ok' as b`;
+
+    const table = await runProgram(["query", text.replace("\\u001b", "\u001b")], { environment });
+    const json = await runProgram(["query", text, "--json"], { environment });
+
+    assert.match(table.stdout, /^a\\x1B +b\n-+ {2}--\n\\x1B\]0;x\\x07\\r\\n\\t\\u009B\\u202Eé {2}ok\n$/);
+    assert.doesNotMatch(json.stdout, /[^\n\x20-\x7eé]/);
+    assert.equal(Object.values(jsonLines(json.stdout)[0] as object)[0], "\u001b]0;x\u0007\r\n\t\u009b\u202eé");
+  });
+
+  for (const where of ["server", "embedded database"] as const) {
+    test(`runs one statement on the ${where}, which reads only without --write, and no COPY`, async (t) => {
+      const { flags, environment } = await somewhere(t, where);
+      const run = (...words: string[]) => runProgram(["query", ...words, ...flags], { environment });
+
+      const refused = [
+        await run("insert into dead_letters (created_at, line, sqlstate, error) values (now(), '', '', '')"),
+        await run("select 1; delete from dead_letters"),
+        await run("/* so */ copy dead_letters to stdout", "--write"),
+        await run("commit; select 1"),
+      ];
+      const ended = [await run("commit"), await run("rollback"), await run("begin")];
+      const written = await run("create table numbers as select 1 as n", "--write");
+
+      for (const { code, stdout, stderr } of refused) {
+        assert.deepEqual([code, stdout], [1, ""]);
+        assert.match(stderr, /^Cannot run query: [^\n]+\n$/);
+      }
+      assert.match(refused[0]?.stderr ?? "", /read-only.*--write/);
+      assert.match(refused[2]?.stderr ?? "", /COPY/);
+      assert.deepEqual(
+        [...ended, written].map(({ code }) => code),
+        [0, 0, 0, 0],
+      );
+      assert.equal(await query(flags, "select n from numbers", { environment }), '{"n":1}\n');
+    });
+
+    test(`cancels what takes longer than --timeout on the ${where}, and lines are stored on`, async (t) => {
+      const { flags, environment, program } = await somewhere(t, where);
+
+      const late = await runProgram(
+        ["query", "select count(*) from generate_series(1, 1e12)", "--timeout", "500ms", ...flags],
+        { environment },
+      );
+      await converse(program.port, "still here\n");
+
+      assert.equal(late.stderr, "Cannot run query: it took longer than 0.5 s; --timeout TIME allows more\n");
+      assert.equal(late.code, 1);
+      assert.equal(await query(flags, "select message from logs", { environment }), '{"message":"still here"}\n');
+    });
+
+    test(`prints a million rows of the ${where} in bounded memory, and no more than --limit`, async (t) => {
+      const { flags, environment, program } = await somewhere(t, where);
+      const before = peakRss(program.pid);
+      const text = "select n, repeat('x', 100) as text from generate_series(1, 1000000) as n";
+      const heap = {
+        program: [process.execPath, "--max-old-space-size=64", "--import", "tsx", join(ROOT, "collector.ts")],
+      };
+
+      const all = await runProgram(["query", text, "--json", ...flags], { environment, ...heap });
+      const few = await runProgram(["query", text, "--limit", "3", ...flags], { environment });
+
+      assert.equal(all.stderr, "");
+      assert.equal(all.stdout.length, 1_000_000 * '{"n":,"text":""}\n'.length + 100_000_000 + 5_888_896);
+      assert.ok(peakRss(program.pid) - before < 256 * KIB ** 2);
+      assert.deepEqual(few.stdout.split("\n").length, 2 + 3 + 1);
+      assert.equal(few.stderr, "3 rows printed, there are more: --limit N prints N\n");
+      assert.equal(few.code, 0);
+    });
+  }
+
+  test("Ctrl-C has the server cancel the statement", async (t) => {
+    const { url, sql } = await freshDatabase(t);
+    const running = () =>
+      sql`select from pg_stat_activity where query = 'select pg_sleep(600)' and state = 'active' and datname = current_database()`;
+    const program = Program.spawn(t, ["query", "select pg_sleep(600)"], { environment: { DATABASE_URL: url } });
+    await eventually(async () => assert.equal((await running()).length, 1));
+
+    const code = await program.stop("SIGINT");
+
+    assert.deepEqual([code, program.stdout, program.stderr], [130, "", ""]);
+    await eventually(async () => assert.equal((await running()).length, 0));
+  });
+
+  test("a backend that is terminated is one line, for query and for dead retry", async (t) => {
+    const { url, sql } = await databaseWithTables(t);
+    await sql`insert into dead_letters (created_at, line, sqlstate, error) values (now(), 'line', '23514', '')`;
+    const environment = { DATABASE_URL: url };
+    const terminate = async () =>
+      assert.ok(
+        (
+          await sql`select pg_terminate_backend(pid) from pg_stat_activity
+            where datname = current_database() and application_name = 'collector' and query ~ 'pg_sleep|delete' and state = 'active'`
+        ).length > 0,
+      );
+
+    const asking = runProgram(["query", "select n, pg_sleep(0.01) from generate_series(1, 1e6) n"], { environment });
+    await eventually(terminate);
+    const retrying = await sql.begin(async (own) => {
+      await own`lock table dead_letters in share mode`;
+      const ending = runProgram(["dead", "retry"], { environment });
+      await eventually(terminate);
+      return ending;
+    });
+
+    for (const { code, stderr } of [await asking, retrying]) {
+      assert.match(stderr, /^Cannot run (?:query|dead retry): [^\n]+\n$/);
+      assert.equal(code, 1);
+    }
+    assert.equal((await sql`select from dead_letters`).length, 1);
+  });
 });
+
+describe("where commands look", () => {
+  test("a command makes nothing: without a folder, or a database in it, it exits 2 with words", async (t) => {
+    const dataDir = await folder(t);
+    const { url } = await missingDatabase(t);
+
+    const without = await runProgram(["query", "select 1", "--data-dir", join(dataDir, "none")]);
+    const empty = await runProgram(["dead", "list", "--data-dir", dataDir]);
+    const missing = await runProgram(["query", "select 1"], { environment: { DATABASE_URL: url } });
+
+    assert.match(without.stderr, /^Cannot read --data-dir \S+none: there is no such folder\n$/);
+    assert.match(empty.stderr, /^Cannot ask --data-dir \S+: there is no database in it yet; [^\n]+\n$/);
+    assert.match(missing.stderr, /^Cannot run query: [^\n]*no such database[^\n]*create database[^\n]+\n$/);
+    assert.deepEqual([without.code, empty.code, missing.code], [2, 2, 2]);
+    assert.deepEqual(await readdir(dataDir), []);
+  });
+
+  test("in the data directory of a collector that stores into a server, a command names that, without the password", async (t) => {
+    const { url } = await freshDatabase(t);
+    const dataDir = await folder(t);
+    const secret = Object.assign(new URL(url), { password: "s3cret" }).href;
+    const program = await Program.start(t, ["--data-dir", dataDir], { DATABASE_URL: secret });
+    await program.stop();
+
+    const { code, stderr } = await runProgram(["query", "select 1", "--data-dir", dataDir]);
+
+    assert.match(
+      stderr,
+      /^Cannot ask --data-dir \S+: its collector stores into PostgreSQL at [^\n]+; set DATABASE_URL/,
+    );
+    assert.doesNotMatch(stderr + (await readFile(join(dataDir, "database"), "utf8")), /s3cret/);
+    assert.equal(code, 2);
+  });
+
+  test("a command of root's leaves no file of root's in another user's data directory; another user's is refused", async (t) => {
+    if (process.getuid?.() !== 0) return t.skip("only root can act for another user");
+    const [nobody, other] = [65_534, 65_533];
+    const dataDir = await folder(t);
+    const program = await Program.start(t, ["--data-dir", dataDir]);
+    await converse(program.port, "one\n");
+    await query(["--data-dir", dataDir]);
+    await program.stop();
+    for (const path of ["", ...(await readdir(dataDir, { recursive: true }))])
+      await lchown(join(dataDir, path), nobody, nobody);
+
+    const asRoot = await runProgram(["query", "select message from logs", "--json", "--data-dir", dataDir]);
+    const setpriv = ["setpriv", "--reuid", String(other), "--regid", String(other), "--clear-groups", ...COLLECTOR];
+    const asOther = await runProgram(["query", "select 1", "--data-dir", dataDir], { program: setpriv });
+
+    assert.equal(asRoot.stdout, '{"message":"one"}\n', asRoot.stderr);
+    for (const path of await readdir(dataDir, { recursive: true }))
+      assert.equal((await lstat(join(dataDir, path))).uid, nobody, path);
+    assert.match(asOther.stderr, /^Cannot use --data-dir \S+: it is user 65534's; run this as that user\n$/);
+    assert.equal(asOther.code, 2);
+  });
+});
+
+/** A running collector, and how a command reaches its database. */
+async function somewhere(t: TestContext, where: "server" | "embedded database") {
+  const flags = ["--data-dir", await folder(t)];
+  const environment: Record<string, string> = where === "server" ? { DATABASE_URL: (await freshDatabase(t)).url } : {};
+  const program = await Program.start(t, flags, environment);
+  await query(flags, "select 1", { environment });
+  return { flags, environment, program };
+}

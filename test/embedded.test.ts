@@ -72,7 +72,7 @@ describe("embedded", () => {
     const flags = ["--data-dir", await folder(t)];
     const program = await Program.start(t, flags);
     await eventually(async () => assert.equal(await query(flags), ""));
-    await query(flags, "alter table logs add constraint no_spam check (message <> 'spam')");
+    await query([...flags, "--write"], "alter table logs add constraint no_spam check (message <> 'spam')");
 
     await converse(program.port, 'spam\n{"msg":"sold","level":"warn","price":1.50}\nspam\n');
 

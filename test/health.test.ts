@@ -69,8 +69,8 @@ describe("health", () => {
     const { status, type, text } = await ask(collector, "/healthz");
     const { state, database, backlog, room, ...rest } = JSON.parse(text) as ReturnType<typeof collector.health>;
     assert.deepEqual([status, type, rest.accepting], [200, "application/json; charset=utf-8", true]);
-    assert.match(state, /^accepting lines; database away since 20\S+: ECONNREFUSED$/);
-    assert.deepEqual([database.up, database.cause, backlog.lines], [false, "ECONNREFUSED", 2]);
+    assert.match(state, /^accepting lines; database away since 20\S+: ECONNREFUSED, nothing listens there$/);
+    assert.deepEqual([database.up, database.cause, backlog.lines], [false, "ECONNREFUSED, nothing listens there", 2]);
     const ageS = (Date.now() - startedAt) / 1000;
     assert.ok(Date.parse(database.since) >= startedAt - 1000 && backlog.oldest_age_s <= ageS + 1 && backlog.bytes > 8);
     assert.ok(room.bytes > 0 && room.bytes <= KIB ** 3);
@@ -216,7 +216,8 @@ describe("health", () => {
     const [coloured, plain] = [await shown({}), await shown({ NO_COLOR: "1" })];
     const [piped, behind] = [await shown({}, "2>&1 | cat"), await shown({}, '& trap "kill $!" HUP EXIT; cat')];
 
-    const line1 = "database away: ECONNREFUSED · backlog 0 · 0 lines/s in · 0 stored · 0 connections";
+    const line1 =
+      "database away: ECONNREFUSED, nothing listens there · backlog 0 · 0 lines/s in · 0 stored · 0 connections";
     await eventually(() => assert.ok(coloured.stdout.includes(`\r\x1b[K\x1b[33m${line1}\x1b[0m\r\x1b[K`)));
     await eventually(() => assert.ok(plain.stdout.includes(`\r\x1b[K${line1}\r\x1b[K`)));
     for (const bare of [piped, behind]) {

@@ -10,7 +10,7 @@ import { promisify } from "node:util";
 import postgres from "postgres";
 import { startCollector } from "../collector.ts";
 import { DAY, eventually, jsonLines, seeded } from "./support/basics.ts";
-import { NOWHERE, Program, query, runProgram, start, whenStored } from "./support/collectors.ts";
+import { NOWHERE, Program, query, rowsFrom, runProgram, start, whenStored } from "./support/collectors.ts";
 import { ROOT, copyOf, folder, undoAfter } from "./support/files.ts";
 import { haProxy } from "./support/haproxy.ts";
 import { writeJournal } from "./support/journals.ts";
@@ -278,7 +278,7 @@ describe("dead letters", () => {
   test("dead works on the embedded database, beside a running collector and without one", async (t) => {
     const flags = ["--data-dir", await folder(t)];
     const program = await Program.start(t, flags);
-    await query(flags, "alter table logs add constraint no_spam check (message <> 'spam') not valid");
+    await query([...flags, "--write"], "alter table logs add constraint no_spam check (message <> 'spam') not valid");
     await converse(program.port, "spam\ngood\n");
 
     const beside = await runProgram(["dead", "retry", ...flags]);
@@ -437,7 +437,7 @@ describe("database", () => {
     const collector = await start(t);
 
     for (const words of [[], ["dead"], ["dead", "drop", "all"], ["frobnicate", "x"]])
-      await assert.rejects(collector.run({ words, isJson: false }), /Cannot run/);
+      await assert.rejects(rowsFrom(collector.run({ words })), /Cannot run/);
   });
 
   test("schema.sql can be applied again, and again beside a running collector", async (t) => {
@@ -610,15 +610,15 @@ describe("retention", () => {
     const dataDir = await folder(t);
     const options = { databaseUrl: "", dataDir };
     const first = await start(t, options);
-    const run = (text: string) => first.run({ words: ["query", text], isJson: true });
+    const run = (text: string) => rowsFrom(first.run({ words: ["query", text], isWrite: true }));
     await run(`select create_logs_partition(current_date - n) from generate_series(1, 5) as n`);
     await run(`insert into logs (created_at, level, message) ${OLD_LINES} generate_series(1, 5) as day`);
     await first.close();
 
     const second = await start(t, { ...options, retention: 3 * DAY, retentionLevel: "info=1d" });
 
-    const count = { words: ["query", "select count(*) from logs"], isJson: true };
-    await eventually(async () => assert.equal(await second.run(count), '{"count":3}\n'));
+    const count = { words: ["query", "select count(*) from logs"] };
+    await eventually(async () => assert.deepEqual(await rowsFrom(second.run(count)), [["3"]]));
     assert.doesNotMatch(second.said.join("\n"), /cannot/);
   });
 

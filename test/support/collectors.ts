@@ -7,6 +7,7 @@ import type { IncomingMessage } from "node:http";
 import { join } from "node:path";
 import type { TestContext } from "node:test";
 import { startCollector } from "../../collector.ts";
+import type { Answer } from "../../collector.ts";
 import { SECOND, eventually } from "./basics.ts";
 import { COLLECTOR, MODULES, ROOT, folder, undoAfter } from "./files.ts";
 import { freshDatabase, rowsOf } from "./postgres.ts";
@@ -167,3 +168,10 @@ export async function storedFrom(
 
 export const whenStored = (collector: { ledger(): { inJournal: number } }) =>
   eventually(() => assert.equal(collector.ledger().inJournal, 0));
+
+/** The rows of a command's answer. */
+export async function rowsFrom(answers: AsyncIterable<Answer>): Promise<(string | null)[][]> {
+  const rows: (string | null)[][] = [];
+  for await (const { table } of answers) rows.push(...(table?.rows ?? []));
+  return rows;
+}
