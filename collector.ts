@@ -2631,7 +2631,9 @@ class PostgresStore implements Store {
 
   async makePartition(day: number): Promise<void> {
     const date = new Date(day * DAY).toISOString().slice(0, 10);
-    await this.#pool.query((sql) => sql`select create_logs_partition(${date}::date)`);
+    await this.#pool.query(
+      (sql) => sql`select note_logs_stored(${date}::date) from create_logs_partition(${date}::date)`,
+    );
   }
 
   async dropPartition(ageMs: number): Promise<string | undefined> {

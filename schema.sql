@@ -73,6 +73,26 @@ begin
                  partition, to_char(day, 'YYYY-MM-DD') || '+00', to_char(day + 1, 'YYYY-MM-DD') || '+00');
 end $$;
 
+-- Notes on the partition of a day that is over that lines are stored in it now, and when that was noted: retention goes by
+-- the later of received and stored, so that what came while a clock was years behind stays as long as other lines.
+create or replace function note_logs_stored(day date) returns void language plpgsql set timezone = 'UTC' as $$
+declare
+  partition text := 'logs_' || to_char(day, 'YYYY_MM_DD');
+begin
+  select oid::regclass into partition
+  from pg_inherits join pg_class on oid = inhrelid
+  where inhparent = to_regclass('logs') and relname in (partition, partition || '_' || inhparent::oid);
+  if found and day < now()::date then
+    execute format('comment on table %s is %L', partition, 'lines stored at ' || to_char(now(), 'YYYY-MM-DD"T"HH24:MI:SS"Z"'));
+  end if;
+exception when insufficient_privilege then
+  null;  -- a role that may not note it may not drop the day either
+end $$;
+
+create or replace function logs_stored_at(partition oid) returns timestamptz language sql stable as $$
+  select coalesce(substring(obj_description(partition, 'pg_class') from '^lines stored at (\S+)$')::timestamptz, '-infinity')
+$$;
+
 -- Drops the partition of the oldest day (UTC) that is before a time as a whole, and returns its name; null where there is
 -- none, or another collector is at it. Only days that create_logs_partition makes: partitions of yours stay.
 -- It needs all of `logs` for an instant, and while it waits for a reader, inserts wait behind it: so it gives up after
@@ -87,11 +107,12 @@ begin
     return null;
   end if;
   select name into partition
-  from (select oid::regclass::text as name, relname,
+  from (select oid, oid::regclass::text as name, relname,
                substring(pg_get_expr(relpartbound, oid) from 'FROM \(''(\d[^'']*)''\)')::timestamptz as since,
                substring(pg_get_expr(relpartbound, oid) from 'TO \(''(\d[^'']*)''\)')::timestamptz as until
         from pg_inherits join pg_class on oid = inhrelid where inhparent = to_regclass('logs')) as part
   where relname = 'logs_' || to_char(since, 'YYYY_MM_DD') and until = since + interval '1 day' and until <= before
+    and logs_stored_at(oid) < before
   order by since limit 1;
   if partition is not null then
     execute format('drop table %s', partition);
@@ -110,7 +131,8 @@ begin
   select greatest(created_at, since + interval '1 microsecond') into reached
   from logs where created_at >= since and created_at < before order by created_at offset at_most limit 1;
   delete from logs
-  where created_at >= since and created_at < coalesce(reached, before) and level between level_from and level_to;
+  where created_at >= since and created_at < coalesce(reached, before) and level between level_from and level_to
+    and tableoid not in (select inhrelid from pg_inherits where inhparent = to_regclass('logs') and logs_stored_at(inhrelid) >= before);
   return reached;
 end $$;
 

@@ -8,6 +8,7 @@ import type { TestContext } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
 import postgres from "postgres";
+import type { Collector } from "../collector.ts";
 import { startCollector } from "../collector.ts";
 import { DAY, eventually, jsonLines, seeded } from "./support/basics.ts";
 import { NOWHERE, Program, query, rowsFrom, runProgram, start, whenStored } from "./support/collectors.ts";
@@ -576,20 +577,23 @@ describe("retention", () => {
     await eventually(async () => assert.deepEqual(await countsByLevel(sql), { 100: 1, 200: 12_503, 250: 1, 300: 5 }));
   });
 
-  test("an old backlog's day is made again for its lines, and dropped by the next start", async (t) => {
-    const { url, sql } = await databaseWithOldDays(t, 1);
+  test("lines that are received years ago by the clock, and stored now, stay as long as others: the later time counts", async (t) => {
+    const { url, sql } = await databaseWithOldDays(t, 3);
     const dataDir = await folder(t);
     t.mock.timers.enable({ apis: ["Date"], now: Date.UTC(2001, 1, 3, 4, 5) });
     await writeJournal(join(dataDir, "journal"), ["long-ago"]);
     t.mock.timers.reset();
+    const options = { databaseUrl: url, retention: DAY, retentionLevel: "info=1h", dataDir };
+    const wasLongAgo = async () => (await sql`select from logs where message = 'long-ago'`).length === 1;
 
-    const collector = await start(t, { databaseUrl: url, retention: DAY, dataDir });
-    await whenStored(collector);
-    await collector.close();
-    await start(t, { databaseUrl: url, retention: DAY, dataDir });
+    await maintained(await start(t, options));
+    await maintained(await start(t, options)); // lines are looked at by a start that finds the day stored
+    const isKept = await wasLongAgo();
+    await sql`comment on table logs_2001_02_03 is 'lines stored at 2001-02-03T04:05:06Z'`;
+    await maintained(await start(t, options));
 
-    assert.equal(collector.ledger().deadLettered, 0);
-    await eventually(async () => assert.ok(!(await partitionsOf(sql)).includes("logs_2001_02_03")));
+    assert.ok(isKept);
+    assert.deepEqual(await partitionsOf(sql).then((names) => names.filter((name) => name < "logs_2002")), []);
   });
 
   test("a role that does not own the table is logged once, and stores on", async (t) => {
@@ -704,3 +708,10 @@ const partitionsOf = async (sql: postgres.Sql) =>
   ).map(({ name }) => name);
 
 const dayAhead = (days: number) => new Date(Date.now() + days * DAY).toISOString().slice(0, 10).replaceAll("-", "_");
+
+/** Waits until a collector has stored all, and has looked for what is too old; then stops it. */
+async function maintained(collector: Collector): Promise<void> {
+  await whenStored(collector);
+  await eventually(() => assert.ok(collector.health().maintained["retention"]));
+  await collector.close();
+}
