@@ -92,6 +92,7 @@ const OPTIONS = {
   idleTimeout: ["off", orOff(0, quantity("TIME", "1ms", "24d")), "close a sender that has been silent this long"],
   journalMax: ["1GiB", quantity("SIZE", "1MiB", "256GiB"), "backlog on disk after which senders are paused"],
   linger: ["25ms", quantity("TIME", "0ms", "1s"), "rest between the batches of a trickle; its first line never waits"],
+  timezone: ["", timeZone(), "IANA zone of times that name none; without it, the machine's"],
   drainTimeout: ["10s", quantity("TIME", "0s", "24d"), "how long a stop waits for the database"],
   retention: ["off", orOff(0, quantity("TIME", "1ms", "36500d")), "drop whole days whose lines are all older"],
   retentionLevel: ["", levelRules(), "delete older lines of the level, and of those below it"],
@@ -252,7 +253,7 @@ export async function startCollector(given: GivenOptions & { log?: Log } = {}): 
     const journal = await Journal.open(join(options.dataDir, "journal"), options.journalMax, log);
     opened.unshift(() => journal.seal().then(() => journal.close()));
     const senders = new Senders(options, tls, journal, log);
-    const database = new Database(store, journal, new LineParser(), stop.signal, log);
+    const database = new Database(store, journal, new LineParser(options.timezone), stop.signal, log);
     const tasks = periodicTasks(options, journal, database, log);
     const vitals = new Vitals(options, journal, senders, database, tasks);
     const token = await openPageToken(options);
@@ -648,7 +649,9 @@ const COUNTED = 0xffff_ffff; // as a section's frameBytes: counted frames as the
 
 const [TAB, BYTE_ORDER_MARK] = [9, 0xfeff];
 const [QUOTE, COMMA, DASH, DOT, ZERO, COLON, EQUALS] = [34, 44, 45, 46, 48, 58, 61];
-const [SLASH, LOWER_T, LOWER_Z] = [47, 116, 122];
+const [PERCENT, PARENTHESIS, PLUS, SLASH, SEMICOLON] = [37, 40, 43, 47, 59];
+const [UPPER_T, UNDERSCORE, BAR] = [84, 95, 124];
+const [LOWER_A, LOWER_F, LOWER_M, LOWER_P, LOWER_T, LOWER_U, LOWER_Z] = [97, 102, 109, 112, 116, 117, 122];
 const [BRACKET, BACKSLASH, BRACKET_END, BRACE_END] = [91, 92, 93, 125];
 
 /**
@@ -2099,7 +2102,7 @@ function linesOfPieces(timeUs: number, pieces: Iterable<Piece>, parser: LinePars
 
 /** A line as a record, with our notes among its attributes. */
 function notedRecordOf(parser: LineParser, line: string, now: number, notes: Notes | undefined): LogRecord {
-  const record = parser.parse(line, now);
+  const record = parser.parse(line, now, notes?.cut_from !== undefined);
   return noted(record, record.isAltered ? { raw: Buffer.from(line).toString("base64"), ...notes } : notes);
 }
 
@@ -3016,45 +3019,188 @@ const ago = (sql: postgres.Sql, ageMs: number) =>
 // ==== Part II: what it stands on ====
 
 // ---- Formats ----------------------------------------------------------------
-// Lines to records. A format looks at a line's first characters and leaves it to the next as soon as it can.
+// A line is an envelope around a body, and a body may be a line again. An envelope gives host, app, time and facility;
+// what its body tells of level, time and message wins. A line that no reader takes is text, whole. A reader looks at
+// the first characters and gives up as soon as it can; none costs more than its line's length.
 
-/** Reads lines. */
-export class LineParser {
-  /** A line as a record, received at `nowMs`. */
-  parse(line: string, nowMs: number): LogRecord {
-    return parseLine(line, nowMs);
-  }
+/** What a reader found in a line, or in the body of one. */
+interface Layer {
+  level: number | undefined;
+  /** `undefined` stands for the line itself. */
+  message: string | undefined;
+  time: FoundTime | undefined;
+  host: string | undefined;
+  app: string | undefined;
+  /** Further attributes: members of a JSON object, divided by commas. */
+  members: string;
+  /** What an envelope holds, to be read as a line of its own. */
+  body: string | undefined;
+  isAltered: boolean;
 }
 
 interface Format {
   name: string;
-  /** The first character of a line that could be of this format. */
+  /** A line of this format, for docs/formats.md. */
+  example: string;
+  /** The first character of such a line. */
   starts: RegExp;
-  /** `now` is the time of receipt, in ms: what a date without a year is told by. */
-  parse: (line: string, now?: number) => LogRecord | undefined;
+  /** Whether such a line begins with a time. */
+  isTimed?: true;
+  read: (text: string, context: LineContext, time: FoundTime | undefined) => Layer | undefined;
 }
 
-/** The formats, in the order in which they are tried; what none recognises is plain text, whole. */
-export const FORMATS: readonly Format[] = [
-  { name: "JSON object, GELF", starts: /[{\s]/, parse: parseJson },
-  { name: "syslog, RFC 5424", starts: /</, parse: parseSyslog5424 },
-  { name: "syslog, RFC 3164", starts: /</, parse: parseSyslog3164 },
-  { name: "logfmt", starts: /[a-z@_]/i, parse: parseLogfmt },
-  { name: "text with a time or a level", starts: /[a-z\d[]/i, parse: parseText },
+/** What is around the readers of one line; its memory belongs to one {@link LineParser}. */
+interface LineContext {
+  readonly times: TimeReader;
+  readonly jsonKeys: KeyMemory;
+  readonly logfmtKeys: KeyMemory;
+  /** The envelope around the text that is read. */
+  outer: Layer | undefined;
+  /** Whether the line's end is missing. */
+  isCut: boolean;
+  /** Where the letters end that the text begins with: readers go on from there. */
+  wordEnd: number;
+}
+
+/** What may stand around a body, in the order in which it is tried. */
+export const ENVELOPES: readonly Format[] = [
+  {
+    name: "syslog, RFC 5424",
+    example: '<14>1 2026-11-22T10:00:00Z web-1 shop 42 ID7 [order@1 id="7"] sold',
+    starts: /</,
+    read: readSyslog5424,
+  },
+  {
+    name: "syslog, RFC 3164, Cisco's, NetScaler's and Meraki's",
+    example: "<14>Nov 22 10:00:00 web-1 shop[42]: sold",
+    starts: /</,
+    read: readSyslog3164,
+  },
+  {
+    name: "syslog without its priority, as files and journalctl have it",
+    example: "Nov 22 10:00:00 web-1 shop[42]: sold",
+    starts: /[A-Z\d]/i,
+    isTimed: true,
+    read: readSyslogOfFile,
+  },
+  {
+    name: "Kubernetes (CRI)",
+    example: "2026-11-22T10:00:00.123456789Z stderr F ERROR sold out",
+    starts: /\d/,
+    isTimed: true,
+    read: readCri,
+  },
+  {
+    name: "a time in front of JSON or logfmt",
+    example: '2026-11-22T10:00:00Z level=info msg="sold"',
+    starts: /[\d[A-Z]/,
+    isTimed: true,
+    read: readTimed,
+  },
+  { name: "Docker Compose", example: "web-1  | WARNING: sold out", starts: /[a-z]/i, read: readCompose },
 ];
 
-const PARSERS = Array.from({ length: 128 }, (_, code) =>
-  FORMATS.filter(({ starts }) => starts.test(String.fromCharCode(code))).map(({ parse }) => parse),
-);
+/** What a line or an envelope may hold, in the order in which it is tried. */
+export const BODIES: readonly Format[] = [
+  {
+    name: "JSON object: pino, GELF 1.1, ECS, CLEF, journald, Docker's json-file and others",
+    example: '{"level":30,"time":1795341600000,"hostname":"web-1","msg":"sold","order":7}',
+    starts: /[{\s@]/,
+    read: readJson,
+  },
+  {
+    name: "audit",
+    example: 'type=CWD msg=audit(1795341600.123:7): cwd="/"',
+    starts: /[nt]/,
+    read: readAudit,
+  },
+  {
+    name: "logfmt, and other keys and values with a level or a message",
+    example: 'time=2026-11-22T10:00:00Z level=info msg="sold" order=7',
+    starts: /[a-z@_]/i,
+    read: readLogfmt,
+  },
+  {
+    name: "text with a time, a level, or an exception's name where people put it",
+    example: "2026-11-22 10:00:00,123 [main] WARN shop.Order - sold out",
+    starts: /[\w[(%/: ]/,
+    read: readText,
+  },
+];
 
-/** A line as a record; plain text, whole, where it is nothing else. `now`: when it was received, in ms. */
-export function parseLine(line: string, now?: number): LogRecord {
-  const clean = withoutAnsi(line);
-  for (const parse of PARSERS[clean.charCodeAt(0)] ?? []) {
-    const record = parse(clean, now);
-    if (record) return clean === line ? record : { ...record, isAltered: true };
+/** The readers by the code of a line's first character, and whether it begins with a time. */
+const [UNTIMED_READERS, TIMED_READERS] = [false, true].map((hasTime) =>
+  Array.from({ length: 128 }, (_, code) =>
+    [...ENVELOPES, ...BODIES]
+      .filter(({ starts, isTimed = false }) => starts.test(String.fromCharCode(code)) && (hasTime || !isTimed))
+      .map(({ read }) => read),
+  ),
+) as [Format["read"][][], Format["read"][][]];
+const MAX_LAYERS = 4; // envelopes in envelopes; what is deeper stays text
+
+/** Turns lines into records. One serves one collector: it remembers the keys, the day and the hour of the line before. */
+export class LineParser {
+  readonly #context: LineContext;
+
+  /** `timezone`: the IANA name of the zone of times that name none; without it, the machine's. */
+  constructor(timezone?: string) {
+    const [jsonKeys, logfmtKeys, times] = [new KeyMemory(), new KeyMemory(), new TimeReader(timezone)];
+    this.#context = { times, jsonKeys, logfmtKeys, outer: undefined, isCut: false, wordEnd: 0 };
   }
-  return clean === line ? recordOfText(line) : { ...recordOfText(clean), isAltered: true };
+
+  /**
+   * A line as a record; text, whole, where it is nothing else. Never throws. `nowMs` is when it was received, by which
+   * a date without a year is told; `isCut`: its end is missing, and of an object's members those that came are read.
+   */
+  parse(line: string, nowMs: number, isCut = false): LogRecord {
+    const sent = line.charCodeAt(0) === BYTE_ORDER_MARK ? line.slice(1) || line : line;
+    const text = withoutAnsi(sent);
+    const isClean = text === sent;
+    this.#context.times.nowMs = nowMs;
+    this.#context.isCut = isCut;
+    const layer = this.#read(text, undefined, MAX_LAYERS);
+    if (layer === undefined) return recordOfText(text, !isClean);
+    const { level = DEFAULT_LEVEL, message = text, time, host, app, members, isAltered } = layer;
+    const attributes = members === "" ? undefined : `{${members}}`;
+    return { level, message, loggedAt: time?.timeUs, host, app, attributes, isAltered: isAltered || !isClean };
+  }
+
+  #read(text: string, outer: Layer | undefined, depth: number): Layer | undefined {
+    const time = this.#context.times.inFrontOf(text);
+    const readers = (time === undefined ? UNTIMED_READERS : TIMED_READERS)[text.charCodeAt(0)];
+    if (readers === undefined) return undefined;
+    this.#context.outer = outer;
+    this.#context.wordEnd = endOfLetters(text, 0);
+    for (let index = 0; index < readers.length; index++) {
+      const layer = readers[index]!(text, this.#context, time);
+      if (layer !== undefined) return layer.body === undefined || depth === 0 ? layer : this.#open(layer, depth);
+    }
+    return undefined;
+  }
+
+  /** Adds to an envelope what its body tells. */
+  #open(envelope: Layer, depth: number): Layer {
+    const inner = this.#read(envelope.body ?? "", envelope, depth - 1);
+    if (inner === undefined) return envelope;
+    envelope.level = inner.level ?? envelope.level;
+    envelope.message = inner.message ?? envelope.message;
+    envelope.time = laterTime(envelope.time, inner.time);
+    envelope.host ??= inner.host;
+    envelope.app ??= inner.app;
+    envelope.members = joined(envelope.members, inner.members);
+    envelope.isAltered ||= inner.isAltered;
+    return envelope;
+  }
+}
+
+function newLayer(time?: FoundTime): Layer {
+  const none = undefined;
+  return { level: none, message: none, time, host: none, app: none, members: "", body: none, isAltered: false };
+}
+
+function recordOfText(message: string, isAltered: boolean): LogRecord {
+  const none = undefined;
+  return { level: DEFAULT_LEVEL, message, loggedAt: none, host: none, app: none, attributes: none, isAltered };
 }
 
 const ESCAPE_CODE = "\x1b";
@@ -3065,47 +3211,422 @@ function withoutAnsi(text: string): string {
   return text.indexOf(ESCAPE_CODE) >= 0 ? text.replace(CONTROL_SEQUENCE, "") || text : text;
 }
 
-// -- JSON
+/** Members of a JSON object, divided by a comma. */
+const joined = (members: string, more: string) =>
+  members === "" ? more : more === "" ? members : `${members},${more}`;
 
-const DEEPEST_JSON = 1000; // objects in objects; PGlite's stack holds a few thousand
+/** A member of a JSON object, with the comma before it; none where there is no text. */
+const memberOf = (name: string, text: string | undefined) => (text ? `,"${name}":${quote(text)}` : "");
 
-/** A JSON object (RFC 8259), or a GELF 1.1 message; `undefined` for whatever JSON.parse would not take as one. */
-export function parseJson(line: string): LogRecord | undefined {
-  const at = endOfSpace(line, 0);
-  if (line.charCodeAt(at) !== BRACE) return undefined;
-  const text = soundJson(line);
-  const fields: Field[] = [];
-  const end = endOfMembers(text, at, fields);
-  return end > 0 && endOfSpace(text, end) === text.length ? recordOf(line, fields, text !== line) : undefined;
+// -- syslog
+
+/** RFC 5424, section 6.2.1, under the names of syslog.h. */
+const FACILITIES = (
+  "kern user mail daemon auth syslog lpr news uucp cron authpriv ftp ntp audit alert clock " +
+  "local0 local1 local2 local3 local4 local5 local6 local7"
+).split(" ");
+
+const MAX_PRIORITY = 191;
+
+/** The number in `<14>` at a line's start, and where the line goes on; `undefined` where there is none up to 191. */
+function priorityOf(text: string): { priority: number; end: number } | undefined {
+  const end = endOfDigits(text, 1, 4);
+  const priority = Number(text.slice(1, end));
+  const isSound = end > 1 && text.charCodeAt(end) === GREATER_THAN && priority <= MAX_PRIORITY;
+  return isSound ? { priority, end: end + 1 } : undefined;
 }
 
-/** jsonb holds neither NUL nor half a surrogate pair: their escapes become U+FFFD's. */
-function soundJson(line: string): string {
-  if (!line.includes("\\u") || !UNSOUND.test(line)) return line;
-  return line.replace(JSON_ESCAPE, (escape, unsound?: string) => (unsound === undefined ? escape : "\\ufffd"));
+/** The layer of a syslog message, whose text from `end` on is its body. `members` begins with a comma. */
+function layerOfSyslog(
+  text: string,
+  sender: SyslogSender,
+  members: string,
+  time?: FoundTime,
+  priority?: number,
+): Layer {
+  const layer = newLayer(time);
+  const facility = priority === undefined ? "" : `,"facility":"${FACILITIES[priority >> 3]}"`;
+  if (priority !== undefined) layer.level = SEVERITIES[priority & 7];
+  layer.host = sender.host;
+  layer.app = sender.app;
+  layer.members = (facility + memberOf("procid", sender.procid) + members).slice(1);
+  layer.message = layer.body = withoutNewline(text.slice(sender.end)) || undefined;
+  return layer;
+}
+
+/** RFC 5424, section 6. Where the structured data is missing (Heroku) or broken, the message begins there. */
+function readSyslog5424(text: string, { times }: LineContext): Layer | undefined {
+  const found = priorityOf(text);
+  if (found === undefined || !text.startsWith("1 ", found.end)) return undefined;
+  const timeStart = found.end + 2;
+  const timeEnd = text.indexOf(" ", timeStart);
+  const isNil = timeEnd === timeStart + 1 && text.charCodeAt(timeStart) === DASH;
+  if (!isNil && text.charCodeAt(timeStart + 4) !== DASH) return undefined; // Meraki's is an epoch
+  const time = isNil ? undefined : times.at(text, timeStart);
+  if (!isNil && (time?.timeUs === undefined || time.end !== timeEnd)) return undefined;
+  const hostEnd = text.indexOf(" ", timeEnd + 1);
+  const appEnd = text.indexOf(" ", hostEnd + 1);
+  const procidEnd = text.indexOf(" ", appEnd + 1);
+  const msgidEnd = text.indexOf(" ", procidEnd + 1);
+  const host = headerField(text, timeEnd, hostEnd);
+  const app = headerField(text, hostEnd, appEnd);
+  const procid = headerField(text, appEnd, procidEnd);
+  const msgid = headerField(text, procidEnd, msgidEnd);
+  if (host === "" || app === "" || procid === "" || msgid === "") return undefined;
+  const elements = structuredData(text, msgidEnd + 1);
+  const end = text.charCodeAt(elements.end) === BYTE_ORDER_MARK ? elements.end + 1 : elements.end;
+  const members = memberOf("msgid", msgid) + elements.members;
+  return layerOfSyslog(text, { end, host, app, procid }, members, time, found.priority);
+}
+
+/** A header's field between two spaces; `undefined` for `-`, empty where there is none. */
+function headerField(text: string, before: number, end: number): string | undefined {
+  if (end === before + 2 && text.charCodeAt(before + 1) === DASH) return undefined;
+  return end > before ? text.slice(before + 1, end) : "";
+}
+
+const MAX_PARAMETERS = 1000; // of a line's structured data, and keys of logfmt; with more, the line is text
+
+/** RFC 5424, section 6.3, as `{"id":{"name":"value"}}`, and where the message begins. */
+function structuredData(text: string, start: number): { members: string; end: number } {
+  const elements = new Map<string, string[]>();
+  let at = text.charCodeAt(start) === DASH ? start + 1 : start;
+  for (let left = MAX_PARAMETERS; text.charCodeAt(at) === BRACKET; left--) {
+    const idEnd = endOfKey(text, at + 1);
+    const parameters = new Map<string, string[]>();
+    const end = addParameters(parameters, text, idEnd, left);
+    left -= parameters.size;
+    if (text.charCodeAt(end) !== BRACKET_END || left < 0) break;
+    addMember(elements, text.slice(at + 1, idEnd), jsonOfMembers(parameters));
+    at = end + 1;
+  }
+  if (!isEndOfWord(text, at)) return { members: "", end: start };
+  return { members: elements.size > 0 ? `,"structured_data":${jsonOfMembers(elements)}` : "", end: at + 1 };
+}
+
+/** Adds an element's ` name="value"`s, where only `"`, `\` and `]` are escaped (section 6.3.3); returns their end. */
+function addParameters(parameters: Map<string, string[]>, text: string, start: number, max: number): number {
+  let at = start;
+  for (let count = 0; text.charCodeAt(at) === SPACE; count++) {
+    const nameEnd = endOfKey(text, at + 1);
+    const isQuoted = text.charCodeAt(nameEnd) === EQUALS && text.charCodeAt(nameEnd + 1) === QUOTE;
+    if (!isQuoted || count > max) return -1;
+    const end = endOfQuoted(text, nameEnd + 1);
+    addMember(parameters, text.slice(at + 1, nameEnd), quote(unescape5424(text.slice(nameEnd + 2, end - 1))));
+    at = end;
+  }
+  return at;
+}
+
+function unescape5424(value: string): string {
+  if (!value.includes("\\")) return value;
+  const units = Buffer.from(value, "utf16le");
+  let end = 0;
+  for (let at = 0; at < units.length; at += 2) {
+    const next = units[at] === BACKSLASH && units[at + 1] === 0 && units[at + 3] === 0 ? units[at + 2] : undefined;
+    if (next === QUOTE || next === BACKSLASH || next === BRACKET_END) at += 2;
+    end = units.writeUInt16LE(units.readUInt16LE(at), end);
+  }
+  return units.toString("utf16le", 0, end);
+}
+
+function addMember(members: Map<string, string[]>, name: string, json: string): void {
+  const values = members.get(name);
+  if (values === undefined) members.set(name, [json]);
+  else values.push(json);
+}
+
+/** A name that comes twice, as section 7.2.1 has it, gets an array. */
+function jsonOfMembers(members: Map<string, string[]>): string {
+  let json = "";
+  for (const [name, values] of members) {
+    const value = values.length === 1 ? values[0] : `[${values.join(",")}]`;
+    json += `${json === "" ? "" : ","}${quote(name)}:${value}`;
+  }
+  return `{${json}}`;
+}
+
+/** Cisco: message count, origin, sequence number, the task, a mark where the clock is not set. */
+const CISCO = /(?:(\d{1,10})?: ?)?(?:([\w.-]{1,128}): )?(?:(\d{1,10}): )?(?:\*([a-z]\w{0,64}): )?[*.]?/iy;
+
+/** RFC 3164 as it is really sent: date, host and tag may each be missing, and devices add their own. */
+function readSyslog3164(text: string, { times }: LineContext): Layer | undefined {
+  const found = priorityOf(text);
+  if (found === undefined) return undefined;
+  const { priority, end: prefix } = found;
+  const isVersioned = text.startsWith("1 ", prefix);
+  const start = isVersioned ? prefix + 2 : text.charCodeAt(prefix) === SPACE ? prefix + 1 : prefix;
+  const plain = times.ofSyslogAt(text, start);
+  const [mark = "", count, origin, sequence, task] = plain === undefined ? matchAt(CISCO, text, start) : [];
+  const time = plain ?? times.ofSyslogAt(text, start + mark.length);
+  if (time === undefined) return layerOfSyslog(text, tagAt(text, start) ?? { end: start }, "", time, priority);
+  const hasColon = text.charCodeAt(time.end) === COLON;
+  const end = endOfSpace(text, hasColon ? time.end + 1 : time.end);
+  const sender = senderAt(text, end, hasColon || origin !== undefined, isVersioned);
+  sender.host = origin ?? sender.host;
+  sender.app ??= task;
+  const members =
+    sequence === undefined
+      ? memberOf("sequence", count)
+      : memberOf("message_count", count) + memberOf("sequence", sequence);
+  return layerOfSyslog(text, sender, members, time, priority);
+}
+
+/** The same without a priority. A time that is no date of syslog's needs rsyslog's exact form, or a process id behind it. */
+function readSyslogOfFile(text: string, _: LineContext, time: FoundTime | undefined): Layer | undefined {
+  if (time?.timeUs === undefined || text.charCodeAt(time.end) !== SPACE) return undefined;
+  const isBsd = isLetter(text.charCodeAt(0)) && text.charCodeAt(3) === SPACE && !isLetter(text.charCodeAt(4));
+  if (!isBsd && (text.charCodeAt(10) !== UPPER_T || text.indexOf(": ", time.end) < 0)) return undefined;
+  const sender = senderAt(text, endOfSpace(text, time.end), false, false);
+  if (sender.app === undefined || (sender.host !== undefined && levelNamed(sender.host) !== undefined))
+    return undefined;
+  if (!isBsd && sender.procid === undefined && !RSYSLOG_TIME.test(text)) return undefined;
+  return layerOfSyslog(text, sender, "", time);
+}
+
+const RSYSLOG_TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}[+-]\d\d:\d\d /; // RSYSLOG_FileFormat
+
+interface SyslogSender {
+  /** Where the message begins. */
+  end: number;
+  host?: string | undefined;
+  app?: string | undefined;
+  procid?: string | undefined;
+}
+
+const HOST = /(?:\[([\da-f.:]{2,45})\]|([^\s"'=<>{}()[\]]{1,255}?)) +(?:: +)?/iy;
+const BARE_APP = /([\w./-]{1,128}) +/y;
+const SPACED_TAG = /([\w./-]{1,128}) : /y;
+
+/** Host and tag. `isHostless`: no host follows; `isVersioned`: a word without a colon is a tag, too. */
+function senderAt(text: string, at: number, isHostless: boolean, isVersioned: boolean): SyslogSender {
+  const first = tagAt(text, at);
+  if (first !== undefined || isHostless) return first ?? { end: at };
+  const [part = "", address, host = address] = matchAt(HOST, text, at);
+  if (host === undefined) return { end: at };
+  const end = at + part.length;
+  const sender = tagAt(text, end) ?? { end };
+  sender.host = host;
+  if (sender.app !== undefined) return sender;
+  const [appPart = "", app] = matchAt(isVersioned ? BARE_APP : SPACED_TAG, text, end);
+  return { end: end + appPart.length, host, app };
+}
+
+const TAG_START = /[a-z/_(.-]/iy;
+const PROCID = /\[([^\s\]]{0,64})\](?:: ?|(?= ))/y;
+const MAX_TAG = 128;
+
+/** A tag, and the space behind its colon; a level's word is none (`error: …` from Python's SysLogHandler). */
+function tagAt(text: string, at: number): SyslogSender | undefined {
+  let end = at;
+  for (; end < at + MAX_TAG; end++) {
+    const code = text.charCodeAt(end);
+    if (!(code > SPACE) || code === COLON || code === BRACKET || code === BRACKET_END) break;
+  }
+  const code = text.charCodeAt(end);
+  if (end === at || (code !== COLON && code !== BRACKET) || endOfMatch(TAG_START, text, at) < 0) return undefined;
+  const app = text.slice(at, end);
+  if (levelNamed(app) !== undefined) return undefined;
+  if (code === COLON)
+    return isEndOfWord(text, end + 1) ? { end: end + 2, host: undefined, app, procid: undefined } : undefined;
+  const [part, procid] = matchAt(PROCID, text, end);
+  return part === undefined ? undefined : { end: end + part.length, host: undefined, app, procid };
+}
+
+// -- containers, audit, and a time in front
+
+const CRI = / (stdout|stderr) ([FP])(?: |$)/y;
+
+function readCri(text: string, _: LineContext, time: FoundTime | undefined): Layer | undefined {
+  if (time?.timeUs === undefined || !text.startsWith(" std", time.end)) return undefined;
+  const [part, stream, tag] = matchAt(CRI, text, time.end);
+  if (part === undefined) return undefined;
+  const layer = newLayer(time);
+  layer.members = `"stream":"${stream}"${tag === "P" ? ',"logtag":"P"' : ""}`;
+  layer.message = layer.body = text.slice(time.end + part.length) || undefined;
+  return layer;
+}
+
+/** JSON or logfmt behind a time, and fluentd's tag; the message is the body's, or the whole line. */
+function readTimed(text: string, context: LineContext, time: FoundTime | undefined): Layer | undefined {
+  if (time === undefined) return undefined;
+  const start = endOfSpace(text, text.charCodeAt(time.end) === BRACKET_END ? time.end + 1 : time.end);
+  const isJson = text.charCodeAt(start) === BRACE;
+  const keyEnd = isJson ? start : endOfKey(text, start);
+  const isTagged = text.charCodeAt(keyEnd - 1) === COLON && text.charCodeAt(keyEnd + 1) === BRACE;
+  if (!isJson && !isTagged && text.charCodeAt(keyEnd) !== EQUALS) return undefined;
+  context.wordEnd = 0;
+  const body = text.slice(isTagged ? keyEnd + 1 : start);
+  const layer = isJson || isTagged ? readJson(body, context) : readLogfmt(body, context);
+  if (layer === undefined) return undefined;
+  layer.time = laterTime(time, layer.time);
+  if (isTagged) layer.app ??= text.slice(start, keyEnd - 1);
+  return layer;
+}
+
+const COMPOSE = /[\w.-]{1,64} {0,64}\| +(?=\S)/y;
+
+function readCompose(text: string, { wordEnd }: LineContext): Layer | undefined {
+  const nameEnd = endOfKey(text, wordEnd);
+  if (text.charCodeAt(endOfSpace(text, nameEnd)) !== BAR || levelNamed(text.slice(0, nameEnd)) !== undefined)
+    return undefined;
+  const end = endOfMatch(COMPOSE, text, 0);
+  if (end < 0) return undefined;
+  const layer = newLayer();
+  layer.body = text.slice(end);
+  return layer;
+}
+
+const AUDIT = /(?:node=(\S{1,255}) )?type=\S{1,64} msg=audit\((\d{9,10}\.\d{1,9}):\d{1,20}\):/y;
+
+function readAudit(text: string): Layer | undefined {
+  const [, host, epoch] = text.startsWith("type=") || text.startsWith("node=") ? matchAt(AUDIT, text, 0) : [];
+  if (epoch === undefined) return undefined;
+  const layer = newLayer(timeOfEpoch(Number(epoch)));
+  layer.host = host;
+  return layer;
+}
+
+// -- JSON
+
+const MAX_JSON_DEPTH = 1000; // objects in objects; PGlite's stack holds a few thousand
+const MAX_SHORT_JSON = 64 * KIB;
+/** Such numbers are written out when they are read: a line of many would take a thousand times its size. */
+const LARGE_EXPONENT = /[:,[]\s*-?\d[\d.]*[eE][+-]?\d{3}/;
+
+/** A JSON object (RFC 8259), or a GELF 1.1 message; also behind CEE's cookie. */
+function readJson(text: string, context: LineContext): Layer | undefined {
+  const at = endOfSpace(text, text.startsWith("@cee:") ? 5 : 0);
+  if (text.charCodeAt(at) !== BRACE) return undefined;
+  const sound = soundJson(text);
+  if (text.length > MAX_SHORT_JSON && LARGE_EXPONENT.test(text)) return undefined;
+  const whole = layerOfJson(sound, at, context);
+  const layer = whole ?? (context.isCut ? layerOfJson(closedJson(sound, at), at, context) : undefined);
+  if (layer !== undefined && sound !== text) layer.isAltered = true;
+  return layer;
+}
+
+function layerOfJson(text: string, at: number, context: LineContext): Layer | undefined {
+  const fields: Field[] = [];
+  const end = endOfMembers(text, at, context.jsonKeys, fields);
+  if (end < 0 || endOfSpace(text, end) !== text.length) return undefined;
+  const layer = layerOfFields(fields, context);
+  layer.members = membersLeft(text, at, end, fields);
+  return layer;
+}
+
+/** The members of an object that no column took, as they stand in its text; those named as our notes, renamed. */
+function membersLeft(text: string, at: number, end: number, fields: Field[]): string {
+  let left = "";
+  let start = endOfSpace(text, at + 1);
+  for (const field of fields) {
+    const { key, isTaken } = field;
+    if (!isTaken && key.renamed === undefined) continue;
+    if (field.start > start) left = joined(left, text.slice(start, endBeforeComma(text, field.start)));
+    if (!isTaken) left = joined(left, `"${key.renamed}":${text.slice(field.valueStart, field.end)}`);
+    const comma = endOfSpace(text, field.end);
+    start = text.charCodeAt(comma) === COMMA ? endOfSpace(text, comma + 1) : end;
+  }
+  return start < end ? joined(left, text.slice(start, endBeforeComma(text, end - 1))) : left;
+}
+
+/** Where the member before `at` ends: behind it are a comma and space alone. */
+function endBeforeComma(text: string, at: number): number {
+  let end = at;
+  for (;;) {
+    const code = text.charCodeAt(end - 1);
+    if (code > SPACE && code !== COMMA) return end;
+    end--;
+  }
+}
+
+/** A cut object's text with an end: what came of a string's value is kept, a key without its value is not. */
+function closedJson(text: string, start: number): string {
+  const closers: string[] = [];
+  let end = start; // what stands before it is whole, but for what `closers` close
+  let isBehindColon = false;
+  for (let at = start; at < text.length && closers.length < MAX_JSON_DEPTH;) {
+    const code = text.charCodeAt(at);
+    if (code === QUOTE) {
+      const isKey = closers.at(-1) === "}" && !isBehindColon;
+      const stringEnd = endOfString(text, at);
+      if (stringEnd < 0 && !isKey) return `${text.slice(0, endOfEscapes(text, at))}"${closers.toReversed().join("")}`;
+      if (stringEnd < 0) break;
+      at = stringEnd;
+      if (!isKey) end = at;
+      continue;
+    }
+    if (code === BRACE || code === BRACKET) closers.push(code === BRACE ? "}" : "]");
+    else if (code === BRACE_END || code === BRACKET_END) closers.pop();
+    isBehindColon = code === COLON || (isBehindColon && code <= SPACE);
+    at++;
+    if (code === COMMA) end = at - 1;
+    else if (code === BRACE || code === BRACKET || code === BRACE_END || code === BRACKET_END) end = at;
+  }
+  return text.slice(0, end) + closers.toReversed().join("");
+}
+
+/** Where the last escape of a string that has no end is whole. */
+function endOfEscapes(text: string, start: number): number {
+  let at = start + 1;
+  while (at < text.length) {
+    const size = text.charCodeAt(at) !== BACKSLASH ? 1 : text.charCodeAt(at + 1) === LOWER_U ? 6 : 2;
+    if (at + size > text.length) break;
+    at += size;
+  }
+  return at;
 }
 
 const UNSOUND = /\\(?:u0000|x00|u[dD][89a-fA-F])/; // at first sight
-const JSON_ESCAPE =
-  /\\(?:u[dD][89abAB][\da-fA-F]{2}\\u[dD][c-fC-F][\da-fA-F]{2}|(u0000|u[dD][89a-fA-F][\da-fA-F]{2})|[^])/g;
+
+/** jsonb holds neither NUL nor half a surrogate pair: their escapes become U+FFFD's. */
+function soundJson(text: string): string {
+  if (!text.includes("\\u") || !UNSOUND.test(text)) return text;
+  const units = Buffer.from(text, "utf16le");
+  for (let at = text.indexOf("\\"); at >= 0; at = text.indexOf("\\", at + 2)) {
+    const unit = escapedUnit(text, at);
+    const isHigh = unit >= 0xd800 && unit < 0xdc00;
+    const next = isHigh ? escapedUnit(text, at + 6) : 0;
+    if (isHigh && next >= 0xdc00 && next < 0xe000) at += 6;
+    else if (unit === 0 || (unit >= 0xd800 && unit < 0xe000))
+      for (let digit = 0; digit < 4; digit++) units[2 * (at + 2 + digit)] = "fffd".charCodeAt(digit);
+  }
+  return units.toString("utf16le");
+}
+
+/** The UTF-16 unit that `\u` and four digits stand for; -1 for anything else. */
+function escapedUnit(text: string, at: number): number {
+  if (text.charCodeAt(at) !== BACKSLASH || text.charCodeAt(at + 1) !== LOWER_U) return -1;
+  let unit = 0;
+  for (let digit = at + 2; digit < at + 6; digit++) unit = unit * 16 + hexDigit(text.charCodeAt(digit));
+  return Number.isNaN(unit) ? -1 : unit;
+}
+
+const hexDigit = (code: number) =>
+  isDigit(code)
+    ? code - ZERO
+    : (code | SPACE) >= LOWER_A && (code | SPACE) <= LOWER_F
+      ? (code | SPACE) - LOWER_A + 10
+      : Number.NaN;
 
 // Each of these finds where what starts at `at` ends, and is -1 where it is not JSON; each passes a -1 on.
 
-/** A line's object; its members go to `fields` as their text, so that numbers keep every digit. */
-function endOfMembers(text: string, at: number, fields: Field[]): number {
+/** A line's object; those of its members that a column may take go to `fields`. */
+function endOfMembers(text: string, at: number, memory: KeyMemory, fields: Field[]): number {
   let start = endOfSpace(text, at + 1);
   if (text.charCodeAt(start) === BRACE_END) return start + 1;
-  for (;;) {
-    const seen = JSON_KEYS[fields.length];
+  for (let index = 0; ; index++) {
+    const seen = memory.keys[index];
     const isSeen = seen !== undefined && text.startsWith(seen.source, start);
     const keyEnd = isSeen ? 0 : endOfString(text, start);
-    const value = isSeen ? endOfSpace(text, start + seen.source.length) : endOfColon(text, keyEnd);
-    const end = endOfValue(text, value, 1);
+    const valueStart = isSeen ? endOfSpace(text, start + seen.source.length) : endOfColon(text, keyEnd);
+    const end = endOfValue(text, valueStart, 1);
     if (end < 0) return -1;
-    const { name, place } = isSeen
-      ? seen
-      : remember(JSON_KEYS, fields.length, text.slice(start, value), readString(text, start, keyEnd));
-    fields.push({ key: name, place, value: place && readValue(text, value, end), source: text.slice(start, end) });
+    const key = isSeen ? seen : memory.remember(index, readString(text, start, keyEnd), text, start, valueStart);
+    if (key.isRead && fields.length < MAX_FIELDS) {
+      const value = readValue(text, valueStart, end);
+      fields.push({ key, value, isTaken: false, start, valueStart, end });
+    }
     const next = endOfSpace(text, end);
     if (text.charCodeAt(next) === BRACE_END) return next + 1;
     if (text.charCodeAt(next) !== COMMA) return -1;
@@ -3133,35 +3654,48 @@ function endOfColon(text: string, at: number): number {
   return text.charCodeAt(colon) === COLON ? endOfSpace(text, colon + 1) : -1;
 }
 
-const BARE_VALUE = /-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?|true|false|null/y;
+/** Exponents of four digits are left: jsonb would write such a number out with all its zeros. */
+const BARE_VALUE = /-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?0*\d{1,3}(?!\d))?|true|false|null/y;
 
 function endOfValue(text: string, at: number, depth: number): number {
   const code = text.charCodeAt(at);
   if (code === QUOTE) return endOfString(text, at);
+  if (code > ZERO && isDigit(code)) {
+    const end = endOfDigits(text, at + 1, text.length);
+    if (text.charCodeAt(end) === COMMA) return end; // as nearly all numbers
+  }
   if (code !== BRACE && code !== BRACKET) return endOfMatch(BARE_VALUE, text, at);
-  return depth < DEEPEST_JSON ? endOfContainer(text, at, depth + 1) : -1;
+  return depth < MAX_JSON_DEPTH ? endOfContainer(text, at, depth + 1) : -1;
 }
-
-const STRING_ESCAPE = /\\(?:["\\/bfnrt]|u[\da-fA-F]{4})/y;
 
 function endOfString(text: string, at: number): number {
   if (text.charCodeAt(at) !== QUOTE) return -1;
+  let run = at; // since when there was no escape
   for (let end = at + 1; end < text.length; end++) {
+    if (end - run === LONG_RUN) end = endOfMatch(PLAIN_RUN, text, end);
     const code = text.charCodeAt(end);
     if (code === QUOTE) return end + 1;
-    if (code < SPACE) return -1;
+    if (!(code >= SPACE)) return -1;
     if (code !== BACKSLASH) continue;
-    end = endOfMatch(STRING_ESCAPE, text, end) - 1;
-    if (end < 0) return -1;
+    if (escapedUnit(text, end) >= 0) end += 5;
+    else if (end + 1 < text.length && SHORT_ESCAPES.includes(text.charAt(end + 1))) end++;
+    else return -1;
+    run = end;
   }
   return -1;
 }
 
+const LONG_RUN = 24; // characters: from here on, a pattern is faster than a loop
+const PLAIN_RUN = /[^"\\\x00-\x1f]*/y;
+const SPACES = /[ \t\r\n]*/y;
+const SHORT_ESCAPES = '"\\/bfnrt';
+
 function endOfSpace(text: string, at: number): number {
-  for (let end = at; ; end++) {
+  for (let end = at; end < at + LONG_RUN; end++) {
     const code = text.charCodeAt(end);
-    if (code !== SPACE && code !== NEWLINE && code !== RETURN && code !== TAB) return end;
+    if (code > SPACE || (code !== SPACE && code !== NEWLINE && code !== RETURN && code !== TAB)) return end;
   }
+  return endOfMatch(SPACES, text, at);
 }
 
 /** Where a sticky pattern's match ends, or -1. */
@@ -3185,283 +3719,154 @@ function quote(text: string): string {
   return /["\\]|[^ -\uffff]/.test(text) ? JSON.stringify(text) : `"${text}"`;
 }
 
-// -- syslog
-
-/** RFC 5424, section 6.2.1, under the names of syslog.h. */
-const FACILITIES = (
-  "kern user mail daemon auth syslog lpr news uucp cron authpriv ftp ntp audit alert clock " +
-  "local0 local1 local2 local3 local4 local5 local6 local7"
-).split(" ");
-
-type Sender = Pick<LogRecord, "loggedAt" | "host" | "app">;
-
-/** A syslog message's record; a priority over 191 is none (RFC 5424, section 6.2.1). `rest`: further attributes. */
-function recordOfSyslog(priority: number, sender: Sender, rest: string, message: string): LogRecord | undefined {
-  const [level, facility] = [SEVERITIES[priority & 7], FACILITIES[priority >> 3]];
-  if (level === undefined || facility === undefined) return undefined;
-  const { loggedAt, host, app } = sender;
-  return { level, message, loggedAt, host, app, attributes: `{"facility":"${facility}"${rest}}`, isAltered: false };
-}
-
-const messageFrom = (line: string, start: number) => withoutNewline(line.slice(start)) || line;
-const member = (name: string, text: string | undefined) => (text ? `,"${name}":${quote(text)}` : "");
-
-/** Groups: priority, time, host, app, process id, message id; `-` is none. */
-const HEADER_5424 = /^<(\d{1,3})>1 (?:-|(\S+)) (?:-|(\S+)) (?:-|(\S+)) (?:-|(\S+)) (?:-|(\S+)) /;
-
-/** RFC 5424, section 6. Where the structured data is missing (Heroku) or broken, the message begins there. */
-export function parseSyslog5424(line: string): LogRecord | undefined {
-  const [header, priority, time, host, app, procid, msgid] = HEADER_5424.exec(line) ?? [];
-  const loggedAt = timeOf(time);
-  if (header === undefined || (time !== undefined && loggedAt === undefined)) return undefined;
-  const elements = structuredData(line, header.length);
-  const start = line.charCodeAt(elements.end) === BYTE_ORDER_MARK ? elements.end + 1 : elements.end;
-  const rest = member("procid", procid) + member("msgid", msgid) + elements.rest;
-  return recordOfSyslog(Number(priority), { loggedAt, host, app }, rest, messageFrom(line, start));
-}
-
-/** RFC 5424, section 6.3, as `{"id":{"name":"value"}}`, and where the message begins. */
-function structuredData(line: string, start: number): { rest: string; end: number } {
-  const elements = new Map<string, string>();
-  let at = line.charCodeAt(start) === DASH ? start + 1 : start;
-  while (line.charCodeAt(at) === BRACKET) {
-    const idEnd = endOfKey(line, at + 1);
-    const parameters = new Map<string, string>();
-    const end = addParameters(parameters, line, idEnd);
-    if (line.charCodeAt(end) !== BRACKET_END) break;
-    add(elements, line.slice(at + 1, idEnd), jsonOf(parameters));
-    at = end + 1;
-  }
-  if (!isEndOfWord(line, at)) return { rest: "", end: start };
-  return { rest: elements.size > 0 ? `,"structured_data":${jsonOf(elements)}` : "", end: at + 1 };
-}
-
-/** Adds an element's ` name="value"`s, where only `"`, `\` and `]` are escaped (section 6.3.3); returns their end. */
-function addParameters(parameters: Map<string, string>, line: string, start: number): number {
-  let at = start;
-  while (line.charCodeAt(at) === SPACE) {
-    const nameEnd = endOfKey(line, at + 1);
-    if (line.charCodeAt(nameEnd) !== EQUALS || line.charCodeAt(nameEnd + 1) !== QUOTE) return -1;
-    const end = endOfQuoted(line, nameEnd + 1);
-    const value = unescape5424(line.slice(nameEnd + 2, end - 1));
-    add(parameters, line.slice(at + 1, nameEnd), quote(value));
-    at = end;
-  }
-  return at;
-}
-
-const unescape5424 = (value: string) => (value.includes("\\") ? value.replace(/\\(["\\\]])/g, "$1") : value);
-
-/** A name that comes twice, as section 7.2.1 has it, gets an array. */
-function add(members: Map<string, string>, name: string, json: string): void {
-  const others = members.get(name);
-  if (others === undefined) members.set(name, json);
-  else members.set(name, others.startsWith("[") ? `${others.slice(0, -1)},${json}]` : `[${others},${json}]`);
-}
-
-function jsonOf(members: Map<string, string>): string {
-  let json = "";
-  for (const [name, value] of members) json += `${json === "" ? "" : ","}${quote(name)}:${value}`;
-  return `{${json}}`;
-}
-
-const MONTHS = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split(" ");
-const PRIORITY = /^<(\d{1,3})> ?/;
-const DATE_3164 = new RegExp(
-  String.raw`(?:(\d+)?: )?(?:([\w.-]+): )?[*.]?` + // Cisco: sequence number, origin, a mark where the clock is not set
-    String.raw`(?:(\d{4}) )?(${MONTHS.join("|")}) {1,2}(\d\d?) (?:(\d{4}) )?(\d\d:\d\d:\d\d(?:\.\d+)?)` +
-    String.raw`(?: ((?:UTC|GMT|TZ)(?:[+-]\d{1,2})?|[A-Z]{1,5}(?=:| \d{4} )))?(?: (\d{4})(?=[: ]))?(:)?(?: |$)`,
-  "y",
-);
-const HOST = /([\w.:%/-]+) (?:: )?/y;
-const TAG = /([a-z/_(.-][^\s:[\]]*)(?:\[([^\s\]]*)\])?:(?: |$)/iy;
-
-/** RFC 3164 as it is really sent: date, host and tag may each be missing, and Cisco's devices add their own. */
-export function parseSyslog3164(line: string, now = Date.now()): LogRecord | undefined {
-  const [prefix, priority] = PRIORITY.exec(line) ?? [];
-  if (prefix === undefined) return undefined;
-  const { end, loggedAt, hasHost, origin, sequence } = dateOf3164(line, prefix.length, now);
-  const isTagFirst = !hasHost || tagAt(line, end).length > 0;
-  const [hostPart = "", host] = isTagFirst ? [] : matchAt(HOST, line, end);
-  const start = end + hostPart.length;
-  const [tag = "", app, pid] = tagAt(line, start);
-  const rest = member("procid", pid) + member("sequence", sequence);
-  const sender = { loggedAt, host: origin ?? host, app };
-  return recordOfSyslog(Number(priority), sender, rest, messageFrom(line, start + tag.length));
-}
-
-/** A tag with its colon, its name and process id; a level's word is none (`error: …` from Python's SysLogHandler). */
-function tagAt(line: string, at: number): (string | undefined)[] {
-  const groups = matchAt(TAG, line, at);
-  return levelNamed(groups[1] ?? "") === undefined ? groups : [];
-}
-
-interface Date3164 {
-  end: number;
-  loggedAt?: number | undefined;
-  /** Whether a host may follow; a date that ends in a colon has none. */
-  hasHost: boolean;
-  origin?: string | undefined;
-  sequence?: string | undefined;
-}
-
-function dateOf3164(line: string, at: number, now: number): Date3164 {
-  const isoEnd = endOfMatch(TIME, line, at);
-  const isoTime = isoEnd < 0 ? undefined : timeOf(line.slice(at, isoEnd));
-  if (isoTime !== undefined) return { end: endOfSpace(line, isoEnd), loggedAt: isoTime, hasHost: true };
-  const [all, sequence, origin, year1, month = "", day = "", year2, clock = "", zone = "", year3, colon] = matchAt(
-    DATE_3164,
-    line,
-    at,
-  );
-  if (all === undefined) return { end: at, hasHost: false };
-  const year = year1 ?? year2 ?? year3;
-  const date = `${String(MONTHS.indexOf(month) + 1).padStart(2, "0")}-${day.padStart(2, "0")}`;
-  const utc = zone === "UTC" || zone === "GMT" ? "Z" : ""; // others are ambiguous, and taken for the collector's own
-  const loggedAt = year ? timeOf(`${year}-${date} ${clock}${utc}`) : timeOfYearless(date, clock, utc, now);
-  return { end: at + all.length, loggedAt, hasHost: colon === undefined && origin === undefined, origin, sequence };
-}
-
 // -- logfmt
-
-/** `level=info msg="…" key=value`, where the line consists of nothing else and says its level or message. */
-export function parseLogfmt(line: string): LogRecord | undefined {
-  if (line.charCodeAt(endOfKey(line, 0)) !== EQUALS) return undefined; // as nearly all plain text
-  const fields = fieldsOfLogfmt(line);
-  return fields ? recordOf(line, fields, line.includes("\\") && UNSOUND.test(line)) : undefined;
-}
 
 const GO_ESCAPE = /\\(?:x([\da-f]{2})|[^])/gi; // of Go's strconv.Quote, as slog prints it
 const toJsonEscape = (escape: string, hex?: string) => (hex === undefined ? escape : `\\u00${hex}`);
 
-/** Bare words are true, but two of them in a row, or one behind an unquoted message, are prose. */
-function fieldsOfLogfmt(line: string): Field[] | undefined {
+/**
+ * `level=info msg="…" key=value`, where the line consists of nothing else and has a level or a message. Bare words are
+ * true, but two of them in a row, or one behind an unquoted message, are prose.
+ */
+function readLogfmt(text: string, context: LineContext): Layer | undefined {
+  if (text.charCodeAt(endOfKey(text, context.wordEnd)) !== EQUALS) return undefined; // as nearly all plain text
   const fields: Field[] = [];
+  let members = "";
   let isLog = false;
-  let isOpen = false; // to being prose
-  for (let at = 0; at < line.length; at = endOfSpace(line, at)) {
-    const seen = LOGFMT_KEYS[fields.length];
-    const isSeen = seen !== undefined && line.startsWith(seen.source, at);
-    const keyEnd = isSeen ? at + seen.name.length : endOfKey(line, at);
-    if (keyEnd === at) return undefined;
-    const isBare = line.charCodeAt(keyEnd) !== EQUALS;
-    const name = isSeen ? seen.name : line.slice(at, keyEnd);
-    const { place } = isSeen ? seen : remember(LOGFMT_KEYS, fields.length, `${name}=`, name);
-    const isQuoted = !isBare && line.charCodeAt(keyEnd + 1) === QUOTE;
-    if (isBare && isOpen) return undefined;
-    at = isBare ? keyEnd : isQuoted ? endOfQuoted(line, keyEnd + 1) : endOfWord(line, keyEnd + 1);
-    if (!isEndOfWord(line, at)) return undefined;
-    const value = isBare || (isQuoted ? unquote(line.slice(keyEnd + 1, at)) : line.slice(keyEnd + 1, at));
+  let mayBeProse = false; // the last word was bare, or followed an unquoted message
+  for (let at = 0, index = 0; at < text.length; at = endOfSpace(text, at), index++) {
+    const seen = context.logfmtKeys.keys[index];
+    const isSeen = seen !== undefined && text.startsWith(seen.source, at);
+    const keyEnd = isSeen ? at + seen.name.length : endOfKey(text, at);
+    const name = isSeen ? seen.name : text.slice(at, keyEnd);
+    const key = isSeen ? seen : context.logfmtKeys.remember(index, name, text, at, keyEnd + 1);
+    const isBare = text.charCodeAt(keyEnd) !== EQUALS;
+    if (keyEnd === at || index > MAX_PARAMETERS || (isBare && mayBeProse)) return undefined;
+    const isQuoted = !isBare && text.charCodeAt(keyEnd + 1) === QUOTE;
+    at = isBare ? keyEnd : isQuoted ? endOfQuoted(text, keyEnd + 1) : endOfWord(text, keyEnd + 1);
+    if (!isEndOfWord(text, at)) return undefined;
+    const sent = text.slice(keyEnd + 1, at);
+    const value = isBare || (isQuoted ? unquote(sent) : sent);
     if (value === undefined) return undefined;
-    fields.push({ key: name, place, value, source: undefined });
-    isLog ||= place?.column === LEVEL_COLUMN || place?.column === MESSAGE_COLUMN;
-    isOpen = isBare || (!isQuoted && place?.column === MESSAGE_COLUMN);
+    if (key.isRead) fields.push({ key, value, isTaken: false, start: 0, valueStart: 0, end: 0 });
+    else members = joined(members, logfmtMember(name, value));
+    const column = key.own?.column;
+    isLog ||= column !== undefined && column <= MESSAGE_COLUMN;
+    mayBeProse = isBare || (!isQuoted && column === MESSAGE_COLUMN);
   }
-  return isLog ? fields : undefined;
+  if (!isLog) return undefined;
+  const layer = layerOfFields(fields, context);
+  for (const { key, value, isTaken } of fields)
+    if (!isTaken) members = joined(members, logfmtMember(key.renamed ?? key.name, value));
+  layer.members = members;
+  layer.isAltered ||= text.includes("\\") && UNSOUND.test(text);
+  return layer;
 }
+
+const logfmtMember = (name: string, value: unknown) =>
+  `${quote(name)}:${value === true ? "true" : quote(value as string)}`;
+
+const MAX_KEY = 256; // characters
 
 /** A key or name holds no space, `=`, `"` or `]` (RFC 5424, section 6.3.3). */
-function endOfKey(line: string, at: number): number {
-  for (let end = at; ; end++) {
-    const code = line.charCodeAt(end);
+function endOfKey(text: string, at: number): number {
+  for (let end = at; end < at + MAX_KEY; end++) {
+    const code = text.charCodeAt(end);
     if (!(code > SPACE) || code === EQUALS || code === QUOTE || code === BRACKET_END) return end;
   }
-}
-
-function endOfWord(line: string, at: number): number {
-  while (line.charCodeAt(at) > SPACE) at++;
   return at;
 }
 
-function isEndOfWord(line: string, at: number): boolean {
-  return at === line.length || line.charCodeAt(at) <= SPACE;
+function endOfWord(text: string, at: number): number {
+  while (text.charCodeAt(at) > SPACE) at++;
+  return at;
 }
 
-function endOfQuoted(line: string, at: number): number {
+function isEndOfWord(text: string, at: number): boolean {
+  return at === text.length || text.charCodeAt(at) <= SPACE;
+}
+
+function endOfQuoted(text: string, at: number): number {
   let end = at + 1;
-  while (end < line.length && line.charCodeAt(end) !== QUOTE) end += line.charCodeAt(end) === BACKSLASH ? 2 : 1;
+  while (end < text.length && text.charCodeAt(end) !== QUOTE) end += text.charCodeAt(end) === BACKSLASH ? 2 : 1;
   return end + 1;
 }
 
 function unquote(quoted: string): string | undefined {
   if (!quoted.includes("\\")) return quoted.slice(1, -1);
   try {
-    return JSON.parse(soundJson(quoted.replace(GO_ESCAPE, toJsonEscape))) as string;
+    const json = quoted.includes("\\x") ? quoted.replace(GO_ESCAPE, toJsonEscape) : quoted;
+    return JSON.parse(soundJson(json)) as string;
   } catch {
-    return undefined; // the line is plain text, whole
+    return undefined; // the line is text, whole
   }
 }
-
-// -- text with a time or a level
-
-const TIME =
-  /(?:\d{4}([-/])\d\d\1\d\d[T ])?\d\d?:\d\d(?::\d\d)?(?:[.,]\d{1,9})?(?:[AP]M)?(?: ?(?:Z|UTC|GMT|[+-]\d\d:?\d\d))?(?![\w:])/iy;
-const KLOG = /^([IWEF])(\d{4})?(\d\d)(\d\d) (\d\d:\d\d:\d\d(?:\.\d+)?) +\d+ /;
-const KLOG_LEVELS: Record<string, number> = { I: 200, W: 300, E: 400, F: 600 };
-
-/** Text that begins with a time, or has a level where people put one; the message stays the whole line. */
-export function parseText(line: string, now?: number): LogRecord | undefined {
-  if (isUpper(line.charCodeAt(0)) && isDigit(line.charCodeAt(1))) return parseKlog(line, now);
-  const start = line.charCodeAt(0) === BRACKET ? 1 : line.startsWith(", [", 1) ? 4 : 0; // the latter is Ruby's
-  const end = isDigit(line.charCodeAt(start)) ? endOfMatch(TIME, line, start) : -1;
-  const loggedAt = end < 0 ? undefined : timeOf(line.slice(start, end));
-  const level = end > 0 || start > 0 ? levelAfter(line, Math.max(end, 0)) : levelAt(line, 0);
-  return level === undefined && loggedAt === undefined ? undefined : recordOfText(line, level, loggedAt);
-}
-
-function recordOfText(message: string, level = DEFAULT_LEVEL, loggedAt?: number): LogRecord {
-  return { level, message, loggedAt, host: undefined, app: undefined, attributes: undefined, isAltered: false };
-}
-
-/** `W1122 10:00:00.000000    1234 file.go:12] …` of klog and glog, where newer ones write the year, too. */
-function parseKlog(line: string, now = Date.now()): LogRecord | undefined {
-  const [, letter = "", year, month, day, clock = ""] = KLOG.exec(line) ?? [];
-  const date = `${month}-${day}`;
-  const loggedAt = year ? timeOf(`${year}-${date} ${clock}`) : timeOfYearless(date, clock, "", now);
-  return loggedAt === undefined ? undefined : recordOfText(line, KLOG_LEVELS[letter], loggedAt);
-}
-
-const BEFORE_LEVEL = /[\s\]|,:-]*/y;
-/** `[…]`, a number, a name before a dash or a bar, `channel.` of Monolog, `user@database`, a zone, `module:`. */
-const SKIPPED =
-  /\[\w*:(?=[a-z]+\])|\[[^\]]*\]|#?\d+(?=[\s\]])|[^\s[\]]+(?= +[-|] )|[\w-]+\.(?=[A-Z]+:)|[^\s@]+@[^\s@]+(?= )|[A-Z]{3,4}(?= \[)/y;
-
-/** The level behind a time, and behind up to three things that people put between. */
-function levelAfter(line: string, start: number): number | undefined {
-  for (let skipped = 0, at = start; skipped < 4 && at >= 0; skipped++) {
-    at = endOfMatch(BEFORE_LEVEL, line, at);
-    const level = levelAt(line, line.charCodeAt(at) === BRACKET ? at + 1 : at);
-    if (level !== undefined) return level;
-    at = endOfMatch(SKIPPED, line, at);
-  }
-  return undefined;
-}
-
-/** A level's word: in capitals, or in any case where a colon, a tab or a closing bracket follows. */
-function levelAt(line: string, at: number): number | undefined {
-  let end = at;
-  while (isLetter(line.charCodeAt(end))) end++;
-  if (end - at > LONGEST_LEVEL) return undefined;
-  const next = line.charCodeAt(end);
-  const isMarked = next === COLON || next === TAB || line.charCodeAt(endOfSpace(line, end)) === BRACKET_END;
-  if (isMarked) return levelNamed(line.slice(at, end));
-  const isCapital = isUpper(line.charCodeAt(at)) && isEndOfWord(line, end);
-  return isCapital ? LEVELS.get(line.slice(at, end)) : undefined;
-}
-
-const LONGEST_LEVEL = "informational".length;
 
 // -- keys to columns, for JSON and logfmt
 
-/** A key's value, and both as JSON text for `attributes`. */
-interface Field {
-  key: string;
-  /** Where the key belongs, if it is one that we know; only then the value is read. */
-  place: Place | undefined;
-  value: unknown;
-  /** Key and value as JSON text, where they came as such. */
-  source: string | undefined;
+/**
+ * The keys of the loggers that people use, the best first; compared without case and, where they are not written so
+ * here, without a leading `@` or `_`. One with a dot may come as an object in an object.
+ */
+export const KEYS = {
+  level:
+    "level log.level severity lvl levelname level_name loglevel log_level @l at severity_text severitytext " +
+    "severity_label level.name level.levelStr record.level.name levelno severity_number severitynumber priority s",
+  message:
+    "msg message short_message @m event renderedmessage fields.message record.message body body.stringValue output @mt " +
+    "messagetemplate log textPayload jsonPayload.message text",
+  time:
+    "time timestamp ts @t datetime asctime t eventtime event_time instant timemillis date source_realtime_timestamp " +
+    "realtime_timestamp timeunixnano time_unix_nano observedtimeunixnano time_local time_iso8601 t.$date " +
+    "record.time.timestamp",
+  host: "hostname host.hostname host.name host devname machinename computername host_name syslog_hostname",
+  app:
+    "app application service.name name service logger log.logger channel component app_name appname application_name " +
+    "applicationname service_name servicename syslog_identifier programname program logger_name loggername " +
+    "sourcecontext @module kubernetes.container_name c",
+};
+const COLUMNS = Object.entries(KEYS);
+const [MESSAGE_COLUMN, HOST_COLUMN, APP_COLUMN] = [1, 3, 4]; // numbers in COLUMNS
+
+/** What the meaning of a value depends on, beside its key. */
+interface FieldContext {
+  times: TimeReader;
+  fields: Field[];
+  /** Levels from 0 to 7 are syslog's: in GELF, and in journald's export. */
+  isSyslogScale: boolean;
 }
+
+type FieldReader = (value: unknown, context: FieldContext) => string | number | FoundTime | undefined;
+
+const COLUMN_READERS: readonly FieldReader[] = [
+  levelOfField,
+  messageOfField,
+  (value, { times }) => times.of(value),
+  nameOfField,
+  (value) => (typeof value === "string" && !isDuration(value) ? nameOfField(value) : undefined),
+];
+
+const isDuration = (text: string) => isDigit(text.charCodeAt(0)) && DURATION.test(text);
+const DURATION = /^\d+(?:\.\d+)?(?:[nuµm]?s|m|h|%)?$/;
+const PYTHON_LEVELS = [100, 100, 200, 300, 400, 500]; // by tens
+const OPENTELEMETRY_LEVELS = [100, 100, 200, 300, 400, 600]; // by fours, from 1 on
+const MONGO_LEVELS: Record<string, number> = { D: 100, I: 200, W: 300, E: 400, F: 600 };
+
+function openTelemetryLevelOf(value: unknown): number | undefined {
+  return typeof value === "number" ? OPENTELEMETRY_LEVELS[Math.floor((value - 1) / 4)] : undefined;
+}
+
+/** Keys with a scale, or a condition, of their own. */
+const KEY_READERS: Record<string, FieldReader> = {
+  levelno: (value) => (typeof value === "number" ? PYTHON_LEVELS[Math.floor(value / 10)] : undefined),
+  severity_number: openTelemetryLevelOf,
+  severitynumber: openTelemetryLevelOf,
+  priority: (value, context) =>
+    context.isSyslogScale ? levelOfField(value, context) : typeof value === "string" ? levelNamed(value) : undefined,
+  s: (value) => (typeof value === "string" && value.length <= 2 ? MONGO_LEVELS[value.charAt(0)] : undefined),
+  c: (value, { fields }) =>
+    fields.some(({ key }) => key.name === "s") && /^[A-Z]+$/.test(String(value)) ? nameOfField(value) : undefined,
+};
 
 /** One of a column's keys. */
 interface Place {
@@ -3469,61 +3874,109 @@ interface Place {
   column: number;
   /** Lower is better. */
   rank: number;
-  read: Reader;
+  read: FieldReader;
+  /** The way to the value within that of the first part of a key with dots. */
+  path: readonly string[];
 }
 
-type Reader = (value: unknown, isGelf: boolean) => string | number | undefined;
-
-/** The keys of the loggers that people use, best first. One with a dot may come as an object in an object (ECS). */
-const COLUMNS: { keys: string; read: Reader }[] = [
-  { keys: "level log.level severity lvl levelname level_name loglevel @l at", read: levelOfField },
-  { keys: "msg message short_message @m event @mt log textPayload", read: messageOf },
-  { keys: "time timestamp @timestamp ts @t datetime asctime t", read: timeOf },
-  { keys: "hostname host.hostname host.name host", read: textOf },
-  { keys: "app application service.name name service logger log.logger channel component", read: textOf },
-];
-type FoundValues = [level?: number, message?: string, loggedAt?: number, host?: string, app?: string];
-const [LEVEL_COLUMN, MESSAGE_COLUMN] = [0, 1];
-
-const PLACES = new Map<string, Place>();
-const NESTED_PLACES = new Map<string, [key: string, Place][]>();
-for (const [column, { keys, read }] of COLUMNS.entries())
-  for (const [rank, key] of keys.split(" ").entries()) {
-    PLACES.set(key, { column, rank, read });
-    const [outer = "", inner] = key.split(".");
-    if (inner !== undefined)
-      NESTED_PLACES.set(outer, [...(NESTED_PLACES.get(outer) ?? []), [inner, { column, rank, read }]]);
+/** By a key's name, or its first part, in small letters. */
+const PLACES = new Map<string, Place[]>();
+for (const [column, [, keys]] of COLUMNS.entries())
+  for (const [rank, name] of keys.split(" ").entries()) {
+    const read = KEY_READERS[name] ?? COLUMN_READERS[column] ?? nameOfField;
+    const [outer = "", ...path] = name.split(".");
+    addPlace(name, { column, rank, read, path: [] });
+    if (path.length > 0) addPlace(outer, { column, rank, read, path });
   }
 
-const SHORT_MESSAGE = PLACES.get("short_message"); // GELF's own
-
-/** A key, and how it stands in a line, with what joins it to its value. */
-interface Key {
-  source: string;
-  name: string;
-  place: Place | undefined;
+function addPlace(name: string, place: Place): void {
+  const key = name.toLowerCase();
+  PLACES.set(key, [...(PLACES.get(key) ?? []), place]);
 }
 
-/** The keys of the line before: a logger's lines have the same keys in the same order. */
-const JSON_KEYS: Key[] = [];
-const LOGFMT_KEYS: Key[] = [];
-const REMEMBERED_MOST = 32;
+const NO_PLACES: readonly Place[] = [];
 
-function remember(keys: Key[], index: number, source: string, name: string): Key {
-  const key = { source: detached(source), name: detached(name), place: PLACES.get(name) };
-  if (index < REMEMBERED_MOST) keys[index] = key;
-  return key;
+function placesOf(name: string): readonly Place[] {
+  const key = name.toLowerCase();
+  return PLACES.get(key) ?? PLACES.get(key.replace(/^[@_]+/, "")) ?? NO_PLACES;
+}
+
+/** What a key's name means. */
+interface KeyMeaning {
+  places: readonly Place[];
+  /** The one among them that takes the value itself. */
+  own: Place | undefined;
+  /** A name in the place of `@collector`, which is our notes'. */
+  renamed: string | undefined;
+  /** Whether its value is needed; that of any other key is passed over. */
+  isRead: boolean;
+  isSyslogScale: boolean;
+}
+
+/** A key, and how it stands in a line, with what joins it to its value. */
+interface Key extends KeyMeaning {
+  source: string;
+  name: string;
+}
+
+const OUR_KEY = /^@+collector$/;
+const SYSLOG_SCALE_KEYS = new Set(["short_message", "PRIORITY", "__REALTIME_TIMESTAMP"]);
+const SPLIT_TIME_KEYS = new Set(["date", "time", "tz"]);
+
+function meaningOf(name: string): KeyMeaning {
+  const places = placesOf(name);
+  const renamed = OUR_KEY.test(name) ? `@${name}` : undefined;
+  const isRead = places.length > 0 || renamed !== undefined || SPLIT_TIME_KEYS.has(name);
+  const own = places.find(({ path }) => path.length === 0);
+  return { places, own, renamed, isRead, isSyslogScale: SYSLOG_SCALE_KEYS.has(name) };
+}
+
+const MAX_REMEMBERED_KEYS = 32;
+const MAX_REMEMBERED_NAMES = 1000;
+
+/** The keys of the line before, by their place in it, as a logger's lines have the same keys in the same order; and names. */
+class KeyMemory {
+  readonly keys: Key[] = [];
+  readonly #byName = new Map<string, Key>();
+
+  /** The key of a name that stands, with what joins it to its value, from `start` to `end`. */
+  remember(index: number, name: string, text: string, start: number, end: number): Key {
+    const key = this.#byName.get(name) ?? this.#learn(name);
+    if (index >= MAX_REMEMBERED_KEYS) return key;
+    return (this.keys[index] = { ...key, source: detached(text.slice(start, end)) });
+  }
+
+  #learn(name: string): Key {
+    const key = { source: "", name: detached(name), ...meaningOf(name) };
+    if (this.#byName.size >= MAX_REMEMBERED_NAMES) this.#byName.clear();
+    if (name.length <= MAX_KEY) this.#byName.set(key.name, key);
+    return key;
+  }
 }
 
 /** V8's slices from 13 characters on would keep the whole text in memory. */
 const detached = (text: string) => (text.length < 13 ? text : Buffer.from(text).toString());
 
-function textOf(value: unknown): string | undefined {
-  return typeof value === "string" && value !== "" ? value : undefined;
+/** A key that is read, and its value. */
+interface Field {
+  key: Key;
+  value: unknown;
+  /** Whether it fills a column, and is no attribute. */
+  isTaken: boolean;
+  /** Offsets of the member in JSON. */
+  start: number;
+  valueStart: number;
+  end: number;
 }
 
-function messageOf(value: unknown): string | undefined {
-  return typeof value === "string" ? textOf(withoutNewline(value)) : undefined;
+const MAX_FIELDS = 64; // further ones are attributes
+
+function nameOfField(value: unknown): string | undefined {
+  return typeof value === "string" && value !== "" && value !== "-" && value !== "?" ? value : undefined;
+}
+
+function messageOfField(value: unknown): string | undefined {
+  return typeof value === "string" ? withoutNewline(value) || undefined : undefined;
 }
 
 function withoutNewline(text: string): string {
@@ -3532,71 +3985,152 @@ function withoutNewline(text: string): string {
   return text.slice(0, end);
 }
 
-/** 0 to 7 is syslog's severity in a GELF message; elsewhere it could mean anything. */
-function levelOfField(value: unknown, isGelf: boolean): number | undefined {
-  if (!isGelf) return levelOf(value);
+function levelOfField(value: unknown, { isSyslogScale }: FieldContext): number | undefined {
+  if (!isSyslogScale) return levelOf(value);
   return levelOf(value) ?? SEVERITIES.find((_, severity) => value === severity || value === String(severity));
 }
 
-/** The record of a line's fields: a key leaves `attributes` only where its value fills a column. */
-function recordOf(line: string, fields: Field[], isAltered: boolean): LogRecord {
-  const values: unknown[] = [undefined, undefined, undefined, undefined, undefined];
-  const places: (Place | undefined)[] = [undefined, undefined, undefined, undefined, undefined];
-  const isGelf = fields.some(({ place }) => place === SHORT_MESSAGE);
-  for (const field of fields) fill(values, places, field, isGelf);
-  let rest = "";
-  for (const field of fields)
-    if (!field.place || places[field.place.column] !== field.place)
-      rest += (rest === "" ? "" : ",") + (field.source ?? sourceOf(field));
-  const [level = DEFAULT_LEVEL, sent = line, loggedAt, host, app] = values as FoundValues;
-  const message = withoutAnsi(sent);
-  const attributes = rest === "" ? undefined : `{${rest}}`;
-  return { level, message, loggedAt, host, app, attributes, isAltered: isAltered || message !== sent };
+/** The layer of a line's fields; where an envelope gives host and app, such keys are attributes. */
+function layerOfFields(fields: Field[], { times, outer }: LineContext): Layer {
+  let isSyslogScale = false;
+  for (const { key } of fields) isSyslogScale ||= key.isSyslogScale;
+  const context = { times, fields, isSyslogScale };
+  const columns = new FilledColumns();
+  for (const { key, value } of fields)
+    for (const place of key.places) {
+      if (outer !== undefined && isGivenBy(outer, place.column)) continue;
+      const inner = place.path.length === 0 ? value : valueWithin(value, place.path);
+      columns.offer(place, key.name, place.read(inner, context));
+    }
+  for (const field of fields) field.isTaken = columns.hasTaken(field.key);
+  const [level, sent, time, host, app] = columns.values;
+  const layer = newLayer((time as FoundTime | undefined) ?? timeOfTwo(fields, times));
+  layer.level = level as number | undefined;
+  layer.message = typeof sent === "string" ? withoutAnsi(sent) : undefined;
+  layer.host = host as string | undefined;
+  layer.app = app as string | undefined;
+  layer.isAltered = layer.message !== sent;
+  const messageKey = columns.names[MESSAGE_COLUMN];
+  if (messageKey === "log" || (messageKey === "MESSAGE" && isSyslogScale)) layer.body = layer.message; // Docker, journald
+  return layer;
 }
 
-function fill(values: unknown[], places: (Place | undefined)[], { key, place, value }: Field, isGelf: boolean): void {
-  if (!place) return;
-  offer(values, places, place, place.read(value, isGelf));
-  if (typeof value !== "object" || value === null) return;
-  for (const [inner, innerPlace] of NESTED_PLACES.get(key) ?? [])
-    offer(values, places, innerPlace, innerPlace.read((value as Record<string, unknown>)[inner], isGelf));
+/** The columns' values, each with the key and the place that it came from. */
+class FilledColumns {
+  readonly values: unknown[] = [undefined, undefined, undefined, undefined, undefined];
+  readonly names = ["", "", "", "", ""];
+  readonly #places: (Place | undefined)[] = [undefined, undefined, undefined, undefined, undefined];
+
+  /** Fills a column unless a better key has; of a key sent twice the last counts, as with JSON.parse. */
+  offer(place: Place, name: string, value: unknown): void {
+    const { column } = place;
+    const rival = this.#places[column];
+    if (rival !== undefined && rival.rank < place.rank) return;
+    if (value === undefined && (rival !== place || this.names[column] !== name)) return;
+    this.#places[column] = value === undefined ? undefined : place;
+    this.names[column] = value === undefined ? "" : name;
+    this.values[column] = value;
+  }
+
+  hasTaken({ name, own }: Key): boolean {
+    return own !== undefined && this.#places[own.column] === own && this.names[own.column] === name;
+  }
 }
 
-/** Fills a column unless a better key has; of a key sent twice the last counts, as with JSON.parse. */
-function offer(values: unknown[], places: (Place | undefined)[], place: Place, value: unknown): void {
-  const rival = places[place.column];
-  if (rival && rival.rank < place.rank) return;
-  if (value === undefined && rival !== place) return;
-  places[place.column] = value === undefined ? undefined : place;
-  values[place.column] = value;
+const isGivenBy = ({ host, app }: Layer, column: number) =>
+  (column === HOST_COLUMN && host !== undefined) || (column === APP_COLUMN && app !== undefined);
+
+function valueWithin(value: unknown, path: readonly string[]): unknown {
+  let inner = value;
+  for (const part of path) {
+    if (typeof inner !== "object" || inner === null) return undefined;
+    inner = (inner as Record<string, unknown>)[part];
+  }
+  return inner;
 }
 
-function sourceOf({ key, value }: Field): string {
-  return `${quote(key)}:${value === true ? "true" : quote(value as string)}`;
+/** Fortinet's `date=2026-11-22 time=10:30:10 tz="+0100"`. */
+function timeOfTwo(fields: Field[], times: TimeReader): FoundTime | undefined {
+  const date = fields.find(({ key }) => key.name === "date");
+  if (date === undefined) return undefined;
+  const [time, tz] = ["time", "tz"].map((name) => fields.find(({ key }) => key.name === name));
+  if (typeof date.value !== "string" || typeof time?.value !== "string") return undefined;
+  const found = times.of(`${date.value} ${time.value}${typeof tz?.value === "string" ? tz.value : ""}`);
+  if (found !== undefined) date.isTaken = time.isTaken = true;
+  return found;
+}
+
+// -- text
+
+const LEVEL_REACH = 256; // characters; what stands behind them is no place for a time or a level
+
+/** Text that begins with a time, or has a level where people put one; the message stays the whole line. */
+function readText(
+  whole: string,
+  { times, outer, wordEnd }: LineContext,
+  time: FoundTime | undefined,
+): Layer | undefined {
+  const text = whole.length > LEVEL_REACH ? whole.slice(0, LEVEL_REACH) : whole;
+  if (time !== undefined) return layerOfText(levelBehind(text, time.end), time);
+  const code = text.charCodeAt(0);
+  if (code === PERCENT && outer?.level !== undefined) return undefined; // Cisco's severity is the priority's
+  const level = wordEnd > 1 ? levelOfWord(text, wordEnd) : levelInFront(text);
+  if (level !== undefined) return layerOfText(level, timeBehindLevel(text, times));
+  return wordEnd > 1 && !isDashAt(text, endOfWord(text, wordEnd)) ? undefined : readLateTime(text, times);
+}
+
+function layerOfText(level: number | undefined, time: FoundTime | undefined): Layer | undefined {
+  if (level === undefined && time?.timeUs === undefined) return undefined;
+  const layer = newLayer(time);
+  layer.level = level;
+  return layer;
+}
+
+const BETWEEN_LEVEL_AND_TIME = /[[(<]? *[A-Za-z]+\d?[\s\])>:|,[(-]+(?:[\w.-]+\][\s|-]*)?(?=\d|[A-Z][a-z]{2} )/y;
+
+/** `INFO  [2026-11-22 10:00:00,123] …`, `[INFO] 2026-11-22 10:00:00 …`, `INFO[2026-11-22T10:00:00Z] …`. */
+function timeBehindLevel(text: string, times: TimeReader): FoundTime | undefined {
+  const at = endOfMatch(BETWEEN_LEVEL_AND_TIME, text, 0);
+  return at < 0 ? undefined : times.at(text, at);
+}
+
+const KLOG = /([IWEF])(\d{4}|\d\d)?(\d\d)(\d\d) (?=\d\d:\d\d:\d\d(?:\.\d+)? +\d+ )/y;
+const REDIS = /(?:\d{1,10}:[XCSM]|\[\d{1,10}\]) (?=\d\d [A-Z])/y;
+const REDIS_LEVELS: Record<string, number> = { ".": 100, "-": 100, "*": 250, "#": 300 };
+/** Spaces, Ruby's `W, [`, or the client's fields in an access log. */
+const BEFORE_LATE_TIME = / +(?=\d)|[A-Z], \[|(?:[^\s[\]]+ ){1,5}\[(?=\d\d?\/)/y;
+
+/** A time behind something: klog's `W1122 10:00:00.000000 7 main.go:7] …`, Redis's `1:M 22 Nov 2026 10:00:00.123 # …`. */
+function readLateTime(text: string, times: TimeReader): Layer | undefined {
+  const [part, letter = "", year = "0", month, day] = matchAt(KLOG, text, 0);
+  if (part !== undefined) {
+    const time = times.clockAt(text, part.length, fullYear(Number(year)), Number(month), Number(day));
+    return time?.timeUs === undefined ? undefined : layerOfText(LETTER_LEVELS[letter], time);
+  }
+  const redis = endOfMatch(REDIS, text, 0);
+  const at = redis > 0 ? redis : endOfMatch(BEFORE_LATE_TIME, text, 0);
+  const time = at < 0 ? undefined : times.at(text, at);
+  if (time?.timeUs === undefined) return undefined;
+  return layerOfText(redis > 0 ? REDIS_LEVELS[text.charAt(time.end + 1)] : levelBehind(text, time.end), time);
 }
 
 // ---- Levels and times -------------------------------------------------------
-// Monolog's scale for levels; microseconds since 1970 for times.
+// Words and dates as loggers write them. A level is read where people put one, never from the middle of a sentence; a
+// wrong time is worse than none, so a time in a zone, or of an order of day and month, that is not certain is none.
 
 const DEFAULT_LEVEL = 200;
 
 /** Monolog's scale, under the names that loggers use. */
-const LEVEL_NAMES = {
-  100: "trace trce verbose vrb silly finest finer fine debug dbug dbg",
+export const LEVEL_WORDS: Record<number, string> = {
+  100: "trace trce trac verbose verb vrb silly finest finer fine debug debu dbug dbg",
   200: "info inf information informational default",
   250: "notice success",
   300: "warn warning wrn",
-  400: "error err eror fail severe",
+  400: "error err erro eror fail severe",
   500: "critical crit dpanic",
   550: "alert",
-  600: "emergency emerg fatal ftl panic",
+  600: "emergency emerg fatal fata ftl panic pani",
 };
-/** By name, in small letters and in capitals. */
-const LEVELS = new Map(
-  Object.entries(LEVEL_NAMES).flatMap(([level, names]) =>
-    `${names} ${names.toUpperCase()}`.split(" ").map((name) => [name, Number(level)]),
-  ),
-);
 /** What a level is called where it is shown. */
 const LEVEL_STEPS = [
   [100, "debug"],
@@ -3608,20 +4142,29 @@ const LEVEL_STEPS = [
   [550, "alert"],
   [600, "emergency"],
 ] as const;
+/** By name, in small letters and in capitals. */
+const LEVELS = new Map(
+  Object.entries(LEVEL_WORDS).flatMap(([level, names]) =>
+    `${names} ${names.toUpperCase()}`.split(" ").map((name) => [name, Number(level)]),
+  ),
+);
+const MAX_LEVEL_WORD = "informational".length;
 const SEVERITIES = [600, 550, 500, 400, 300, 250, 200, 100]; // RFC 5424, section 6.2.1, on Monolog's scale
-const LEVEL_TEXT = /^ *(?:([a-z]+)(?:[+-]\d+)?|(\d{1,3})) *$/i; // "INFO+2" is slog's
+/** "INFO+2" is slog's, "INFO2" OpenTelemetry's, "[info ]" or "INFO:" a template's. */
+const LEVEL_TEXT = /^[ [(<]*(?:([a-z]+)(?:[+-]\d+|\d)?|(\d{1,3}))[ \])>:]*$/i;
 
 /** A level's name in any case, or a number: 10 to 60 as pino and bunyan count, 100 to 600 as Monolog does. */
 export function levelOf(value: unknown): number | undefined {
   if (typeof value === "number") return levelOfNumber(value);
   if (typeof value !== "string") return undefined;
   const level = levelNamed(value);
-  if (level !== undefined) return level;
+  if (level !== undefined || value.length > LEVEL_REACH) return level;
   const [, name = "", number] = LEVEL_TEXT.exec(withoutAnsi(value)) ?? [];
   return number === undefined ? levelNamed(name) : levelOfNumber(Number(number));
 }
 
-const levelNamed = (name: string) => LEVELS.get(name) ?? LEVELS.get(name.toLowerCase());
+const levelNamed = (name: string) =>
+  name.length > MAX_LEVEL_WORD ? undefined : (LEVELS.get(name) ?? LEVELS.get(name.toLowerCase()));
 
 function levelOfNumber(value: number): number | undefined {
   if (!(value >= 10 && value <= 600)) return undefined;
@@ -3629,57 +4172,617 @@ function levelOfNumber(value: number): number | undefined {
   return SEVERITIES.find((level) => level <= value);
 }
 
-const ZONE = /^ ?(?:Z|UTC|GMT|([+-])(\d\d):?(\d\d)?)$/i;
-const EPOCH = /^\d{9,19}(?:\.\d+)?$/;
+// -- where a level stands
 
-/** µs since 1970, from RFC 3339 and its like (local without a zone) or an epoch (s, ms, µs or ns by magnitude). */
-export function timeOf(value: unknown): number | undefined {
-  if (typeof value === "number") return timeOfEpoch(value);
-  if (typeof value !== "string") return undefined;
-  const ms = timeOfSecond(value);
-  if (ms === undefined) return EPOCH.test(value) ? timeOfEpoch(Number(value)) : undefined;
-  const isPointed = value.charCodeAt(19) === DOT || value.charCodeAt(19) === COMMA;
-  const end = isPointed ? endOfDigits(value, 20) : 19;
-  const offset = end === 20 ? undefined : offsetOf(value, end, ms);
-  return offset === undefined ? undefined : (ms - offset) * 1000 + (isPointed ? microsOf(value, 20, end) : 0);
+/** A letter for a level, as in logcat (`E/Tag`), ESP-IDF (`E (12)`), Telegraf (`E!`), etcd (`E |`) and klog. */
+const LETTER_LEVELS: Record<string, number> = {
+  V: 100,
+  T: 100,
+  D: 100,
+  I: 200,
+  N: 250,
+  W: 300,
+  E: 400,
+  C: 500,
+  F: 600,
+};
+
+/** What programs write at a line's beginning when something broke; with a third text, that stands behind it. */
+export const ALARMS: readonly [start: string, level: number, within?: string][] = [
+  ["Fatal error:", 600],
+  ["fatal error:", 600],
+  ["PHP Fatal error:", 600],
+  ["PHP Recoverable fatal error:", 400],
+  ["PHP Parse error:", 400],
+  ["Parse error:", 400],
+  ["PHP Warning:", 300],
+  ["PHP Notice:", 250],
+  ["thread '", 600, "' panicked at "],
+  ["thread '", 600, ") panicked at "],
+  ["Exception in thread ", 400],
+  ["Traceback (most recent call last)", 400],
+  ["Caused by: ", 400],
+  ["Uncaught ", 400],
+  ["Unhandled exception", 400],
+  ["Unhandled Exception", 400],
+  ["Unhandled rejection", 400],
+  ["npm ERR!", 400],
+  ["npm error ", 400],
+  ["npm WARN ", 300],
+  ["npm warn ", 300],
+];
+const ALARMS_BY_CODE = Array.from({ length: 128 }, (_, code) =>
+  ALARMS.filter(([start]) => start.charCodeAt(0) === code),
+);
+
+const NODE_PREFIX = /\(node:\d+\) (?:\[\w+\] )?/y;
+
+/** The level at the beginning of a text, where no time is. */
+function levelInFront(text: string): number | undefined {
+  const code = text.charCodeAt(0);
+  if (code === BRACKET || code === PERCENT) return levelBehind(text, 0, FRONT_SKIPPED);
+  const wordEnd = endOfLetters(text, 0);
+  if (wordEnd === 1) return letterLevelAt(text, 0, LETTER_IN_FRONT);
+  if (wordEnd > 0 || code === UNDERSCORE || code === SLASH) return levelOfWord(text, wordEnd);
+  if (code !== PARENTHESIS) return undefined;
+  const end = endOfMatch(NODE_PREFIX, text, 0);
+  return end < 0 ? levelAt(text, 0, false) : levelInFront(text.slice(end));
 }
 
-function endOfDigits(text: string, at: number): number {
+/** The level of a text that begins with a word: of the word, of an alarm, or of the word behind a dash. */
+function levelOfWord(text: string, lettersEnd: number): number | undefined {
+  const level = levelOfLetters(text, 0, lettersEnd) ?? levelOfAlarm(text, 0);
+  if (level !== undefined) return level;
+  const end = endOfWord(text, lettersEnd);
+  return isDashAt(text, end) ? levelAt(text, end + 3, false) : levelOfThrown(text, 0, end);
+}
+
+const isDashAt = (text: string, at: number) => text.charCodeAt(at + 1) === DASH && text.charCodeAt(at + 2) === SPACE;
+
+/** The level of an {@link ALARMS alarm} at `at`. */
+function levelOfAlarm(text: string, at: number): number | undefined {
+  for (const [start, level, within = ""] of ALARMS_BY_CODE[text.charCodeAt(at)] ?? [])
+    if (text.startsWith(start, at) && text.includes(within)) return level;
+  return undefined;
+}
+
+/** `ValueError: x`, `java.lang.IllegalStateException`, `DeprecationWarning: x`, or what a file's line is before. */
+function levelOfThrown(text: string, at: number, end: number): number | undefined {
+  const hasColon = text.charCodeAt(end - 1) === COLON;
+  if (!hasColon && end < text.length) return undefined;
+  const name = text.slice(at, hasColon ? end - 1 : end);
+  if (name.endsWith("Error") || name.endsWith("Exception")) return 400;
+  if (name.endsWith("Warning")) return 300;
+  return hasColon && POSITION.test(name) ? levelInFront(text.slice(end + 1)) : undefined;
+}
+
+const POSITION = /:\d+$/; // in a file
+
+/** What people put between a time and a level; six of them at most. */
+const SKIPPED = new RegExp(
+  [
+    String.raw`\[\w*:(?=[a-z]+\d?\])|\[[^\]]*[/:](?=[A-Z]{3,13}[\]:])`, // a module, or a thread, within the level's brackets
+    String.raw`\[[^\]]*\]|\([^)]*\)|\{[^}]*\}|<[^>]*>`,
+    String.raw`#?\d+(?=[\s\]|])|[\w-]*\d[\w-]*(?=[\s|])`, // a number, or a name with digits
+    String.raw`[\w.-]+=\S+`,
+    String.raw`[^\s[\]]+(?= +[-|] )|[^\s[\]|;]+(?=[|;])`, // a name before a dash or a bar
+    String.raw`[\w-]+\.(?=[A-Z]+:)`, // Monolog's channel
+    String.raw`[^\s@[\]]+@[^\s@[\]]+(?= )|[\w.-]+\[[^\]]*\](?= )`, // PostgreSQL's user@database
+    String.raw`(?:main|root|[\w$-]+(?:[./:_-][\w$-]+)+):?(?= +[A-Z[])|[\w.-]+:(?= +\w+:)|[^\s[\]]+:(?=\[)`, // a logger
+  ].join("|"),
+  "y",
+);
+const FRONT_SKIPPED = /\[\w*:(?=[a-z]+\d?\])|\[[^\]]*[/:](?=[A-Z]{3,13}[\]:])|\[[^\]]*\]/y;
+const MAX_SKIPPED = 6;
+const BEFORE_LEVEL = /[\s\]|,:;)>}*-]*/y;
+
+/** The level at `start`, or behind what may be skipped. */
+function levelBehind(text: string, start: number, skipped = SKIPPED): number | undefined {
+  const isBehindTime = skipped === SKIPPED;
+  let at = start;
+  for (let step = 0; step <= MAX_SKIPPED && at >= 0; step++) {
+    if (!isLetter(text.charCodeAt(at))) at = endOfMatch(BEFORE_LEVEL, text, at);
+    const level = levelAt(text, at, isBehindTime && step === 0);
+    if (level !== undefined) return level;
+    if (text.charCodeAt(at) === PERCENT) return SEVERITIES[Number(matchAt(CISCO_LEVEL, text, at)[1])];
+    const letter = step === 0 ? LETTER_BEHIND_TIME : LETTER_BEHIND_NUMBERS;
+    const letterLevel = isBehindTime ? letterLevelAt(text, at, letter) : undefined;
+    if (letterLevel !== undefined) return letterLevel;
+    const alarm =
+      step === 0 && isBehindTime ? (levelOfAlarm(text, at) ?? levelOfThrown(text, at, endOfWord(text, at))) : undefined;
+    if (alarm !== undefined) return alarm;
+    at = endOfMatch(skipped, text, at);
+  }
+  return undefined;
+}
+
+const CISCO_LEVEL = /%[A-Z\d_-]+-([0-7])-[A-Z\d_]+:/y;
+const LETTER_IN_FRONT = /[VTDIWEFCN](?:\/(?=\S)|! | \(\d+\) )|[EW]: /y;
+const LETTER_BEHIND_TIME = /[VTDIWEFCN](?:\/(?=\S)|! | \| | +(?=[A-Z-]))/y;
+const LETTER_BEHIND_NUMBERS = /[VTDIWEFCN](?:\/(?=\S)|! | )/y;
+
+const letterLevelAt = (text: string, at: number, pattern: RegExp) =>
+  isUpper(text.charCodeAt(at)) && endOfMatch(pattern, text, at) > 0 ? LETTER_LEVELS[text.charAt(at)] : undefined;
+
+/** A level's word at `at`, within brackets or not. `isLoose`: right behind a time. */
+function levelAt(text: string, at: number, isLoose: boolean): number | undefined {
+  const isOpen = isOpening(text.charCodeAt(at));
+  const start = isOpen ? endOfSpace(text, at + 1) : at;
+  const end = endOfLetters(text, start);
+  if (end === start + 1 && isOpen)
+    return endOfMatch(LETTER_IN_BRACKETS, text, end) > 0 ? LETTER_LEVELS[text.charAt(start)] : undefined;
+  const level = levelOfLetters(text, start, end, isOpen);
+  if (level !== undefined || !isLoose) return level;
+  return endOfMatch(LOOSE_LEVEL, text, at) > 0 ? levelNamed(text.slice(start, end)) : undefined;
+}
+
+/** The level of a word of letters: in capitals, or in any case where a mark follows. */
+function levelOfLetters(text: string, start: number, lettersEnd: number, isOpen = false): number | undefined {
+  const length = lettersEnd - start;
+  if (length < 3 || length > MAX_LEVEL_WORD) return undefined;
+  const end = length > 4 && isDigit(text.charCodeAt(lettersEnd)) ? lettersEnd + 1 : lettersEnd; // DEBUG2, trace3
+  if (isMarkedAt(text, end, isOpen)) return levelNamed(text.slice(start, lettersEnd));
+  const isCapital = isUpper(text.charCodeAt(start + 1)) && isEndOfCapitals(text, end);
+  return isCapital ? LEVELS.get(text.slice(start, lettersEnd)) : undefined;
+}
+
+const isOpening = (code: number) => code === BRACKET || code === PARENTHESIS || code === LESS_THAN || code === BRACE;
+const LETTER_IN_BRACKETS = /\](?=[[\s])| (?=\d)/y; // `[E][wifi:7]`, and Tornado's `[E 261122 10:00:00 web:1]`
+const CODE_IN_BRACKETS = /\[\w{1,16}\]:/y; // rustc's `error[E0308]:`
+/** A word right behind a time is a level where it is padded, or where a name with a colon follows. */
+const LOOSE_LEVEL = /[A-Za-z]{3,13}(?=\s{2})|[a-z]{3,13}(?=\/[A-Z]| [\w.[\]-]{1,64}: )/y;
+
+function isMarkedAt(text: string, at: number, isOpen: boolean): boolean {
+  const code = text.charCodeAt(at);
+  if (code === COLON) return text.charCodeAt(at + 1) !== COLON;
+  if (code === TAB || code === BAR) return true;
+  if (code === BRACKET) return endOfMatch(CODE_IN_BRACKETS, text, at) > 0;
+  const next = code <= SPACE ? text.charCodeAt(endOfSpace(text, at)) : code;
+  return next === BRACKET_END || (isOpen && (next === PARENTHESIS + 1 || next === GREATER_THAN || next === BRACE_END));
+}
+
+/** Whether a level in capitals may end here: `ERRO[0012]`, `ERROR/MainProcess`, `ERR!`, `ERROR;`. */
+const isEndOfCapitals = (text: string, at: number) =>
+  isEndOfWord(text, at) ||
+  (text.charCodeAt(at) <= SEMICOLON && /[!,/;]/.test(text.charAt(at))) ||
+  text.charCodeAt(at) === BRACKET;
+
+// -- times
+
+/** A time in a text. */
+interface FoundTime {
+  /** µs since 1970; `undefined` where there is no date, or where it or its zone is not certain. */
+  timeUs: number | undefined;
+  /** Where the text goes on. */
+  end: number;
+  /** Whether the text names its zone. */
+  isZoned: boolean;
+}
+
+/** What an envelope's body tells of the time wins, unless it alone leaves its zone open. */
+function laterTime(outer: FoundTime | undefined, inner: FoundTime | undefined): FoundTime | undefined {
+  if (inner?.timeUs === undefined) return outer;
+  return outer?.timeUs === undefined || inner.isZoned || !outer.isZoned ? inner : outer;
+}
+
+/**
+ * Dates as programs write them before a time of day, the best first: Y, M, D for the year, month and day in digits (one
+ * D: one or two), Mon and Www for names, h, m, s for times of day without colons.
+ */
+export const DATES: readonly [form: string, example: string, writers: string][] = [
+  ["YYYY-MM-DD", "2026-11-22T10:00:00.123Z", "RFC 3339, ISO 8601 and most loggers"],
+  ["YYYY/MM/DD", "2026/11/22 10:00:00", "nginx, Go"],
+  ["YYYY.MM.DD", "2026.11.22 10:00:00", "SonarQube"],
+  ["Mon D", "Nov 22 10:00:00", "syslog; the most recent such day"],
+  ["Mon D YYYY", "Nov 22 2026 10:00:00", "Cisco ASA"],
+  ["Mon D, YYYY", "Nov 22, 2026 10:00:00 AM", "java.util.logging"],
+  ["YYYY Mon D", "2026 Nov 22 10:00:00", "Cisco NX-OS"],
+  ["Www Mon D", "Sun Nov 22 10:00:00 2026", "Apache's error log, OpenVPN, date"],
+  ["Www Mon D YYYY", "Sun Nov 22 2026 10:00:00 GMT+0100", "JavaScript"],
+  ["Www, D Mon YYYY", "Sun, 22 Nov 2026 10:00:00 GMT", "RFC 5322, HTTP"],
+  ["DD/Mon/YYYY", "22/Nov/2026:10:00:00 +0000", "access logs"],
+  ["DD-Mon-YYYY", "22-Nov-2026 10:00:00.123", "Tomcat, PHP, BIND"],
+  ["D Mon YYYY", "22 Nov 2026 10:00:00.123", "Redis"],
+  ["D Mon", "22 Nov 10:00:00.123", "Redis before 4"],
+  ["DD.MM.YYYY", "22.11.2026 10:00:00", "German programs"],
+  ["MM/DD/YYYY:", "11/22/2026:10:00:00", "NetScaler"],
+  ["MM/DD/YYYY-", "11/22/2026-10:00:00.123456", "Suricata"],
+  ["MM/DD-", "11/22-10:00:00.123456", "Snort"],
+  ["MM/DD/YYYY", "11/22/2026 10:00:00 AM", "American programs, and with the day first; none where it could be either"],
+  ["YY/MM/DD", "26/11/22 10:00:00", "Spark, Hadoop; none where the other order makes it a day of the last year"],
+  ["YYMMDD", "261122 10:00:00", "MySQL 5, Tornado, CockroachDB"],
+  ["YYMMDD hhmmss", "261122 100000", "HDFS"],
+  ["YYYYMMDD", "20261122 10:00:00", "glog and others"],
+  ["YYYYMMDDThhmmss", "20261122T100000Z", "ISO 8601, basic"],
+  ["YYYY-MM-DD-hh.mm.ss", "2026-11-22-10.00.00.123456", "DB2"],
+  ["MM-DD", "11-22 10:00:00.123", "Android's logcat"],
+];
+
+/** Offsets from UTC in minutes, under the names that mean one zone to most of those who write them (RFC 5322, 4.3). */
+export const ZONES: Record<string, number> = {
+  ...{ UTC: 0, GMT: 0, UT: 0, Z: 0, WET: 0, WEST: 60, BST: 60, CET: 60, CEST: 120, MEZ: 60, MESZ: 120 },
+  ...{ EET: 120, EEST: 180, MSK: 180, TRT: 180, SAST: 120, CAT: 120, EAT: 180, WAT: 60 },
+  ...{ EST: -300, EDT: -240, CST: -360, CDT: -300, MST: -420, MDT: -360, PST: -480, PDT: -420 },
+  ...{ AKST: -540, AKDT: -480, HST: -600, NST: -210, NDT: -150, BRT: -180 },
+  ...{ JST: 540, KST: 540, HKT: 480, SGT: 480, WIB: 420, PKT: 300, AWST: 480 },
+  ...{ ACST: 570, ACDT: 630, AEST: 600, AEDT: 660, NZST: 720, NZDT: 780 },
+};
+/** Names that mean several zones, or none that is certain: behind a time they make it none. */
+const UNCERTAIN_ZONES = new Set(
+  (
+    "ADT ALMT AMST AMT AST BDT CHST CLST CLT COT GST ICT IDT IRDT IRKT IRST IST KRAT LMT MAGT MMT MYT NOVT NPT PHT PYT " +
+    "SST TZ UYT UZT VET VLAT YAKT YEKT"
+  ).split(" "),
+);
+
+const MONTHS = "jan feb mar apr may jun jul aug sep oct nov dec".split(" ");
+const DAYS = "sun mon tue wed thu fri sat".split(" ");
+const DATE_PARTS: Record<string, string> = {
+  YYYY: String.raw`((?:19|20)\d\d)`,
+  YY: String.raw`(\d\d)`,
+  MM: String.raw`(\d\d)`,
+  DD: String.raw`(\d\d)`,
+  D: String.raw` ?(\d\d?)`,
+  Mon: `(${MONTHS.join("|")})`,
+  Www: `(?:${DAYS.join("|")})`,
+  hh: String.raw`(\d\d)`,
+  mm: String.raw`(\d\d)`,
+  ss: String.raw`(\d\d)`,
+};
+const DATE_TOKEN = /YYYY|YY|MM|Mon|DD|D|Www|hh|mm|ss/g;
+const BEFORE_CLOCK_ALONE = String.raw`(?=\d\d?:\d\d)`;
+const BEFORE_CLOCK = `(?:[Tt]|,? +|[_-]|:{1,2})${BEFORE_CLOCK_ALONE}`;
+
+/** A date's pattern, with a group for each of its parts but the day of the week; `parts` names them. */
+const DATE_FORMS = DATES.map(([form]) => {
+  const parts = (form.match(DATE_TOKEN) ?? []).filter((part) => part !== "Www");
+  const date = form.replaceAll(".", "\\.").replace(DATE_TOKEN, (part) => DATE_PARTS[part] ?? part);
+  const behind = form.includes("hh") ? String.raw`(?!\d)` : /[:-]$/.test(form) ? BEFORE_CLOCK_ALONE : BEFORE_CLOCK;
+  return {
+    form,
+    parts,
+    pattern: new RegExp(date + behind, "iy"),
+    digits: /^[MW][a-z]/.test(form) ? [0] : digitsOf(form),
+  };
+});
+/** The forms by the number of digits that they begin with. */
+const FORMS_BY_DIGITS = Array.from({ length: 9 }, (_, count) =>
+  DATE_FORMS.filter(({ digits }) => digits.includes(count)),
+);
+
+/** How many digits a date of a form may begin with. */
+function digitsOf(form: string): number[] {
+  const count = /^[YMD]+(?:(?<=DD)hhmmss)?/.exec(form)?.[0].length ?? 0;
+  return count === 1 ? [1, 2] : [count];
+}
+
+/** Months and days of the week as numbers, as they are looked up for each line that begins with a capital. */
+const MONTH_CODES = MONTHS.map((name) => nameCode(name, 0));
+const NAME_CODES = new Set([...MONTH_CODES, ...DAYS.map((name) => nameCode(name, 0))]);
+
+/** Three letters as a number, in any case. */
+function nameCode(text: string, at: number): number {
+  return (text.charCodeAt(at) << 16) | (text.charCodeAt(at + 1) << 8) | text.charCodeAt(at + 2) | 0x202020;
+}
+
+/** Numbers below 100,000,000 are durations or counters rather than times before 1973. */
+function timeOfEpoch(value: number): FoundTime | undefined {
+  if (!(value >= 1e8 && value < 1e20)) return undefined;
+  const timeUs = Math.round(
+    value < 1e11 ? value * 1e6 : value < 1e14 ? value * 1e3 : value < 1e17 ? value : value / 1e3,
+  );
+  return { timeUs, end: 0, isZoned: true };
+}
+
+const MAX_TIME = 80; // characters
+const EPOCH = /^\d{9,19}(?:\.\d+)?$/;
+const EPOCH_IN_FRONT = /\d{10}(\.\d{1,9})?(?=([\]\s:]|$))/y;
+const HALF_OF_DAY = /[ap]m(?!\w)/iy;
+const YEAR_BEHIND = / ((?:19|20)\d\d)(?=[\s:\]]|$)/y;
+const ZONE_OFFSET = / ?([+-])(\d\d)(?::?([0-5]\d))?(?![\w:.])/y;
+const UTC_OFFSET = /([+-])(\d\d?)(?::?(\d\d))?(?![\w:])/y;
+const ZONE_PLACE = /([A-Z][A-Za-z]+(?:\/[A-Z][\w+-]+){1,2})(?![\w/])/y;
+/** Behind an offset: the zone's name, the offset again, the place, and Go's monotonic clock. */
+const BEHIND_OFFSET =
+  /(?: ([A-Z]{2,5}|[+-]\d{2,4})(?![\w/]))?(?:\[[A-Z]\w*(?:\/[\w+-]+)*\](?!\S)| \([A-Z][A-Za-z ]+\))?(?: m=[+-][\d.]+)?/y;
+
+/** Offset from UTC in ms, `undefined` where it is not certain, and where the text goes on. */
+interface FoundZone {
+  offsetMs: number | undefined;
+  end: number;
+}
+
+/** Reads times. It remembers the day, the year and the hour of the one before. */
+export class TimeReader {
+  /** When the line was received, by which a date without a year is told. */
+  nowMs = 0;
+  readonly #local: Zone;
+  readonly #places = new Map<string, Zone | undefined>();
+  #day = { key: 0, ms: Number.NaN };
+  #latest = { day: 0, year: 0 };
+
+  constructor(timezone?: string) {
+    this.#local = new Zone(timezone);
+  }
+
+  /** A field's time: an epoch (s, ms, µs or ns by its size), a text that is a date, or log4j2's or Monolog's object. */
+  of(value: unknown): FoundTime | undefined {
+    if (typeof value === "number") return timeOfEpoch(value);
+    if (typeof value === "object" && value !== null) return this.#ofObject(value as Record<string, unknown>);
+    if (typeof value !== "string" || value.length > MAX_TIME) return undefined;
+    const found = this.at(value, 0);
+    if (found?.end === value.length) return found.timeUs === undefined ? undefined : found;
+    return EPOCH.test(value) ? timeOfEpoch(Number(value)) : undefined;
+  }
+
+  #ofObject({ epochSecond, nanoOfSecond, date, timezone }: Record<string, unknown>): FoundTime | undefined {
+    if (typeof date === "string") return this.of(typeof timezone === "string" ? `${date} ${timezone}` : date);
+    if (typeof epochSecond !== "number" || typeof nanoOfSecond !== "number") return undefined;
+    return timeOfEpoch(epochSecond + Math.floor(nanoOfSecond / 1000) / 1e6);
+  }
+
+  /** The time that a line begins with, in a bracket or not. */
+  inFrontOf(text: string): FoundTime | undefined {
+    const code = text.charCodeAt(0);
+    if (isDigit(code)) return this.at(text, 0);
+    if (code === BRACKET) return this.at(text, 1);
+    const next = isUpper(code) ? text.charCodeAt(3) : 0;
+    return (next === SPACE || next === COMMA) && NAME_CODES.has(nameCode(text, 0)) ? this.at(text, 0) : undefined;
+  }
+
+  /** The time at `at`; one of day alone has no `timeUs`. */
+  at(text: string, at: number): FoundTime | undefined {
+    const mark = text.charCodeAt(at + 4);
+    const isIso = (mark === DASH || mark === SLASH) && text.charCodeAt(at + 7) === mark;
+    if (isIso && text.charCodeAt(at + 13) === COLON) {
+      const between = text.charCodeAt(at + 10);
+      const year = twoDigits(text, at) * 100 + twoDigits(text, at + 2);
+      if (year >= 100 && (between === SPACE || (between | SPACE) === LOWER_T))
+        return this.clockAt(text, at + 11, year, twoDigits(text, at + 5), twoDigits(text, at + 8));
+    }
+    const digits = endOfDigits(text, at, at + 11) - at;
+    const bsd = digits === 0 ? this.#bsdAt(text, at) : undefined;
+    if (bsd !== undefined) return bsd;
+    if (digits > 0 && digits <= 2 && text.charCodeAt(at + digits) === COLON) return this.clockAt(text, at, 0, 0, 0);
+    for (const { form, parts, pattern } of FORMS_BY_DIGITS[digits] ?? []) {
+      const groups = matchAt(pattern, text, at);
+      if (groups.length > 0) return this.#ofForm(form, parts, groups, text, at + (groups[0]?.length ?? 0));
+    }
+    return digits === 10 ? epochAt(text, at, false) : undefined;
+  }
+
+  /** A time, or an epoch, behind a syslog priority. */
+  ofSyslogAt(text: string, at: number): FoundTime | undefined {
+    const found = this.at(text, at) ?? epochAt(text, at, true);
+    return found?.timeUs === undefined && text.charCodeAt(at + 2) === COLON ? undefined : found;
+  }
+
+  /** `Nov 22 10:00:00`, as nearly all of syslog has it. */
+  #bsdAt(text: string, at: number): FoundTime | undefined {
+    const dayAt = text.charCodeAt(at + 4) === SPACE ? at + 5 : at + 4;
+    const clockAt = text.charCodeAt(dayAt + 1) === SPACE ? dayAt + 2 : dayAt + 3;
+    if (text.charCodeAt(at + 3) !== SPACE || text.charCodeAt(clockAt - 1) !== SPACE) return undefined;
+    const month = MONTH_CODES.indexOf(nameCode(text, at)) + 1;
+    const day = clockAt === dayAt + 3 ? twoDigits(text, dayAt) : text.charCodeAt(dayAt) - ZERO;
+    return month > 0 && text.charCodeAt(clockAt + 2) === COLON ? this.clockAt(text, clockAt, 0, month, day) : undefined;
+  }
+
+  #ofForm(form: string, parts: string[], groups: (string | undefined)[], text: string, end: number) {
+    const part = (name: string) => {
+      const at = parts.indexOf(name);
+      return at < 0 ? undefined : Number(groups[at + 1]);
+    };
+    const name = groups[parts.indexOf("Mon") + 1] ?? "";
+    let year = part("YYYY") ?? fullYear(part("YY") ?? 0);
+    let month = parts.includes("Mon") ? MONTHS.indexOf(name.toLowerCase()) + 1 : (part("MM") ?? 0);
+    let day = part("DD") ?? part("D") ?? 0;
+    if (form === "MM/DD/YYYY") {
+      if (month > 12) [month, day] = [day, month];
+      else if (day <= 12 && day !== month) day = Number.NaN;
+    }
+    if (form === "YY/MM/DD" && !this.#isRecent(year, month, day) && this.#isRecent(2000 + day, month, year - 2000))
+      year = Number.NaN;
+    if (!parts.includes("hh")) return this.clockAt(text, end, year, month, day);
+    return this.#finish(text, end, year, month, day, clockMs(part("hh") ?? 0, part("mm") ?? 0, part("ss") ?? 0));
+  }
+
+  /** Whether a day is within a year before the line's receipt. */
+  #isRecent(year: number, month: number, day: number): boolean {
+    const age = this.nowMs - this.#dayMs(year, month, day);
+    return age > -2 * DAY && age < 366 * DAY;
+  }
+
+  /** The time of day at `at`, of a day that stands before it; a `year` of 0 is none, and a `month` of 0 no day. */
+  clockAt(text: string, at: number, year: number, month: number, day: number): FoundTime | undefined {
+    const hourEnd = isDigit(text.charCodeAt(at + 1)) ? at + 2 : at + 1;
+    const hours = hourEnd === at + 2 ? twoDigits(text, at) : text.charCodeAt(at) - ZERO;
+    const minutes = twoDigits(text, hourEnd + 1);
+    const hasSeconds = text.charCodeAt(hourEnd + 3) === COLON && isDigit(text.charCodeAt(hourEnd + 4));
+    const seconds = hasSeconds ? twoDigits(text, hourEnd + 4) : 0;
+    if (text.charCodeAt(hourEnd) !== COLON || Number.isNaN(minutes + seconds)) return undefined;
+    return this.#finish(text, hourEnd + (hasSeconds ? 6 : 3), year, month, day, clockMs(hours, minutes, seconds));
+  }
+
+  /** Reads what stands behind a time of day: fraction, half of the day, zone, and the year where it comes last. */
+  #finish(text: string, at: number, year: number, month: number, day: number, clock: number): FoundTime | undefined {
+    const isPointed = text.charCodeAt(at) === DOT || text.charCodeAt(at) === COMMA;
+    const fractionEnd = isPointed ? endOfDigits(text, at + 1, at + MAX_FRACTION) : endOfMatch(COLON_MILLIS, text, at);
+    const micros = fractionEnd > at + 1 ? microsOf(text, at + 1, fractionEnd) : 0;
+    let end = fractionEnd > at + 1 ? fractionEnd : at;
+    let inDay = clock;
+    const halfAt = text.charCodeAt(end) === SPACE ? end + 1 : end;
+    if ((text.charCodeAt(halfAt + 1) | SPACE) === LOWER_M && endOfMatch(HALF_OF_DAY, text, halfAt) > 0) {
+      end = halfAt + 2;
+      const half = (text.charCodeAt(halfAt) | SPACE) === LOWER_P ? 12 * HOUR : 0;
+      if (clock < 13 * HOUR) inDay = (clock % (12 * HOUR)) + half;
+    }
+    const zone = this.#zoneAt(text, end, year, month, day);
+    end = zone?.end ?? end;
+    const mayHaveYear = year === 0 && month > 0 && isDigit(text.charCodeAt(end + 1));
+    const [yearPart = "", yearBehind] = mayHaveYear ? matchAt(YEAR_BEHIND, text, end) : [];
+    end += yearPart.length;
+    if (isWordCode(text.charCodeAt(end))) return undefined;
+    if (month === 0) return { timeUs: undefined, end, isZoned: false };
+    const localMs = this.#dayMs(yearBehind === undefined ? year : Number(yearBehind), month, day) + inDay;
+    const offsetMs = Number.isNaN(localMs) || zone === undefined ? undefined : zone.offsetMs;
+    if (Number.isNaN(localMs) || (zone !== undefined && offsetMs === undefined))
+      return { timeUs: undefined, end, isZoned: false };
+    const ms = localMs - (offsetMs ?? this.#local.offsetAt(localMs));
+    return { timeUs: ms * 1000 + micros, end, isZoned: zone !== undefined };
+  }
+
+  #zoneAt(text: string, at: number, year: number, month: number, day: number): FoundZone | undefined {
+    const code = text.charCodeAt(at);
+    if ((code | SPACE) === LOWER_Z && !isWordCode(text.charCodeAt(at + 1))) return { offsetMs: 0, end: at + 1 };
+    const first = code === SPACE ? text.charCodeAt(at + 1) : code;
+    if (first === PLUS || first === DASH) return offsetZoneAt(text, at);
+    if (!isUpper(first)) return undefined;
+    const start = code === SPACE ? at + 1 : at;
+    let end = start + 1;
+    while (isUpper(text.charCodeAt(end))) end++;
+    const next = text.charCodeAt(end);
+    if (isWordCode(next)) return isLetter(next) ? this.#placeAt(text, start, year, month, day) : undefined;
+    const name = end - start > MAX_ZONE_NAME ? "" : text.slice(start, end);
+    const zone = NAMED_ZONES.get(name);
+    if (zone === undefined && !UNCERTAIN_ZONES.has(name)) return undefined;
+    const [part = "", sign, hours = "", minutes = ""] =
+      next === PLUS || next === DASH ? matchAt(UTC_OFFSET, text, end) : [];
+    const isCertain = zone !== undefined && (part === "" || zone === 0);
+    return {
+      offsetMs: isCertain ? zone * MINUTE + offsetMsOf(sign, hours, minutes) : undefined,
+      end: end + part.length,
+    };
+  }
+
+  /** `Europe/Berlin`, as PHP writes it. */
+  #placeAt(text: string, at: number, year: number, month: number, day: number): FoundZone | undefined {
+    const [part = "", name] = matchAt(ZONE_PLACE, text, at);
+    if (name === undefined) return undefined;
+    if (this.#places.size > MAX_PLACES) this.#places.clear();
+    if (!this.#places.has(name)) this.#places.set(name, zoneNamed(name));
+    const zone = this.#places.get(name);
+    const dayMs = this.#dayMs(year, month, day);
+    if (zone === undefined || Number.isNaN(dayMs)) return undefined;
+    return { offsetMs: zone.offsetAt(dayMs), end: at + part.length };
+  }
+
+  /** A day's beginning as if it were UTC, in ms; without a year the most recent such day, with one of slack. */
+  #dayMs(year: number, month: number, day: number): number {
+    if (year === 0) return this.#latestDayMs(month, day);
+    const key = (year * 100 + month) * 100 + day;
+    if (key !== this.#day.key) this.#day = { key, ms: dayMsOf(year, month, day) };
+    return this.#day.ms;
+  }
+
+  #latestDayMs(month: number, day: number): number {
+    const latestMs = this.nowMs + DAY;
+    const today = Math.floor(latestMs / DAY);
+    if (today !== this.#latest.day) this.#latest = { day: today, year: new Date(latestMs).getUTCFullYear() };
+    for (let year = this.#latest.year; year > this.#latest.year - MAX_YEARS_BACK; year--) {
+      const ms = this.#dayMs(year, month, day);
+      if (ms <= latestMs) return ms;
+    }
+    return Number.NaN;
+  }
+}
+
+const MAX_FRACTION = 20; // digits
+const MAX_PLACES = 100;
+const MAX_YEARS_BACK = 9; // a leap day may be eight years ago
+const COLON_MILLIS = /:\d{3}(?![\d:])/y;
+const MAX_ZONE_NAME = 5;
+const NAMED_ZONES = new Map(Object.entries(ZONES));
+
+function zoneNamed(name: string): Zone | undefined {
+  try {
+    return new Zone(name);
+  } catch {
+    return undefined; // no such place: it is a word
+  }
+}
+
+function offsetZoneAt(text: string, at: number): FoundZone | undefined {
+  const [part, sign, hours = "0", minutes = "0"] = matchAt(ZONE_OFFSET, text, at);
+  if (part === undefined || Number(hours) > 14) return undefined;
+  const end = at + part.length;
+  const [behind = "", name = ""] = matchAt(BEHIND_OFFSET, text, end);
+  const isZone = !isLetter(name.charCodeAt(0)) || NAMED_ZONES.has(name) || UNCERTAIN_ZONES.has(name);
+  return { offsetMs: offsetMsOf(sign, hours, minutes), end: isZone ? end + behind.length : end };
+}
+
+const offsetMsOf = (sign: string | undefined, hours: string, minutes: string) =>
+  (sign === "-" ? -MINUTE : MINUTE) * (sign === undefined ? 0 : Number(hours) * 60 + Number(minutes));
+
+/** An epoch before other text: with a fraction, within brackets, or before a colon, as others could be any number. */
+function epochAt(text: string, at: number, isSure: boolean): FoundTime | undefined {
+  const [part, fraction, next] = matchAt(EPOCH_IN_FRONT, text, at);
+  const isBracketed = next === "]" && text.charCodeAt(at - 1) === BRACKET;
+  if (part === undefined || !(isSure || fraction !== undefined || isBracketed || next === ":")) return undefined;
+  const time = timeOfEpoch(Number(part));
+  return time && { ...time, end: at + part.length };
+}
+
+const fullYear = (year: number) => (year === 0 || year > 99 ? year : year < 70 ? 2000 + year : 1900 + year);
+
+function clockMs(hours: number, minutes: number, seconds: number): number {
+  const isReal = hours < 24 && minutes < 60 && seconds < 60;
+  return isReal ? ((hours * 60 + minutes) * 60 + seconds) * SECOND : Number.NaN;
+}
+
+function dayMsOf(year: number, month: number, day: number): number {
+  const ms = Date.UTC(year, month - 1, day);
+  return month <= 12 && new Date(ms).getUTCDate() === day ? ms : Number.NaN;
+}
+
+/** A time zone, and how far ahead of UTC it was in the hour that was asked for last: finding that out is dear. */
+class Zone {
+  readonly #format: Intl.DateTimeFormat | undefined;
+  #hour = Number.NaN;
+  #offsetMs = 0;
+
+  /** Throws a RangeError for a name that IANA has not; without a name, it is the machine's. */
+  constructor(name?: string) {
+    if (name) this.#format = new Intl.DateTimeFormat("en-US", { timeZone: name, timeZoneName: "longOffset" });
+  }
+
+  /** How far ahead of UTC the zone is at a time of its own, in ms. */
+  offsetAt(localMs: number): number {
+    const hour = localMs - (localMs % HOUR);
+    if (hour !== this.#hour) {
+      this.#hour = hour;
+      const machines = () => hour - Date.parse(new Date(hour).toISOString().slice(0, 19));
+      this.#offsetMs = this.#format ? this.#offsetAtUtc(hour - this.#offsetAtUtc(hour)) : machines();
+    }
+    return this.#offsetMs;
+  }
+
+  #offsetAtUtc(ms: number): number {
+    const name = this.#format?.formatToParts(ms).find(({ type }) => type === "timeZoneName")?.value ?? "";
+    const [, sign, hours = "0", minutes = "0"] = /GMT([+-])(\d\d):(\d\d)/.exec(name) ?? [];
+    return offsetMsOf(sign, hours, minutes);
+  }
+}
+
+/** Where digits end, looking no further than `max`. */
+function endOfDigits(text: string, at: number, max: number): number {
   let end = at;
-  while (isDigit(text.charCodeAt(end))) end++;
+  while (end < max && isDigit(text.charCodeAt(end))) end++;
   return end;
 }
 
-/** Of a fraction's digits; those behind the sixth are cut off. */
+/** Where letters end, looking no further than a key may be long. */
+function endOfLetters(text: string, at: number): number {
+  let end = at;
+  while (end < at + MAX_KEY && isLetter(text.charCodeAt(end))) end++;
+  return end;
+}
+
+/** A fraction's microseconds; digits behind the sixth are cut off. */
 function microsOf(text: string, at: number, end: number): number {
   let micros = 0;
   for (let digit = at; digit < at + 6; digit++)
     micros = micros * 10 + (digit < end ? text.charCodeAt(digit) - ZERO : 0);
   return micros;
-}
-
-/** A text's "2026-11-22T10:00:00" as if it were UTC, in ms; Date.parse costs more than the rest of a line. */
-function timeOfSecond(text: string): number | undefined {
-  const mark = text.charCodeAt(4);
-  const isDate = (mark === DASH || mark === SLASH) && text.charCodeAt(7) === mark;
-  const between = text.charCodeAt(10);
-  const isClock = text.charCodeAt(13) === COLON && text.charCodeAt(16) === COLON;
-  if (!isDate || !isClock || (between !== SPACE && (between | SPACE) !== LOWER_T)) return undefined;
-  const day = dayOfDate(text);
-  const [hours, minutes, seconds] = [twoDigits(text, 11), twoDigits(text, 14), twoDigits(text, 17)];
-  const isReal = hours < 24 && minutes < 60 && seconds < 60; // NaN is not
-  return isReal && day !== undefined ? day + ((hours * 60 + minutes) * 60 + seconds) * 1000 : undefined;
-}
-
-/** The day that was read last, in ms since 1970. */
-const lastDay = { text: "", time: 0 };
-
-function dayOfDate(text: string): number | undefined {
-  if (text.startsWith(lastDay.text) && lastDay.text !== "") return lastDay.time;
-  const [year, month, day] = [twoDigits(text, 0) * 100 + twoDigits(text, 2), twoDigits(text, 5), twoDigits(text, 8)];
-  const time = Date.UTC(year, month - 1, day);
-  if (!(year >= 100 && month <= 12) || new Date(time).getUTCDate() !== day) return undefined;
-  return Object.assign(lastDay, { text: text.slice(0, 10), time }).time;
 }
 
 function twoDigits(text: string, at: number): number {
@@ -3688,42 +4791,12 @@ function twoDigits(text: string, at: number): number {
   return tens >= 0 && tens <= 9 && ones >= 0 && ones <= 9 ? tens * 10 + ones : Number.NaN;
 }
 
-/** The hour that was read last, and how far ahead of UTC it is here, in ms: finding that out is dear, too. */
-const localHour = { start: Number.NaN, offset: 0 };
-
-/** The zone from `at` on, in ms ahead of UTC; the collector's own at the text's end, `undefined` where it is none. */
-function offsetOf(text: string, at: number, time: number): number | undefined {
-  if (at === text.length - 1 && (text.charCodeAt(at) | SPACE) === LOWER_Z) return 0;
-  if (at === text.length) {
-    const start = time - (time % HOUR);
-    if (start !== localHour.start)
-      Object.assign(localHour, { start, offset: start - Date.parse(new Date(start).toISOString().slice(0, 19)) });
-    return localHour.offset;
-  }
-  const [zone, sign = "+", hours = "0", minutes = "0"] = ZONE.exec(text.slice(at)) ?? [];
-  return zone === undefined ? undefined : Number(`${sign}1`) * (Number(hours) * 60 + Number(minutes)) * MINUTE;
-}
-
-/** Numbers below 100,000,000 are durations or counters rather than times before 1973. */
-function timeOfEpoch(value: number): number | undefined {
-  if (!(value >= 1e8 && value < 1e20)) return undefined;
-  return Math.round(value < 1e11 ? value * 1e6 : value < 1e14 ? value * 1e3 : value < 1e17 ? value : value / 1e3);
-}
-
-/** The most recent such date ("11-22") in the past, with a day of slack for clocks that are ahead. */
-function timeOfYearless(date: string, clock: string, zone: string, now: number): number | undefined {
-  const latest = now + DAY;
-  const newest = new Date(latest).getFullYear();
-  for (let year = newest; year >= newest - 8; year--) {
-    const time = timeOf(`${year}-${date} ${clock}${zone}`);
-    if (time !== undefined && time <= latest * 1000) return time;
-  }
-  return undefined;
-}
+// -- characters
 
 const isDigit = (code: number) => code >= 48 && code <= 57;
 const isUpper = (code: number) => code >= 65 && code <= 90;
 const isLetter = (code: number) => isUpper(code) || (code >= 97 && code <= 122);
+const isWordCode = (code: number) => isLetter(code) || isDigit(code) || code === UNDERSCORE;
 
 /** A sticky pattern's groups where it matches at `at`; none where it does not. */
 function matchAt(expression: RegExp, text: string, at: number): (string | undefined)[] {
@@ -5971,6 +7044,15 @@ function oneOf<Word extends string>(...words: Word[]): Parser<Word> {
   const allowed = words.join(", ").replace(/, (\w+)$/, " or $1");
   const parse = (text: string) => words.find((word) => word === text);
   return { placeholder: words.join("|"), allowed, parse, accepts: () => false };
+}
+
+function timeZone(): Parser<string> {
+  const allowed = "an IANA time zone such as Europe/Berlin";
+  return { placeholder: "ZONE", allowed, parse: parseTimeZone, accepts: () => false };
+}
+
+function parseTimeZone(text: string): string | undefined {
+  return text === "" || zoneNamed(text) !== undefined ? text : undefined;
 }
 
 /** A number of something from `min` to `max`, both included. */

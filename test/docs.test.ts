@@ -12,12 +12,14 @@ import { lacks } from "./support/programs.ts";
 const openssl = { skip: lacks("openssl", "version", /^OpenSSL 3/, "openssl") };
 
 describe("docs", () => {
-  test("the tables of options, all in docs/options.md and ten in the README, are those of --help; `npm run docs` writes them", async () => {
+  test("the tables of options and of formats are those of the code; `npm run docs` writes them", async () => {
     const docs = await readDocs();
 
     for (const [path, text] of docs) assert.equal(text, await withTables(text), path);
     assert.equal(docs.get("README.md")?.match(/^\| `--/gm)?.length, 10);
     assert.match(docs.get("docs/options.md") ?? "", /^<!-- options -->$/m);
+    for (const name of "envelopes bodies keys dates levels alarms zones".split(" "))
+      assert.match(docs.get("docs/formats.md") ?? "", new RegExp(`^<!-- formats: ${name} -->$`, "m"));
   });
 
   test("every link within the README and docs/ leads to a file, and to a heading of it", async () => {

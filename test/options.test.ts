@@ -35,7 +35,7 @@ describe("options", () => {
     const options = readOptions({}, {});
 
     const { listen, databaseUrl, dataDir, ack, workers, http, page, ...others } = options;
-    const { tlsCert, tlsKey, tlsCa, allow, retentionLevel, ...numbers } = others;
+    const { tlsCert, tlsKey, tlsCa, allow, retentionLevel, timezone, ...numbers } = others;
     assert.deepEqual(
       [listen, databaseUrl, dataDir, ack, workers, http, page],
       [
@@ -57,7 +57,7 @@ describe("options", () => {
       drainTimeout: 10_000,
       retention: 0,
     });
-    assert.deepEqual([tlsCert, tlsKey, tlsCa, allow, retentionLevel], ["", "", "", [], []]);
+    assert.deepEqual([tlsCert, tlsKey, tlsCa, allow, retentionLevel, timezone], ["", "", "", [], [], ""]);
   });
 
   test("texts are parsed to values once, and the values are taken as they are", () => {
@@ -118,6 +118,7 @@ describe("options", () => {
         says: /--http "\[::1\]:88" beside --listen "\[::1\]:88": /,
       },
       { flags: { listen: "8888" }, says: /--listen "8888": .*host and a port/ },
+      { flags: { timezone: "Middle/Earth" }, says: /--timezone "Middle\/Earth": .*IANA time zone/ },
       { flags: { ack: "maybe" }, says: /--ack "maybe": .*auto, always/ },
       { flags: { maxLine: "64KB" }, says: /--max-line "64KB": .*size/ },
       { flags: { idleTimeout: "5" }, says: /--idle-timeout "5": .*time/ },

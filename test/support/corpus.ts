@@ -1,0 +1,777 @@
+import assert from "node:assert/strict";
+import type { LineParser, LogRecord } from "../../collector.ts";
+import { NOW, timeAt } from "./lines.ts";
+
+/** A line, its level, and what else its record must have; a time is in UTC, or NONE. */
+type Sample = [line: string, level: number, expected?: Expected];
+interface Expected extends Partial<Pick<LogRecord, "message" | "host" | "app">> {
+  time?: string;
+  attributes?: object | undefined;
+}
+
+const NONE = "none";
+const T = "2026-11-22T10:00:00Z";
+const T1 = "2026-11-22T10:00:00.1Z";
+const MS = "2026-11-22T10:00:00.123Z";
+
+/** Lines as programs print them, by the kind of what makes them hard; the collector's zone is UTC, and it is the day after. */
+export const CORPUS: Record<string, Sample[]> = {
+  "times in a zone of their own": [
+    ["2026-07-01 10:00:00 CEST x", 200, { time: "2026-07-01T08:00:00Z" }],
+    ["2026-07-01 10:00:00 PDT x", 200, { time: "2026-07-01T17:00:00Z" }],
+    ["2026-07-01 10:00:00 -03 x", 200, { time: "2026-07-01T13:00:00Z" }],
+    ["2026-07-01 10:00:00-03 x", 200, { time: "2026-07-01T13:00:00Z" }],
+    ["2026-07-01 02:00:00 PM x", 200, { time: "2026-07-01T14:00:00Z" }],
+    ["2026-07-01 2:00:00 PM x", 200, { time: "2026-07-01T14:00:00Z" }],
+    ["2026-07-01 12:00:00 AM x", 200, { time: "2026-07-01T00:00:00Z" }],
+    ["2014-12-19 00:02:40 GMT+3 x", 200, { time: "2014-12-18T21:02:40Z" }],
+    ["2026-11-22 10:00:00 UTC-5 [12] ERROR:  x", 400, { time: "2026-11-22T15:00:00Z" }],
+    ["2026-11-22 10:00:00 UTC+05:30 x", 200, { time: "2026-11-22T04:30:00Z" }],
+    ["2026-11-22 10:00:00 IST x", 200, { time: NONE }],
+    ["2026-11-22 10:00:00 JST ERROR x", 400, { time: "2026-11-22T01:00:00Z" }],
+    ["2026-11-22 10:00:00.123 CET [12] ERROR:  x", 400, { time: "2026-11-22T09:00:00.123Z" }],
+    ["2026-11-22 10:00:00 Europe/Berlin x", 200, { time: "2026-11-22T09:00:00Z" }],
+    ["2026-07-22 10:00:00 America/New_York x", 200, { time: "2026-07-22T14:00:00Z" }],
+    ["2026-11-22 10:00:00 Some/Thing x", 200, { time: T }],
+    ["2026-11-22 10:00:00 GET /index.html", 200, { time: T }],
+    ["2026-11-22T11:00:00.123+01:00[Europe/Berlin] INFO x", 200, { time: MS }],
+    ["2026-11-22 10:00:00.123456 +0000 UTC m=+0.000012 x", 200, { time: "2026-11-22T10:00:00.123456Z" }],
+    ["2026-11-22 11:00:00 +0100 [warn]: #0 x", 300, { time: T }],
+    [
+      "<187>7: Nov 22 10:00:00 CDT: %LINK-3-UPDOWN: x",
+      400,
+      { time: "2026-11-22T15:00:00Z", message: "%LINK-3-UPDOWN: x" },
+    ],
+    ['{"msg":"x","time":"2026-07-01 10:00:00 CEST"}', 200, { time: "2026-07-01T08:00:00Z", message: "x" }],
+    ['{"msg":"x","time":"2026-07-01 02:00:00 PM"}', 200, { time: "2026-07-01T14:00:00Z", message: "x" }],
+    [
+      '{"msg":"x","time":"2014-03-10 19:57:38.562264131 -0400 EDT"}',
+      200,
+      { time: "2014-03-10T23:57:38.562264Z", message: "x" },
+    ],
+    [
+      '{"msg":"x","time":"2026-11-22 10:00:00 IST"}',
+      200,
+      { message: "x", attributes: { time: "2026-11-22 10:00:00 IST" } },
+    ],
+    [
+      '{"msg":"x","time":"2026-11-22 10:00:00 or so"}',
+      200,
+      { message: "x", attributes: { time: "2026-11-22 10:00:00 or so" } },
+    ],
+    ["11/05/2026 10:00:00 x", 200, { time: NONE }],
+    ["2026-11-22 13:00:00 PM x", 200, { time: "2026-11-22T13:00:00Z" }],
+  ],
+  "keys of common loggers": [
+    ['{"Level":"Error","Message":"x","Timestamp":"2026-11-22T10:00:00.123Z"}', 400, { message: "x", time: MS }],
+    [
+      '{"PRIORITY":"3","MESSAGE":"x","_HOSTNAME":"h","SYSLOG_IDENTIFIER":"sshd","__REALTIME_TIMESTAMP":"1795341600123000","_PID":"7"}',
+      400,
+      { message: "x", host: "h", app: "sshd", time: MS, attributes: { _PID: "7" } },
+    ],
+    [
+      '{"PRIORITY":"6","MESSAGE":"level=error msg=x a=1","_HOSTNAME":"h"}',
+      400,
+      { message: "x", host: "h", attributes: { a: "1" } },
+    ],
+    [
+      '{"@level":"warn","@message":"x","@module":"core","@timestamp":"2026-11-22T10:00:00.123456Z"}',
+      300,
+      { message: "x", app: "core", time: "2026-11-22T10:00:00.123456Z" },
+    ],
+    [
+      '{"t":{"$date":"2026-11-22T10:00:00.123+00:00"},"s":"E","c":"NETWORK","id":7,"ctx":"conn1","msg":"x"}',
+      400,
+      {
+        message: "x",
+        app: "NETWORK",
+        time: MS,
+        attributes: { t: { $date: "2026-11-22T10:00:00.123+00:00" }, id: 7, ctx: "conn1" },
+      },
+    ],
+    [
+      '{"t":{"$date":"2026-11-22T10:00:00.123+00:00"},"s":"D1","c":"-","id":7,"msg":"x"}',
+      100,
+      { message: "x", time: MS },
+    ],
+    ['{"date":1795341600.5,"log":"ERROR x"}', 400, { message: "ERROR x", time: "2026-11-22T10:00:00.5Z" }],
+    [
+      '{"output":"x","priority":"Warning","rule":"r","time":"2026-11-22T10:00:00.123Z","hostname":"h"}',
+      300,
+      { message: "x", host: "h", time: MS, attributes: { rule: "r" } },
+    ],
+    [
+      '{"severity_text":"ERROR","body":"x","severity_number":17}',
+      400,
+      { message: "x", attributes: { severity_number: 17 } },
+    ],
+    [
+      '{"severityNumber":13,"body":{"stringValue":"x"},"timeUnixNano":"1795341600123000000"}',
+      300,
+      { message: "x", time: MS, attributes: { body: { stringValue: "x" } } },
+    ],
+    ['{"severityText":"WARN2","body":"x"}', 300, { message: "x" }],
+    [
+      '{"instant":{"epochSecond":1795341600,"nanoOfSecond":123000000},"level":"WARN","loggerName":"com.x","message":"x"}',
+      300,
+      { message: "x", app: "com.x", time: MS },
+    ],
+    [
+      '{"timeMillis":1795341600123,"level":"WARN","loggerName":"com.x","message":"x"}',
+      300,
+      { message: "x", app: "com.x", time: MS },
+    ],
+    [
+      '{"@timestamp":"2026-11-22T10:00:00.123Z","message":"x","logger_name":"c.x","level":"INFO","HOSTNAME":"h"}',
+      200,
+      { message: "x", app: "c.x", host: "h", time: MS },
+    ],
+    ['{"hostName":"h","message":"x"}', 200, { host: "h", message: "x" }],
+    [
+      '{"Timestamp":"2026-11-22T10:00:00.1230000Z","Level":"Warning","MessageTemplate":"Hi {N}","RenderedMessage":"Hi 1","Properties":{"N":1}}',
+      300,
+      { message: "Hi 1", time: MS, attributes: { MessageTemplate: "Hi {N}", Properties: { N: 1 } } },
+    ],
+    [
+      '{"@t":"2026-11-22T10:00:00.123Z","@mt":"x","@l":"Error","SourceContext":"Shop.Cart","MachineName":"h"}',
+      400,
+      { message: "x", app: "Shop.Cart", host: "h" },
+    ],
+    [
+      '{"EventId":0,"LogLevel":"Error","Category":"Shop","Message":"x"}',
+      400,
+      { message: "x", attributes: { EventId: 0, Category: "Shop" } },
+    ],
+    ['{"levelno":30,"levelname":"WARNING","message":"x"}', 300, { message: "x", attributes: { levelno: 30 } }],
+    ['{"levelno":30,"message":"x"}', 300, { message: "x" }],
+    ['{"time_local":"22/Nov/2026:10:00:00 +0000","request":"GET /","status":"200"}', 200, { time: T }],
+    ['{"msg":"job","priority":50}', 200, { message: "job", attributes: { priority: 50 } }],
+    ['{"msg":"x","service":"18ms","name":"shop"}', 200, { app: "shop", attributes: { service: "18ms" } }],
+    ['{"msg":"x","a":"b","c":"DE"}', 200, { message: "x", attributes: { a: "b", c: "DE" } }],
+    ['{"SEVERITY":"NOTICE","MESSAGE":"x"}', 250, { message: "x" }],
+    ['{"log_level":"error","message":"x","app_name":"shop"}', 400, { message: "x", app: "shop" }],
+    ['{"lvl":"eror","t":"2026-11-22T10:00:00.123Z","msg":"x"}', 400, { message: "x", time: MS }],
+    [
+      '{"severity":"info","severity_label":"Informational","message":"x","program":"sshd","logsource":"h"}',
+      200,
+      { app: "sshd" },
+    ],
+  ],
+  "keys in objects": [
+    [
+      '{"timestamp":"2026-11-22T10:00:00.123456Z","level":"ERROR","fields":{"message":"x","n":1},"target":"t"}',
+      400,
+      {
+        message: "x",
+        time: "2026-11-22T10:00:00.123456Z",
+        attributes: { fields: { message: "x", n: 1 }, target: "t" },
+      },
+    ],
+    ['{"record":{"level":{"name":"ERROR","no":40},"message":"x"}}', 400, { message: "x" }],
+    [
+      '{"text":"2026 | ERROR | x\\n","record":{"level":{"icon":"e","name":"WARNING","no":30},"message":"x","time":{"repr":"2026-11-22 10:00:00.123456+00:00","timestamp":1795341600.123456}}}',
+      300,
+      { message: "x", time: "2026-11-22T10:00:00.123456Z" },
+    ],
+    [
+      '{"message":"x","level":400,"level_name":"ERROR","channel":"app","datetime":{"date":"2026-11-22 11:00:00.123000","timezone_type":3,"timezone":"Europe/Berlin"}}',
+      400,
+      { app: "app", time: MS },
+    ],
+    ['{"level":{"level":40000,"levelStr":"ERROR"},"message":"x"}', 400, { message: "x" }],
+    ['{"log":"ERROR x\\n","kubernetes":{"container_name":"shop"}}', 400, { message: "ERROR x", app: "shop" }],
+    ['{"jsonPayload":{"message":"x"},"severity":"ERROR"}', 400, { message: "x" }],
+    [
+      '{"service":{"name":"shop"},"host":{"name":"h"},"log":{"level":"warn"},"message":"x"}',
+      300,
+      { app: "shop", host: "h", message: "x" },
+    ],
+  ],
+  "formats in formats": [
+    [
+      '<14>Nov 22 10:00:00 h a: {"level":"error","msg":"x"}',
+      400,
+      { message: "x", host: "h", app: "a", time: T, attributes: { facility: "user" } },
+    ],
+    [
+      '<14>Nov 22 10:00:00 h a[7]: {"level":"error","msg":"x","host":"pod-1","n":1}',
+      400,
+      { message: "x", host: "h", app: "a", attributes: { facility: "user", procid: "7", host: "pod-1", n: 1 } },
+    ],
+    ["<14>level=error msg=x a=1", 400, { message: "x", attributes: { facility: "user", a: "1" } }],
+    [
+      '<188>date=2026-11-22 time=10:30:10 devname="f" level="warning" msg="x" srcip=192.0.2.4',
+      300,
+      { message: "x", host: "f", time: "2026-11-22T10:30:10Z", attributes: { facility: "local7", srcip: "192.0.2.4" } },
+    ],
+    [
+      '<188>date=2026-11-22 time=10:30:10 devname="f" tz="+0100" level="warning" msg="x"',
+      300,
+      { message: "x", time: "2026-11-22T09:30:10Z" },
+    ],
+    [
+      '<189>date=2026-11-22 time=10:30:10 devname="f" eventtime=1795341600123000000 level="notice" msg="x"',
+      250,
+      { time: MS, message: "x" },
+    ],
+    ["2026-11-22T10:00:00Z stderr F ERROR x", 400, { message: "ERROR x", time: T, attributes: { stream: "stderr" } }],
+    [
+      '2026-11-22T10:00:00.123456789Z stdout F {"level":"error","msg":"x"}',
+      400,
+      { message: "x", time: "2026-11-22T10:00:00.123456Z", attributes: { stream: "stdout" } },
+    ],
+    [
+      "2026-11-22T10:00:00.123Z stdout P part of a line",
+      200,
+      { message: "part of a line", time: MS, attributes: { stream: "stdout", logtag: "P" } },
+    ],
+    [
+      "2026-11-22T10:00:00.123Z stderr F E1122 10:00:00.123456       1 x.go:1] y",
+      400,
+      { message: "E1122 10:00:00.123456       1 x.go:1] y" },
+    ],
+    [
+      '{"log":"{\\"level\\":\\"error\\",\\"msg\\":\\"x\\"}\\n","stream":"stdout","time":"2026-11-22T10:00:00.123Z"}',
+      400,
+      { message: "x", time: MS, attributes: { stream: "stdout" } },
+    ],
+    [
+      '{"log":"level=warn msg=\\"x y\\" a=1\\n","stream":"stderr","time":"2026-11-22T10:00:00.123Z"}',
+      300,
+      { message: "x y", attributes: { stream: "stderr", a: "1" } },
+    ],
+    [
+      '{"log":"\\u001b[31mERROR\\u001b[0m x\\n","stream":"stderr","time":"2026-11-22T10:00:00.123Z"}',
+      400,
+      { message: "ERROR x" },
+    ],
+    ["2026-11-22T10:00:00Z level=error msg=x", 400, { message: "x", time: T }],
+    ['2026-11-22T10:00:00Z {"level":"error","msg":"x"}', 400, { message: "x", time: T }],
+    ['[2026-11-22 10:00:00] {"level":"error","msg":"x"}', 400, { message: "x", time: T }],
+    [
+      '2026-11-22 10:00:00.123000000 +0000 shop.access: {"level":"error","msg":"x"}',
+      400,
+      { message: "x", time: MS, app: "shop.access" },
+    ],
+    [
+      "2026-11-22T10:00:00.123456+00:00 heroku[router]: at=error code=H12 service=30000ms",
+      400,
+      { app: "heroku", attributes: { procid: "router", code: "H12", service: "30000ms" } },
+    ],
+    [
+      '<14>1 2026-11-22T10:00:00.123Z h a 7 - - {"level":"warn","message":"x"}',
+      300,
+      { message: "x", host: "h", app: "a", time: MS, attributes: { facility: "user", procid: "7" } },
+    ],
+    [
+      '<14>1 2026-11-22T10:00:00.123Z h a - - - @cee: {"msg":"x","n":1}',
+      200,
+      { message: "x", attributes: { facility: "user", n: 1 } },
+    ],
+    [
+      '<30>Nov 22 10:00:00 h dockerd[7]: time="2026-11-22T10:00:00.123Z" level=error msg="x y" id=1',
+      400,
+      { message: "x y", app: "dockerd", time: MS, attributes: { facility: "daemon", procid: "7", id: "1" } },
+    ],
+    [
+      "<14>Nov 22 10:00:00 h a: 2026-11-22 10:00:00,123 [main] ERROR c.x - y",
+      400,
+      { message: "2026-11-22 10:00:00,123 [main] ERROR c.x - y", app: "a", time: MS },
+    ],
+    ["<14>1 2026-11-22T09:00:00Z h a - - - 2026-11-22 10:00:00 WARN y", 300, { time: "2026-11-22T09:00:00Z" }],
+    ['web-1  | {"level":"error","msg":"x"}', 400, { message: "x" }],
+    ["web-1  | 2026-11-22 10:00:00 ERROR x", 400, { time: T, message: "web-1  | 2026-11-22 10:00:00 ERROR x" }],
+    [
+      "<22>Nov 22 10:00:00 mx postfix/smtpd[7]: warning: hostname x does not resolve",
+      300,
+      { app: "postfix/smtpd", message: "warning: hostname x does not resolve" },
+    ],
+  ],
+  "syslog without its priority": [
+    [
+      "Nov 20 10:00:00 h sshd[1]: x",
+      200,
+      { time: "2026-11-20T10:00:00Z", host: "h", app: "sshd", message: "x", attributes: { procid: "1" } },
+    ],
+    [
+      "2026-11-22T10:00:00.1+01:00 h sshd[1]: x",
+      200,
+      { time: "2026-11-22T09:00:00.1Z", host: "h", app: "sshd", message: "x", attributes: { procid: "1" } },
+    ],
+    [
+      "2026-11-22T10:00:00.123456+00:00 h kernel: [12345.678901] x",
+      200,
+      { time: "2026-11-22T10:00:00.123456Z", host: "h", app: "kernel", message: "[12345.678901] x" },
+    ],
+    ["Nov  2 10:00:00 h kernel: x", 200, { time: "2026-11-02T10:00:00Z", host: "h", app: "kernel" }],
+    ["Nov 22 10:00:00 h CRON[7]: (root) CMD (true)", 200, { app: "CRON", message: "(root) CMD (true)" }],
+    [
+      "Jun 14 15:16:01 combo sshd(pam_unix)[19939]: authentication failure; logname= uid=0",
+      200,
+      { time: "2026-06-14T15:16:01Z", host: "combo", app: "sshd(pam_unix)" },
+    ],
+    ["Nov 22 10:00:00 h shop[7]: ERROR x", 400, { host: "h", app: "shop", message: "ERROR x" }],
+    [
+      "Nov 22 10:00:00 imap-login: Info: Login: user=<x>",
+      200,
+      { app: "imap-login", time: T, message: "Info: Login: user=<x>" },
+    ],
+    [
+      "Jul  1 09:00:55 calvisitor-10-105-160-95 kernel[0]: IOThunderboltSwitch x",
+      200,
+      { app: "kernel", host: "calvisitor-10-105-160-95" },
+    ],
+    [
+      "2026-11-22T10:00:00+0100 h systemd[1]: Started x.",
+      200,
+      { time: "2026-11-22T09:00:00Z", host: "h", app: "systemd" },
+    ],
+    ["Nov 22 10:00:00 Starting the engine", 200, { time: T, message: "Nov 22 10:00:00 Starting the engine" }],
+    [
+      "2026-11-22T10:00:00Z request failed: timeout",
+      200,
+      { time: T, message: "2026-11-22T10:00:00Z request failed: timeout" },
+    ],
+    [
+      "2026-11-22T10:00:00.123456+00:00 app[web.1]: x",
+      200,
+      { app: "app", message: "x", attributes: { procid: "web.1" } },
+    ],
+    [
+      'Nov 22 10:00:00 h haproxy[7]: 192.0.2.1:1234 [22/Nov/2026:10:00:00.123] http-in back/srv 0/0/1/2/3 200 1 - - ---- 1/1/0/0/0 0/0 "GET / HTTP/1.1"',
+      200,
+      { app: "haproxy", host: "h", time: MS },
+    ],
+  ],
+  "syslog off the standard": [
+    ["<14>Nov 22 10:00:00  h  a: x", 200, { host: "h", app: "a", message: "x", time: T }],
+    ["<14>Nov 22 10:00:00 h app[1]:x", 200, { host: "h", app: "app", message: "x" }],
+    ["<14>Nov 22 10:00:00 a@b app: x", 200, { host: "a@b", app: "app", message: "x" }],
+    ["<14>Nov 22 10:00:00 a,b app: x", 200, { host: "a,b", app: "app", message: "x" }],
+    ["<14>Nov 22 10:00:00 [192.0.2.1] app: x", 200, { host: "192.0.2.1", app: "app", message: "x" }],
+    ["<134>Nov 22 10:00:00 slot1/x app[7]: y", 200, { host: "slot1/x", app: "app", message: "y" }],
+    ["<34>OCT 11 22:14:15 h su: x", 500, { time: "2026-10-11T22:14:15Z", host: "h", app: "su" }],
+    [
+      "<189>1: h: 2: Nov 22 10:00:00: %A-5-B: x",
+      250,
+      {
+        host: "h",
+        time: T,
+        message: "%A-5-B: x",
+        attributes: { facility: "local7", message_count: "1", sequence: "2" },
+      },
+    ],
+    ["<132>h: *t1: Nov 22 10:00:00.1: %A-4-B: x", 300, { host: "h", app: "t1", time: T1, message: "%A-4-B: x" }],
+    ["<12> 11/22/2026:10:00:00 GMT h x : y", 300, { host: "h", app: "x", time: T, message: "y" }],
+    ["<134>1 2026-11-22T10:00:00Z h  App: x", 200, { host: "h", app: "App", time: T, message: "x" }],
+    [
+      "<134>1 1795341600.5 h a b=1 c=2 x",
+      200,
+      { host: "h", app: "a", time: "2026-11-22T10:00:00.5Z", message: "b=1 c=2 x" },
+    ],
+    ["<134>1795341600.5 h app: x", 200, { host: "h", app: "app", time: "2026-11-22T10:00:00.5Z", message: "x" }],
+    [
+      "<166>2026-11-22T10:00:00.123Z esx1 Hostd: info hostd[7] [Originator@6876 sub=x] y",
+      200,
+      { host: "esx1", app: "Hostd", time: MS },
+    ],
+    [
+      "<13>Nov 22 10:00:00 WIN1 MSWinEventLog\t1\tSecurity",
+      250,
+      { host: "WIN1", message: "MSWinEventLog\t1\tSecurity" },
+    ],
+    ["<14>Nov 22 10:00:00 level=error msg=x", 400, { time: T, message: "x" }],
+    ['<14>Nov 22 10:00:00 {"level":"error","msg":"x"}', 400, { time: T, message: "x" }],
+    ["<13>Nov 22 10:00:00 2026 h app: x", 250, { host: "h", app: "app", time: T }],
+  ],
+  "dates of common daemons": [
+    ["[Sun Nov 22 10:00:00 2026] [core:error] x", 400, { time: T }],
+    [
+      "[Sun Nov 22 10:00:00.123456 2026] [mpm_event:notice] [pid 7:tid 8] AH00489: x",
+      250,
+      { time: "2026-11-22T10:00:00.123456Z" },
+    ],
+    [
+      "[Sun Dec 04 04:47:44 2005] [notice] workerEnv.init() ok /etc/httpd/conf/workers2.properties",
+      250,
+      { time: "2005-12-04T04:47:44Z" },
+    ],
+    ["20-Nov-2026 10:00:00.1 SEVERE [m] x", 400, { time: "2026-11-20T10:00:00.1Z" }],
+    [
+      "22-Nov-2026 10:00:00.123 INFO [main] org.apache.catalina.startup.Catalina.start Server startup in 7 ms",
+      200,
+      { time: MS },
+    ],
+    ["22-Nov-2026 10:00:00.123 general: error: x", 400, { time: MS }],
+    ["[22-Nov-2026 10:00:00 UTC] PHP Fatal error:  x", 600, { time: T }],
+    ["[22-Nov-2026 11:00:00 Europe/Berlin] PHP Warning:  x", 300, { time: T }],
+    ["[22-Nov-2026 10:00:00] NOTICE: fpm is running, pid 1", 250, { time: T }],
+    ["26/11/22 10:00:00 WARN x", 300, { time: T }],
+    [
+      "17/06/09 20:10:40 INFO executor.CoarseGrainedExecutorBackend: Registered signal handlers",
+      200,
+      { time: "2017-06-09T20:10:40Z" },
+    ],
+    ["22/11/26 10:00:00 WARN x", 300, { time: NONE }],
+    ["1:M 22 Nov 2026 10:00:00.1 # x", 300, { time: T1 }],
+    ["1:M 22 Nov 2026 10:00:00.123 * Ready to accept connections", 250, { time: MS }],
+    ["[7] 22 Nov 10:00:00.123 # Server started, Redis version 3.0.7", 300, { time: MS }],
+    ['192.0.2.7 - - [22/Nov/2026:10:00:00 +0000] "GET / HTTP/1.1" 200 612', 200, { time: T }],
+    ['2001:db8::1 - bob [22/Nov/2026:11:00:00 +0100] "GET /error HTTP/1.1" 500 612', 200, { time: T }],
+    ['web.example.org - - [22/Nov/2026:10:00:00 +0000] "GET / HTTP/1.1" 200 612', 200, { time: T }],
+    ['127.0.0.1 - - [22/Nov/2026 10:00:00] "GET / HTTP/1.1" 200 -', 200, { time: T }],
+    ['[22/Nov/2026 10:00:00] "GET / HTTP/1.1" 200 612', 200, { time: T }],
+    ["22.11.2026 10:00:00 ERROR x", 400, { time: T }],
+    ["22.11.2026, 10:00:00 ERROR x", 400, { time: T }],
+    ["11-17 16:13:38.811  1702  2395 E Tag: x", 400, { time: "2026-11-17T16:13:38.811Z" }],
+    [
+      "11-17 16:13:38.811  1702  2395 D WindowManager: printFreezingDisplayLogsopening app",
+      100,
+      { time: "2026-11-17T16:13:38.811Z" },
+    ],
+    ["2026-11-17 16:13:38.811  1702  2395 W wpa_supplicant: x", 300, { time: "2026-11-17T16:13:38.811Z" }],
+    ["2026-11-22 10:00:00,123:WARN:x", 300, { time: MS }],
+    ["2026-11-22 10:00:00.123:INFO:oejs.Server:main: x", 200, { time: MS }],
+    ["[2026-11-22 10:00:00,123: ERROR/MainProcess] x", 400, { time: MS }],
+    ["[2026-11-22 10:00:00,123: WARNING/ForkPoolWorker-1] x", 300, { time: MS }],
+    ["Nov 22, 2026 10:00:00 AM com.example.Shop sell", 200, { time: T }],
+    ["Sun Nov 22 10:00:00 2026 us=123 x", 200, { time: T }],
+    ["Sun, 22 Nov 2026 10:00:00 GMT x", 200, { time: T }],
+    ["Sun Nov 22 2026 11:00:00 GMT+0100 (Central European Standard Time) x", 200, { time: T }],
+    ["261122 10:00:00 [ERROR] x", 400, { time: T }],
+    ["[E 261122 10:00:00 web:7] x", 400, { time: T }],
+    ["[W 2026-11-22 10:00:00.123 ServerApp] x", 300, { time: MS }],
+    ["I261122 10:00:00.123456 1 server/x.go:1 ⋮ [n1] 1  x", 200, { time: "2026-11-22T10:00:00.123456Z" }],
+    [
+      "081109 203615 148 INFO dfs.DataNode$PacketResponder: PacketResponder 1 for block terminating",
+      200,
+      { time: "2008-11-09T20:36:15Z" },
+    ],
+    ["20171223-22:15:29:606|Step_LSC|30002312|onStandStepChanged 3579", 200, { time: "2017-12-23T22:15:29.606Z" }],
+    ["2026.11.22 10:00:00 WARN  web[][o.s.s.p.Server] x", 300, { time: T }],
+    ["2026/11/22 10:00:00 [error] 12#12: *1 x", 400, { time: T }],
+    ["2026/11/22-10:00:00.123456 7f3c x", 200, { time: "2026-11-22T10:00:00.123456Z" }],
+    ["2026-11-22_10:00:00.12345 x", 200, { time: "2026-11-22T10:00:00.12345Z" }],
+    ["11/22/2026-10:00:00.123456  [**] [1:2:3] x", 200, { time: "2026-11-22T10:00:00.123456Z" }],
+    ["11/22/2026, 10:00:00 AM - ERROR - x", 400, { time: T }],
+    ["1795341600.123    45 192.0.2.1 TCP_MISS/200 1024 GET http://x/ - DIRECT/192.0.2.2 text/html", 200, { time: MS }],
+    ["[1795341600] SERVICE ALERT: x", 200, { time: T }],
+    ["[1795341600] unbound[1:0] error: x", 400, { time: T }],
+    ["1795341600: New connection from 192.0.2.1 on port 1883.", 200, { time: T }],
+    ["[ERROR] [1795341600.123]: x", 400, { time: MS }],
+    ["   2026/11/22 10:00:00 [ERR] x", 400, { time: T }],
+    ["INFO  [2026-11-22 10:00:00,123] com.example.Shop: x", 200, { time: MS }],
+    ["INFO 2026-11-22 10:00:00,123 shop 1 2 x", 200, { time: MS }],
+    ["[WARN] 2026-11-22 10:00:00 x", 300, { time: T }],
+    ["ERROR: 2026/11/22 10:00:00 main.go:7: x", 400, { time: T }],
+    ["ERROR [main] 2026-11-22 10:00:00,123 CassandraDaemon.java:7 - x", 400, { time: MS }],
+    ["WARN[2026-11-22T10:00:00Z] x", 300, { time: T }],
+    ["2026-11-22 10:00 x", 200, { time: T }],
+    ["20261122T100000Z x", 200, { time: T }],
+    ['[2026-11-22T10:00:00.123456+00:00] app.ERROR: x {"a":1} []', 400, { time: "2026-11-22T10:00:00.123456Z" }],
+    ["F, [2026-11-22T10:00:00.123456 #7] FATAL -- : x", 600, { time: "2026-11-22T10:00:00.123456Z" }],
+  ],
+  "where a level stands": [
+    ["2026-11-22 10:00:00|ERROR|a|x", 400, { time: T }],
+    ["2026-11-22 10:00:00.1234|WARN|Shop.Cart|x", 300, { time: "2026-11-22T10:00:00.1234Z" }],
+    ["2026-11-22 10:00:00;ERROR;a;x", 400, { time: T }],
+    ["2026-11-22 10:00:00,ERROR,a,x", 400, { time: T }],
+    ["2026-11-22 10:00:00\tERROR\ta\tx", 400, { time: T }],
+    ["2026-11-22 10:00:00 (ERROR) x", 400, { time: T }],
+    ["2026-11-22 10:00:00 <error> x", 400, { time: T }],
+    ["(ERROR) x", 400],
+    ["[ warn] x", 300],
+    ["[ ERROR ] x", 400],
+    ["[error] x", 400],
+    ["2026-11-22T10:00:00Z error a: x", 400, { time: T }],
+    ["2026-11-22T10:00:00Z warn  x", 300, { time: T }],
+    ["2026-11-22T10:00:00.123Z [error    ] x   key=value", 400, { time: MS }],
+    ["10:00:00.1 request_id=a [error] x", 400],
+    ["[2026-11-22T10:00:00Z] {a.py:1} ERROR - x", 400, { time: T }],
+    ["[2026-11-22 10:00:00,123] {taskinstance.py:7} WARNING - x", 300, { time: MS }],
+    ["fatal error: all goroutines are asleep - deadlock!", 600],
+    ["[core:trace3] x", 100],
+    ["2026-11-22 10:00:00 UTC [7] DEBUG2:  x", 100, { time: T }],
+    ["TypeError: Cannot read properties of undefined (reading 'x')", 400],
+    ["java.lang.IllegalStateException: x", 400],
+    ["java.lang.NullPointerException", 400],
+    ["Caused by: java.io.IOException: x", 400],
+    ["Uncaught ReferenceError: x is not defined", 400],
+    ["Traceback (most recent call last):", 400],
+    ["requests.exceptions.ConnectionError: x", 400],
+    ['Exception in thread "main" java.lang.RuntimeException: x', 400],
+    ["thread 'main' panicked at src/main.rs:2:5:", 600],
+    ["thread 'tokio-runtime-worker' panicked at 'x', src/main.rs:2:5", 600],
+    ["panic: runtime error: index out of range [1] with length 1", 600],
+    ["npm ERR! code E404", 400],
+    ["npm error code E404", 400],
+    ["npm WARN deprecated x@1.0.0: y", 300],
+    ["npm warn deprecated x@1.0.0: y", 300],
+    ["ERRO[0012] x", 400],
+    ["WARN[0000] x                                 key=value", 300],
+    ["FATA[0012] x", 600],
+    ["[E][wifi:123] x", 400],
+    ["[W][WiFiGeneric.cpp:739] _eventCallback(): x", 300],
+    ["E (1234) wifi: x", 400],
+    ["W/System.err( 7): x", 300],
+    ["E/AndroidRuntime(1702): FATAL EXCEPTION: main", 400],
+    ["E: Unable to locate package x", 400],
+    ["2026-11-22T10:00:00Z E! [outputs.influxdb] x", 400, { time: T }],
+    ["2026-11-22 10:00:00.123456 W | etcdserver: x", 300, { time: "2026-11-22T10:00:00.123456Z" }],
+    ["2026-11-22T10:00:00.123+0000 E NETWORK  [conn7] x", 400, { time: MS }],
+    ["web-1  | WARNING: x", 300],
+    ["[10:00:00] [Server thread/WARN]: x", 300],
+    ["[10:00:00 ERROR]: x", 400],
+    ["[1122/100000.123456:ERROR:gpu_init.cc(7)] x", 400],
+    ["2026-11-22 10:00:00,123 root WARNING x", 300, { time: MS }],
+    ["2026-11-22 10:00:00,123 main ERROR x", 400, { time: MS }],
+    ["2026-11-22 10:00:00,123 shop.cart ERROR x", 400, { time: MS }],
+    ["2026-11-22 10:00:00,123 fail2ban.filter         [7]: WARNING [sshd] x", 300, { time: MS }],
+    ["2026-11-22 10:00:00,123 [salt.minion      :123 ][ERROR   ][7] x", 400, { time: MS }],
+    ["2026-11-22T10:00:00.123Z pid=7 tid=abc class=HardJob jid=1 INFO: start", 200, { time: MS }],
+    ["2026-11-22T10:00:00.123Z 7 TID-abc WARN: x", 300, { time: MS }],
+    ["2026-11-22T10:00:00.123Z\t7f3c1b2a-0000-4000-8000-000000000000\tERROR\tx", 400, { time: MS }],
+    ["2026-11-22T10:00:00.12+0000 [APP/PROC/WEB/0] ERR x", 400, { time: "2026-11-22T10:00:00.12Z" }],
+    ["[2026-11-22 10:00:00 +0100] warning/ApiListener: x", 300, { time: "2026-11-22T09:00:00Z" }],
+    ["2026/11/22 10:00:00 kid1| WARNING: x", 300, { time: T }],
+    [
+      "2026-11-22 10:00:00.12 spid51      Error: 18456, Severity: 14, State: 8.",
+      400,
+      { time: "2026-11-22T10:00:00.12Z" },
+    ],
+    ["2016-09-28 04:30:30, Error                 CBS    Failed to x", 400, { time: "2016-09-28T04:30:30Z" }],
+    ["2026-11-22 10:00:00 UTC:192.0.2.1(1234):bob@shop:[7]:ERROR:  x", 400, { time: T }],
+    ["[2026-11-22 10:00:00.123][7][error][main] [source/server/server.cc:7] x", 400, { time: MS }],
+    [
+      "2026-11-22T10:00:00.123456Z ERROR sink{component_id=x}: vector::sinks: y",
+      400,
+      { time: "2026-11-22T10:00:00.123456Z" },
+    ],
+    ["2026-11-22 10:00:00.123456 [ERR] mod_sofia.c:7 x", 400, { time: "2026-11-22T10:00:00.123456Z" }],
+    ["[Nov 22 10:00:00] ERROR[7][C-1]: chan_sip.c:1 x: y", 400, { time: T }],
+    ["2026-11-22 10:00:00,123 | INFO  | Apache ActiveMQ | x | main", 200, { time: MS }],
+    ["__main__ - ERROR - x", 400],
+    ["src/main.c:7:1: error: x", 400],
+    ["src/main.c:7:1: warning: unused variable", 300],
+    ["error[E0308]: mismatched types", 400],
+    ["/usr/lib/python3/x.py:7: DeprecationWarning: y", 300],
+    ["(node:7) ExperimentalWarning: x", 300],
+    ["(node:7) [DEP0040] DeprecationWarning: x", 300],
+    ["PHP Parse error:  syntax error, unexpected end of file in /a.php on line 7", 400],
+    ["PHP Notice:  Undefined index: x in /a.php on line 7", 250],
+    ["%LINK-3-UPDOWN: Interface Gi0/1, changed state to up", 400],
+    ["Nov 22 10:00:00.123: %LINK-3-UPDOWN: Interface Gi0/1, changed state to up", 400, { time: MS }],
+    ["[INFO/MainProcess] x", 200],
+    ["[WARNING/ForkPoolWorker-1] x", 300],
+    ["10:00:00,123 |-WARN in ch.qos.logback.classic.LoggerContext[default] - x", 300],
+    ["[10:00:00.123] ERROR (7): x", 400],
+    ["[2026-11-22 10:00:00.123 +0000] WARN (shop/7 on web-1): x", 300, { time: MS }],
+  ],
+  "logfmt, and what is none": [
+    [
+      'type=CWD msg=audit(1364481363.243:24287): cwd="/"',
+      200,
+      { message: 'type=CWD msg=audit(1364481363.243:24287): cwd="/"', time: "2013-03-28T14:36:03.243Z" },
+    ],
+    [
+      "node=h type=SYSCALL msg=audit(1364481363.243:24287): arch=c000003e syscall=2",
+      200,
+      { host: "h", time: "2013-03-28T14:36:03.243Z" },
+    ],
+    [
+      'at=info method=GET path="/" host=x.herokuapp.com service=18ms status=200',
+      200,
+      {
+        app: undefined,
+        host: "x.herokuapp.com",
+        attributes: { method: "GET", path: "/", service: "18ms", status: "200" },
+      },
+    ],
+    [
+      "level=info msg=x hostname=? app=-",
+      200,
+      { host: undefined, app: undefined, attributes: { hostname: "?", app: "-" } },
+    ],
+    [
+      "IN=eth0 OUT= SRC=192.0.2.1 DST=192.0.2.2 LEN=60",
+      200,
+      { message: "IN=eth0 OUT= SRC=192.0.2.1 DST=192.0.2.2 LEN=60" },
+    ],
+    [
+      'time=2026-11-22T10:00:00.123Z level=WARN source=main.go:7 msg="x y"',
+      300,
+      { message: "x y", time: MS, attributes: { source: "main.go:7" } },
+    ],
+    ['Level=Error Message="x y" HostName=h', 400, { message: "x y", host: "h" }],
+    ["level=info msg=x @collector=1", 200, { message: "x", attributes: { "@@collector": "1" } }],
+    [
+      '{"msg":"x","@collector":{"raw":"y"},"a":1}',
+      200,
+      { message: "x", attributes: { "@@collector": { raw: "y" }, a: 1 } },
+    ],
+    ['{"msg":"x","@collector":1,"@@collector":2}', 200, { attributes: { "@@collector": 1, "@@@collector": 2 } }],
+    ['{"msg":"x","\\u0040collector":1}', 200, { attributes: { "@@collector": 1 } }],
+  ],
+  encodings: [
+    ['\ufeff{"level":"error","msg":"x"}', 400, { message: "x" }],
+    ["\ufeffERROR x", 400, { message: "ERROR x" }],
+    ["\ufeffx", 200, { message: "x" }],
+  ],
+};
+
+/** Lines whose end is missing, as `--max-line` cut them, and what must be in their records. */
+export const CUT: Sample[] = [
+  ['{"level":"error","msg":"x","stack":"at a\\n  at b', 400, { message: "x", attributes: { stack: "at a\n  at b" } }],
+  ['{"level":"error","msg":"x","stack":"at a\\', 400, { message: "x", attributes: { stack: "at a" } }],
+  ['{"level":"error","msg":"x","stack":"at a\\u00', 400, { message: "x", attributes: { stack: "at a" } }],
+  [
+    '{"level":"error","msg":"x","a":{"b":[1,2,{"c":"d',
+    400,
+    { message: "x", attributes: { a: { b: [1, 2, { c: "d" }] } } },
+  ],
+  ['{"level":"error","msg":"x","a":{"b":[1,2,12', 400, { message: "x", attributes: { a: { b: [1, 2] } } }],
+  ['{"level":"error","msg":"x","a":tru', 400, { message: "x", attributes: undefined }],
+  ['{"level":"error","msg":"x","a"', 400, { message: "x", attributes: undefined }],
+  ['{"level":"error","msg":"x","a":"b",', 400, { message: "x", attributes: { a: "b" } }],
+  ['{"level":"error","msg":"x"', 400, { message: "x", attributes: undefined }],
+  ['{"level":"error","msg":"x y z', 400, { message: "x y z", attributes: undefined }],
+  [
+    '<14>Nov 22 10:00:00 h a: {"level":"error","msg":"x","stack":"at',
+    400,
+    { message: "x", app: "a", attributes: { facility: "user", stack: "at" } },
+  ],
+  ['{"log":"{\\"level\\":\\"error\\",\\"msg\\":\\"x', 400, { message: "x", attributes: undefined }],
+  ["{level", 200, { message: "{level" }],
+];
+
+/** Sentences, and other lines, with words for levels in them; each stays at 200. */
+export const SENTENCES = `
+Error handling was improved in this release
+error handling was improved in this release
+Errors were found in three files
+Warning lights are on at the depot
+warnings are shown once a day
+Found 3 errors and 2 warnings
+There was no error
+No errors, no warnings
+0 errors, 0 warnings
+12 warnings generated
+An error occurred while we looked away, and it was mended
+The error log was rotated
+The word ERROR in capitals means nothing here
+User typed ERROR into the box
+Set the level to ERROR or WARN
+the level is now debug, was info
+debugging is on
+Debug symbols were stripped
+Information desk is open
+information is power
+info-desk is open
+info about the shop was asked for
+Notice how the line goes on
+notices were sent to all
+Fatalities: none
+fatally wounded heroes live on in songs
+Panic is not an option
+panicked users called the hotline
+Critical mass was reached
+critically acclaimed film arrives
+Alerts are sent by mail
+alerting is set up
+Emergency exits are on the left
+Emergencies are handled by others
+Severely limited offer
+Failure is not an option
+failures: 0
+failed to guess, so it was not tried
+Failed logins are counted
+Success is a journey
+Successfully stored 7 rows
+tracing was turned off
+Traceroute to 192.0.2.1 took 7 hops
+verbosely told
+Finer grains of sand
+Fine words butter no parsnips
+finest selection of teas
+error_count is 0
+error-prone code was removed
+error.log was opened
+errors=0 warnings=0
+ERROR_CODE 12
+ERRORS were many
+WARNINGS were few
+WARNER BROTHERS presents
+INFORMATION_SCHEMA was queried
+DEBUGGER attached
+FATALISM is no answer
+CRITICALLY few seats are left
+PANICKING helps nobody
+NOTICEBOARD was updated
+ALERTNESS was high
+retry after error in 5 s
+response had error code 0
+connection closed without error
+exit code 0, error stream empty
+build finished with warnings
+we treat warnings as errors
+the last error was a year ago
+if an error happens, tell us
+this is not an error: it is a feature
+please ignore the following warning: it is old
+a warning: do not open the box
+x is an error: y is not
+the status is error: unknown, says the page
+see error: section 7 of the manual
+the answer was "ERROR: not found"
+it replied (ERROR) and hung up
+it replied [ERROR] and hung up
+GET /error HTTP/1.1
+GET /errors/warning?level=error
+opened /var/log/error.log
+sent mail to error@example.org
+SELECT * FROM errors WHERE level = 'ERROR'
+deleted from warnings where id = 7
+installing error-stack-parser 2.1.4
+upgraded libgpg-error0 to 1.47
+mounted /dev/info at /mnt
+class ErrorHandler was loaded
+class Warning extends Exception
+the TypeError class is documented
+throw new Error is a statement
+catching Exception is too broad
+IndexError and KeyError are LookupErrors
+Exceptions prove the rule
+Exception handling costs little
+my ValueError: is in the middle
+Uncaughtable fish
+Tracebacks are long
+threads are cheap
+npm installed 7 packages
+PHP is a language
+Parsed errors: none
+fatal errors are rare
+Warn the others before noon
+warn your neighbours
+inform the family
+log the notice, then go
+Errors: none, warnings: none
+Level: none of the above
+default settings were loaded
+a default was taken
+`
+  .trim()
+  .split("\n");
+
+/** Holds a line's record to its sample. */
+export function assertSample(
+  parser: LineParser,
+  [line, level, { time, ...columns } = {}]: Sample,
+  isCut: boolean,
+): void {
+  const record = parser.parse(line, NOW, isCut);
+  const { attributes } = record;
+  const given = { ...record, attributes: attributes === undefined ? undefined : (JSON.parse(attributes) as object) };
+  assert.equal(record.level, level, line);
+  if (time !== undefined) assert.equal(record.loggedAt, time === NONE ? undefined : timeAt(time), line);
+  for (const [name, value] of Object.entries(columns)) assert.deepEqual(given[name as keyof LogRecord], value, line);
+}
