@@ -240,7 +240,7 @@ export async function startCollector(given: GivenOptions & { log?: Log } = {}): 
   const { log = writeLog } = given;
   const options = readOptions(given, {});
   refuseOpenPage(options);
-  const store = new PostgresStore(options, readSchema());
+  const store = new PostgresStore(options, readSchema(), log);
   locatePackages(...(options.databaseUrl === "" ? [DRIVER, ...EMBEDDED] : [DRIVER]));
   warnOfDriver(log);
   const tls = makeTlsServer(options);
@@ -2593,9 +2593,9 @@ class PostgresStore implements Store {
   readonly #server: DatabaseServer;
   #isCopied = true; // unless its `logs` has other types than ours
 
-  constructor({ databaseUrl, dataDir, workers }: Options, schema: string) {
+  constructor({ databaseUrl, dataDir, workers }: Options, schema: string, log: Log) {
     this.#schema = schema;
-    this.#embedded = databaseUrl === "" ? new EmbeddedPostgres(dataDir) : undefined;
+    this.#embedded = databaseUrl === "" ? new EmbeddedPostgres(dataDir, log) : undefined;
     this.#server = this.#embedded ?? new PostgresServer(databaseUrl, process.env);
     this.name = this.#server.name;
     this.sessions = this.#embedded ? 1 : workers; // PGlite has one session
@@ -4823,12 +4823,14 @@ class EmbeddedPostgres implements DatabaseServer {
   readonly timeoutMs = MINUTE;
   isOpening = false;
   readonly #dataDir: string;
+  readonly #log: Log;
   #thread: Worker | undefined;
   #socket: SocketPath | undefined;
   #ended: Promise<unknown> = Promise.resolve();
 
-  constructor(dataDir: string) {
+  constructor(dataDir: string, log: Log) {
     this.#dataDir = dataDir;
+    this.#log = log;
     this.name = `PGlite in ${this.#directory()}`;
   }
 
@@ -4927,10 +4929,13 @@ class EmbeddedPostgres implements DatabaseServer {
   async #start(path: string): Promise<void> {
     await rm(path, { force: true });
     const [pglite, socket] = locatePackages(...EMBEDDED);
-    const workerData = { pglite, socket, path, directory: this.#directory() };
+    const prepared = (await this.#beginFirstOpen()) ? findPackage(PREPARED) : undefined;
+    const workerData = { pglite, socket, prepared, path, directory: this.#directory() };
     const thread = new Worker(EMBEDDED_THREAD, { eval: true, workerData }).on("error", () => {}); // `exit` follows
     this.#thread = thread.once("exit", () => (this.#thread = undefined)); // from now on, `close()` ends it
-    const [outcome] = (await Promise.race([once(thread, "message"), once(thread, "exit")])) as [string | number];
+    const slow = setTimeout(() => this.#log("preparing the embedded database"), SECOND);
+    const first = Promise.race([once(thread, "message"), once(thread, "exit")]).finally(() => clearTimeout(slow));
+    const [outcome] = (await first) as [string | number];
     if (outcome !== "ready") {
       this.#thread = undefined;
       if (freeBytes(this.#dataDir) < FULL_DISK_BYTES) throw new Error(`its disk is full (${outcome})`);
@@ -4938,6 +4943,26 @@ class EmbeddedPostgres implements DatabaseServer {
       throw new DatabaseRefused(`Cannot open ${this.name}: ${outcome}; ${remedy}`);
     }
     await makePrivate(workerData.directory);
+    await this.#endFirstOpen();
+  }
+
+  /**
+   * Whether the folder is still to be made. A first open that was interrupted leaves part of a database, which has no
+   * lines yet and can't be opened: it is removed, and begun anew.
+   */
+  async #beginFirstOpen(): Promise<boolean> {
+    const directory = this.#directory();
+    if (existsSync(`${directory}.unfinished`)) await rm(directory, { recursive: true, force: true });
+    if (existsSync(join(directory, "PG_VERSION"))) return false;
+    await writeFile(`${directory}.unfinished`, "");
+    return true;
+  }
+
+  /** Lines are stored from here on: that the mark is gone must survive a power cut. */
+  async #endFirstOpen(): Promise<void> {
+    if (!existsSync(`${this.#directory()}.unfinished`)) return;
+    await rm(`${this.#directory()}.unfinished`);
+    await withFolder(this.#dataDir, (opened) => opened.sync());
   }
 }
 
@@ -4954,7 +4979,8 @@ const EMBEDDED_THREAD = `
   const run = async () => {
     const { PGlite, protocol } = await import(workerData.pglite);
     const { PGLiteSocketServer } = await import(workerData.socket);
-    const db = await PGlite.create(workerData.directory);
+    const prepared = workerData.prepared && (await import(workerData.prepared));
+    const db = await PGlite.create(workerData.directory, prepared && { loadDataDir: await prepared.dataDir() });
     const server = new PGLiteSocketServer({ db, path: workerData.path });
     await server.start();
     parentPort.postMessage("ready");
@@ -5023,7 +5049,7 @@ async function makePrivate(directory: string): Promise<void> {
 }
 
 // ---- The driver's internals -------------------------------------------------
-// What is used of postgres.js 3.4.9 beyond its documentation, and what guards against it. A session is one connection
+// What is used of postgres.js beyond its documentation, and what guards against it. A session is one connection
 // for its whole life, so that no statement can run outside of its transaction; its socket is ours.
 
 const DRIVER_VERSION = "3.4.9";
@@ -5961,7 +5987,7 @@ async function runOnce(options: Options, command: Command, printing: Printing): 
 /** Asks the server; first, where a collector of this data directory stores there, waits for that. */
 async function* askServer(options: Options, command: Command, signal: AbortSignal): AsyncGenerator<Answer> {
   const { dataDir } = options;
-  const store = new PostgresStore(options, readSchema());
+  const store = new PostgresStore(options, readSchema(), writeLog);
   const holder = await newestLock(dataDir)
     .then((newest) => meetHolder(dataDir, newest))
     .catch(() => undefined);
@@ -5986,7 +6012,7 @@ async function* askDirectory(options: Options, command: Command, signal: AbortSi
   }
   holder?.leave();
   await refuseElsewhere(dataDir);
-  const store = new PostgresStore(options, readSchema());
+  const store = new PostgresStore(options, readSchema(), writeLog);
   const lock = await lockDirectory(dataDir, store.name, true);
   try {
     for await (const table of runCommand(store, command, signal)) yield { table };
@@ -6178,6 +6204,10 @@ function makeTlsServer(options: Options): TlsServer | undefined {
     if (tlsCa !== "") throw new UsageError("Cannot use --tls-ca without --tls-cert FILE");
     return undefined;
   }
+  if ("Deno" in globalThis)
+    throw new UsageError(
+      "Cannot listen with TLS: Deno loses the last lines of senders that never read; use Node or Bun",
+    );
   const asking = { requestCert: tlsCa !== "", rejectUnauthorized: false, handshakeTimeout: HANDSHAKE_MS };
   return useCertificates(createTlsServer(asking), readCertificates(options));
 }
@@ -7294,22 +7324,31 @@ async function withFolder(path: string, use: (folder: FileHandle) => Promise<voi
 
 const DRIVER = "postgres";
 const EMBEDDED = ["@electric-sql/pglite", "@electric-sql/pglite-socket"];
+const PREPARED = "@electric-sql/pglite-prepopulatedfs"; // optional: PGlite's folder as its first open leaves it
+
+/** The versions that are known to work, as in package.json. */
+const VERSIONS: Record<string, string> = {
+  [DRIVER]: DRIVER_VERSION,
+  "@electric-sql/pglite": "0.5.14",
+  "@electric-sql/pglite-socket": "0.2.17",
+};
 
 /** The packages' entry points, as URLs. Throws {@link UsageError} with what installs those that are missing. */
 function locatePackages(...names: string[]): string[] {
-  const { resolve: find } = createRequire(import.meta.url);
-  const missing: string[] = [];
-  const found = names.map((name) => {
-    try {
-      return pathToFileURL(find(name)).href;
-    } catch {
-      missing.push(name);
-      return "";
-    }
-  });
-  if (missing.length === 0) return found;
+  const found = names.map(findPackage);
+  const missing = names.filter((_, index) => found[index] === undefined);
+  if (missing.length === 0) return found as string[];
   const orElse = missing.some((name) => EMBEDDED.includes(name)) ? ", or set --database-url" : "";
-  throw new UsageError(`Cannot find ${missing.join(" and ")}: type npm i ${missing.join(" ")}${orElse}`);
+  const exact = missing.map((name) => `${name}@${VERSIONS[name]}`).join(" ");
+  throw new UsageError(`Cannot find ${missing.join(" and ")}: type npm i ${exact}${orElse}`);
+}
+
+function findPackage(name: string): string | undefined {
+  try {
+    return pathToFileURL(createRequire(import.meta.url).resolve(name)).href;
+  } catch {
+    return undefined;
+  }
 }
 
 const SCHEMA_VERSION = "2"; // as schema.sql has it in its comment on the table

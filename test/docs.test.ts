@@ -38,12 +38,12 @@ describe("docs", () => {
 
   test("every `npm i` names the versions of package.json, where these are exact", async () => {
     const { dependencies } = JSON.parse(await readFile(join(ROOT, "package.json"), "utf8"));
-    const texts = [...(await readDocs()).values()];
+    const docs = [...(await readDocs()).values()].join("\n");
 
-    const named = texts.flatMap((text) => Array.from(text.matchAll(/npm i(?: (?:@?[\w./-]+)(?:@[\w.-]+)?)+/g), String));
+    const lists = Array.from(docs.matchAll(/npm i ([\w@][\w@/. -]+)/g), ([, list = ""]) => list.trim().split(" "));
 
-    assert.ok(named.length > 1);
-    for (const [, name = "", version = ""] of named.join("\n").matchAll(/ ((?:@[\w-]+\/)?[\w-]{2,})(?:@([\w.-]+))?/g))
+    assert.ok(lists.length > 2);
+    for (const [, name = "", version] of lists.flat().map((word) => /^(@?[^@]+)(?:@(.+))?$/.exec(word) ?? []))
       if (/^\d/.test(dependencies[name])) assert.equal(version, dependencies[name], name);
   });
 

@@ -1,13 +1,16 @@
 /* oxlint-disable eslint/no-await-in-loop, typescript/no-floating-promises -- a test does one thing after the other; node:test waits for tests */
 import assert from "node:assert/strict";
-import { lstat, readdir } from "node:fs/promises";
+import { existsSync } from "node:fs";
+import { lstat, mkdir, readdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, test } from "node:test";
 import { eventually, jsonLines } from "./support/basics.ts";
-import { Program, bunPath, query, runProgram } from "./support/collectors.ts";
+import { Program, bunPath, denoPath, query, runProgram } from "./support/collectors.ts";
 import { MODULES, bareCopy, folder } from "./support/files.ts";
 import { freshDatabase, messages, rowsOf } from "./support/postgres.ts";
 import { converse } from "./support/senders.ts";
+
+const PACKAGES = ["postgres", "@electric-sql/pglite", "@electric-sql/pglite-socket"]; // but for the optional one
 
 describe("embedded", () => {
   test("without a database it keeps its own: first ok within 6 s, 2.5 s later on; kill -9 loses and doubles nothing", async (t) => {
@@ -83,21 +86,36 @@ describe("embedded", () => {
     );
   });
 
-  for (const [runtime, command] of [
-    ["tsx", [process.execPath, join(MODULES, "tsx/dist/cli.mjs")]],
-    ["Bun", [bunPath()]],
+  test("a first open that was interrupted begins anew, and stores what was acknowledged", async (t) => {
+    const dataDir = await folder(t);
+    await mkdir(join(dataDir, "postgres"));
+    await writeFile(join(dataDir, "postgres/PG_VERSION"), "18\n");
+    await writeFile(join(dataDir, "postgres.unfinished"), "");
+
+    const program = await Program.start(t, ["--data-dir", dataDir]);
+    await converse(program.port, "one\n");
+
+    await eventually(async () => assert.match(await query(["--data-dir", dataDir]), /one/));
+    assert.ok(!existsSync(join(dataDir, "postgres.unfinished")));
+  });
+
+  for (const [runtime, command, packages] of [
+    ["tsx", [process.execPath, join(MODULES, "tsx/dist/cli.mjs")], ["tsx", ...PACKAGES]],
+    ["Bun", [bunPath()], undefined],
+    ["Deno", [denoPath(), "run", "-A"], undefined],
   ] as const) {
     test(`collector.ts and schema.sql copied alone into an empty folder work under ${runtime}, embedded and with a server`, async (t) => {
       const { url, sql } = await freshDatabase(t);
-      const bare = await bareCopy(t, ["collector.ts", "schema.sql"]);
+      const bare = await bareCopy(t, ["collector.ts", "schema.sql"], packages);
+      if (runtime === "Deno") await writeFile(join(bare, "package.json"), "{}"); // without, it knows no packages
       const options = { program: [...command, "collector.ts"], cwd: bare };
       const embedded = await Program.start(t, [], {}, options);
       const served = await Program.start(t, ["--data-dir", "served"], { DATABASE_URL: url }, options);
 
       for (const program of [embedded, served]) assert.equal(await converse(program.port, "one\ntwo\n"), "ok\nok\n");
 
-      await eventually(async () => assert.deepEqual(messages(await rowsOf(sql)), ["one", "two"]));
-      await eventually(async () => assert.equal(jsonLines(await query([], undefined, options)).length, 2));
+      await eventually(async () => assert.deepEqual(messages(await rowsOf(sql)), ["one", "two"]), 60_000);
+      await eventually(async () => assert.equal(jsonLines(await query([], undefined, options)).length, 2), 60_000);
       assert.deepEqual(await Promise.all([embedded.stop(), served.stop()]), [0, 0]);
       assert.equal(jsonLines(await query([], undefined, options)).length, 2);
     });

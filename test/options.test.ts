@@ -174,7 +174,9 @@ describe("options", () => {
   });
 
   test("a copy without schema.sql, with an old one or without a package names what to copy or to install, exit code 2", async (t) => {
-    const bare = await bareCopy(t, ["collector.ts"], ["tsx", "postgres"]);
+    const bare = await bareCopy(t, ["collector.ts"], ["tsx"]);
+    const { dependencies } = JSON.parse(await readFile(join(ROOT, "package.json"), "utf8"));
+    const packages = ["postgres", "@electric-sql/pglite", "@electric-sql/pglite-socket"];
     const program = [process.execPath, join(MODULES, "tsx/dist/cli.mjs"), "collector.ts"];
     const flags = ["--listen", "127.0.0.1:0", "--data-dir", join(bare, "data")];
 
@@ -186,7 +188,11 @@ describe("options", () => {
     const withoutPackage = await runProgram(flags, { program, cwd: bare });
 
     assert.match(withoutSchema.stderr, /^[^\n]*schema\.sql[^\n]*\n$/);
-    assert.match(withoutPackage.stderr, /^[^\n]*npm i @electric-sql\/pglite[^\n]*\n$/);
+    const exact = packages.map((name) => `${name}@${dependencies[name]}`).join(" ");
+    assert.equal(
+      withoutPackage.stderr,
+      `Cannot find ${packages.join(" and ")}: type npm i ${exact}, or set --database-url\n`,
+    );
     assert.match(oldSchema.stderr, /^Cannot use [^\n]*schema\.sql: it is version 1, [^\n]*needs 2; copy [^\n]*\n$/);
     assert.deepEqual([withoutSchema.code, oldSchema.code, withoutPackage.code], [2, 2, 2]);
   });

@@ -8,8 +8,8 @@ import { readOptions, startCollector } from "../collector.ts";
 import { KIB, eventually, range, repeat } from "./support/basics.ts";
 import { certificates } from "./support/certificates.ts";
 import type { Certificate } from "./support/certificates.ts";
-import { NOWHERE, Program, runProgram, start, storedFrom } from "./support/collectors.ts";
-import { folder, undoAfter } from "./support/files.ts";
+import { NOWHERE, Program, denoPath, runProgram, start, storedFrom } from "./support/collectors.ts";
+import { ROOT, folder, undoAfter } from "./support/files.ts";
 import { countFrame } from "./support/framing.ts";
 import { messages } from "./support/postgres.ts";
 import { freePort, isInstalled, peakRss } from "./support/processes.ts";
@@ -293,6 +293,18 @@ describe("tls", { concurrency: true }, () => {
 
     await early.asks("hello\n", "ok\nok\n");
     assert.deepEqual([late.subject, late.replies, still.subject], ["client", "ok\n", "client"]);
+  });
+
+  test("TLS is refused under Deno, which loses the last lines of senders that never read", async (t) => {
+    const { server: own } = await certificates();
+    const flags = ["--data-dir", await folder(t), "--tls-cert", own.certFile, "--tls-key", own.keyFile];
+
+    const { stderr, code } = await runProgram(flags, {
+      program: [denoPath(), "run", "-A", join(ROOT, "collector.ts")],
+    });
+
+    assert.match(stderr, /^Cannot listen with TLS: Deno [^\n]+\n$/);
+    assert.equal(code, 2);
   });
 
   test("files that are missing, of no use or don't belong together end the start in one line and exit code 2", async (t) => {

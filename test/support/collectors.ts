@@ -153,6 +153,13 @@ export function bunPath(): string {
   return names.map((name) => join(MODULES, name)).find((path) => existsSync(path)) ?? "bun";
 }
 
+/** The binary of the package `deno`; its launcher would look for it, and copy it. */
+export function denoPath(): string {
+  const suffix = process.platform === "linux" ? "-glibc" : "";
+  const path = join(MODULES, `@deno/${process.platform}-${process.arch}${suffix}/deno`);
+  return existsSync(path) ? path : "deno";
+}
+
 /** Sends to a collector of its own, and waits until all is stored. */
 export async function storedFrom(
   t: TestContext,

@@ -1,6 +1,6 @@
 import { copyFile, cp, lstat, mkdir, mkdtemp, rm, symlink } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import type { TestContext } from "node:test";
 import { fileURLToPath } from "node:url";
 
@@ -12,13 +12,15 @@ export const MODULES = join(ROOT, "node_modules");
 /** The command line that starts a collector from its source. */
 export const COLLECTOR = [process.execPath, "--import", "tsx", join(ROOT, "collector.ts")];
 
-/** A folder with copies of some of our files alone, and of our packages all or some. */
-export async function bareCopy(t: TestContext, files: string[], packages?: string[]): Promise<string> {
+/** A folder with copies of some of our files alone, and with links to our packages, all or some. */
+export async function bareCopy(t: TestContext, files: string[], packages?: readonly string[]): Promise<string> {
   const directory = await folder(t);
   for (const file of files) await copyFile(join(ROOT, file), join(directory, file));
   if (!packages) await symlink(MODULES, join(directory, "node_modules"));
-  else await mkdir(join(directory, "node_modules"));
-  for (const name of packages ?? []) await symlink(join(MODULES, name), join(directory, "node_modules", name));
+  for (const name of packages ?? []) {
+    await mkdir(dirname(join(directory, "node_modules", name)), { recursive: true });
+    await symlink(join(MODULES, name), join(directory, "node_modules", name));
+  }
   return directory;
 }
 
