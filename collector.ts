@@ -2373,7 +2373,7 @@ class Database {
     if (this.reactionTo(error) === "set up anew") this.#setUp = undefined;
     const jitter = 0.5 + Math.random() / 2;
     const pauseMs = Math.min(RETRY_MIN_MS * 2 ** failures, RETRY_MAX_MS) * jitter;
-    await sleep(pauseMs, undefined, { signal: this.#stop }).catch(() => {});
+    await deadline(this.availability.answered.wait(), pauseMs).catch(() => {});
   }
 
   /** What is under way fails, and is tried again on new connections. */
@@ -2477,6 +2477,8 @@ class Availability {
   readonly #name: string;
   readonly #condition: Condition;
   readonly #failing = new Set<Batch>();
+  /** Notified when a batch that failed is stored, or a ping answered: others need not rest any longer. */
+  readonly answered = new Signal();
   #awayAtMs = performance.now(); // of a clock that nobody sets
 
   constructor(name: string, log: Log) {
@@ -2486,8 +2488,10 @@ class Availability {
 
   /** Notes that a batch is stored, or that the server answers; it is up when no other batch fails. */
   noteUp(batch?: Batch): void {
-    if (batch) this.#failing.delete(batch);
-    if (this.status.state === "up" || this.#failing.size > 0) return;
+    const isNews = batch === undefined || this.#failing.delete(batch);
+    if (this.status.state === "up") return;
+    if (isNews) this.answered.notify();
+    if (this.#failing.size > 0) return;
     const seconds = Math.round((performance.now() - this.#awayAtMs) / SECOND);
     this.#condition.report(undefined, `${this.#name} is back after ${seconds} s`);
     this.status = { state: "up", sinceMs: Date.now(), cause: "" };
@@ -2503,6 +2507,7 @@ class Availability {
 
   close(): void {
     this.#condition.cancelReport();
+    this.answered.notify();
   }
 }
 
@@ -2941,7 +2946,7 @@ function periodicTasks({ retention, retentionLevel }: Options, journal: Journal,
   if (retention > 0 || rules.length > 0)
     tasks.push(
       new PeriodicTask("retention", "drop old lines", HOUR, database, log, () =>
-        dropOldLines(retention, rules, database),
+        dropOldLines(retention, rules, database, log),
       ),
     );
   return tasks;
@@ -2995,8 +3000,10 @@ export interface LevelRange extends LevelRule {
 }
 
 /** Drops days and deletes levels that are too old; resolves when nothing is left to do. */
-async function dropOldLines(ageMs: number, ranges: LevelRange[], database: Database): Promise<void> {
-  if (ageMs > 0) while ((await database.use((store) => store.dropPartition(ageMs))) !== undefined);
+async function dropOldLines(ageMs: number, ranges: LevelRange[], database: Database, log: Log): Promise<void> {
+  const drop = () => (ageMs > 0 ? database.use((store) => store.dropPartition(ageMs)) : undefined);
+  for (let name; (name = await drop()) !== undefined;)
+    log(`dropped ${name}: all of its lines are older than --retention`);
   const oldestUs = database.takeOldestStoredUs();
   for (const range of ranges) range.sinceUs = Math.min(range.sinceUs, oldestUs);
   for (const range of ranges) await deleteLevels(range, database);
@@ -5851,7 +5858,7 @@ async function* runCommand(store: Store, command: Command, signal: AbortSignal):
   try {
     if (subject === "query") yield* store.query(refuseCopy(what), options);
     else if (what === "list") yield* store.listDeadLetters({ ...options, isWrite: false });
-    else yield outcomeOf(await (what === "retry" ? retry(store, ids) : drop(store, ids)));
+    else yield outcomeOf(await (what === "retry" ? retryLetters(store, ids) : dropLetters(store, ids)));
   } catch (error) {
     if (error instanceof UsageError || error instanceof DatabaseRefused) throw error;
     const Failure = codeOf(error) === NO_DATABASE ? UsageError : Error;
@@ -5893,14 +5900,14 @@ async function chooseDeadLetters(store: Store, asked: string[]): Promise<string[
   return asked.length > 0 ? asked : [...ids];
 }
 
-async function drop(store: Store, asked: string[]): Promise<string> {
+async function dropLetters(store: Store, asked: string[]): Promise<string> {
   const dropped = await store.dropDeadLetters(await chooseDeadLetters(store, asked));
   return `${dropped} dropped`;
 }
 
 const RETRIED_AT_ONCE = 1000;
 
-async function retry(store: Store, asked: string[]): Promise<string> {
+async function retryLetters(store: Store, asked: string[]): Promise<string> {
   const parser = new LineParser();
   const readLetter = ({ timeUs, peer, line }: DeadLetter) => linesOfPieces(timeUs, [pieceOf(peer, line)], parser);
   const ids = await chooseDeadLetters(store, asked);

@@ -344,6 +344,26 @@ describe("database", () => {
     assert.equal(collector.said.filter((line) => line.startsWith("cannot store")).length, 1);
   });
 
+  test("when one batch is stored after an outage, the others are tried at once, and the database counts as up", async (t) => {
+    const { url } = await databaseWithTables(t);
+    const proxy = await proxyBefore(t, url);
+    const collector = await start(t, { databaseUrl: proxy.url, linger: 1 });
+    await eventually(() => assert.ok(collector.health().database.up));
+    proxy.refuse();
+    for (const word of ["one", "two"]) {
+      await converse(collector.port, `${word}\n`);
+      await sleep(200); // so that each is a batch
+    }
+    await sleep(8000); // until the tries are seconds apart
+
+    await proxy.mend();
+    await eventually(() => assert.ok(collector.ledger().stored >= 1));
+    const storedAt = performance.now();
+    await eventually(() => assert.ok(collector.health().database.up && collector.ledger().stored === 2));
+
+    assert.ok(performance.now() - storedAt < 1000);
+  });
+
   test("statements that the server cancels or refuses for a while are tried again until they succeed", async (t) => {
     const { admin } = await server();
     const { url, sql, name } = await databaseWithTables(t);
@@ -520,11 +540,18 @@ describe("retention", () => {
     await sql`create table logs_archive partition of logs for values from ('2001-01-01+00') to ('2002-01-01+00')`;
     await sql`create table logs_2002_01_01 partition of logs for values from ('2002-01-01+00') to ('2002-01-03+00')`;
 
-    await start(t, { databaseUrl: url, retention: 2 * DAY });
+    const collector = await start(t, { databaseUrl: url, retention: 2 * DAY });
 
     const kept = Array.from({ length: 10 }, (_, index) => `logs_${dayAhead(index - 2)}`); // the third is partly younger
     await eventually(async () =>
       assert.deepEqual((await partitionsOf(sql)).toSorted(), ["logs_2002_01_01", ...kept, "logs_archive"]),
+    );
+    const dropped = [5, 4, 3].map((n) => `dropped logs_${dayAhead(-n)}: all of its lines are older than --retention`);
+    await eventually(() =>
+      assert.deepEqual(
+        collector.said.filter((line) => line.startsWith("dropped")),
+        dropped,
+      ),
     );
   });
 
