@@ -5,7 +5,7 @@
  *     npm run prove -- --seed 7 --for 10m             the same faults and lines again; a soak
  *     npm run prove -- --pgbouncer                    the same through a PgBouncer in transaction mode
  *     npm run prove -- --tls --poison --flood --hosts with TLS to the database, and resets in its handshakes; a trigger
- *                                                     that refuses lines with 21 SQLSTATEs; 1,000 peers that flood with
+ *                                                     that refuses lines with 21 SQLSTATEs; 900 peers that flood with
  *                                                     tiny frames; two hosts whose roles switch. Each alone as well
  *     PROVE_DATABASE_URL=postgres://… npm run prove   on a server of yours (a superuser's URL), which is not stopped
  *

@@ -63,13 +63,14 @@ const DATABASE_FAULTS: Fault[] = [
 
 const TLS_FAULTS: Fault[] = [
   [8, "tls: reset in a handshake", ({ network }, holdMs) => network.cutNext("handshake", holdMs)],
-  [8, "tls: all reset while others are in their handshakes", resetAndReset],
+  [8, "tls: connections reset in or soon after their handshakes", resetYoung],
+  [8, "tls: handshakes hang, and others are reset", resetBesideHanging],
 ];
 
 const HOST_FAULTS: Fault[] = [[8, "hosts: the roles switch", async ({ network }) => network.switchRoles()]];
 
 const FLOOD_FAULTS: Fault[] = [
-  [8, "senders: 1,000 peers flood with tiny counted frames", ({ flood }, holdMs) => flood.run(10 * holdMs)],
+  [8, "senders: 900 peers flood with tiny counted frames", ({ flood }, holdMs) => flood.run(10 * holdMs)],
 ];
 
 /** The faults of one lane: what ends the collector, if it may, and what breaks its disk, its clock and its peace. */
@@ -219,7 +220,19 @@ async function stallAndCut({ network, forMs }: Run, holdMs: number, random: Rand
   network.stall(false);
 }
 
-/** New connections are in their handshakes when the next reset comes. */
-async function resetAndReset({ network }: Run, holdMs: number): Promise<void> {
-  for (const endsAt = Date.now() + holdMs; Date.now() < endsAt; await sleep(holdMs % 60)) network.cutAll("reset");
+/** Many connections end in their handshakes, or soon after. */
+async function resetYoung({ network }: Run, holdMs: number, random: Random): Promise<void> {
+  network.limitAge(20 + random() * 200);
+  network.cutAll("reset");
+  await sleep(2 * holdMs);
+  network.limitAge(0);
+}
+
+/** Those that are open go on until each is reset; what replaces it hangs. */
+async function resetBesideHanging({ network }: Run, holdMs: number, random: Random): Promise<void> {
+  network.hang(true);
+  for (const endsAt = Date.now() + 2 * holdMs; Date.now() < endsAt; await sleep(random() * holdMs))
+    network.resetOldest();
+  network.hang(false);
+  network.cutAll("close");
 }

@@ -62,6 +62,21 @@ export class Network {
     for (const front of this.#fronts) front.cutAll(how);
   }
 
+  /** Lets handshakes of TLS begin and not end, until it is false. */
+  hang(isHanging: boolean): void {
+    for (const way of this.#ways) way.isHanging = isHanging;
+  }
+
+  /** Resets one connection of each host. */
+  resetOldest(): void {
+    for (const front of this.#fronts) front.resetOldest();
+  }
+
+  /** Resets all new connections before they are as old, until it is 0. */
+  limitAge(maxAgeMs: number): void {
+    for (const front of this.#fronts) front.maxAgeMs = maxAgeMs;
+  }
+
   /** Resolves to whether a connection was cut at such a point within `holdMs`. */
   async cutNext(at: CutPoint, holdMs: number): Promise<boolean> {
     const proxies = at === "anywhere" ? this.#fronts : this.#ways;

@@ -30,6 +30,10 @@ export class Proxy {
   delayMs = 0;
   /** Whether new connections are accepted and closed at once, as by a proxy without a server. */
   isClosing = false;
+  /** Whether handshakes of TLS begin and do not end. */
+  isHanging = false;
+  /** New connections are reset before they are as old, unless it is 0. */
+  maxAgeMs = 0;
   /** Whether new sessions are read-only, as on a standby. */
   isReadOnly = false;
   readonly #target: URL;
@@ -83,6 +87,11 @@ export class Proxy {
     for (const socket of this.#sockets) cutOff(socket, how);
   }
 
+  /** Resets the connection that is open for the longest time. */
+  resetOldest(): void {
+    for (const socket of this.#sockets) if (!socket.destroyed) return cutOff(socket, "reset");
+  }
+
   /** Cuts one connection at such a point; resolves to whether there was one within `holdMs`. */
   async cutNext(at: CutPoint, holdMs: number): Promise<boolean> {
     const isCut = new Promise<boolean>((resolve) => (this.#cut = { at, done: () => resolve(true) }));
@@ -95,6 +104,7 @@ export class Proxy {
     near.on("error", () => {});
     if (this.isClosing) return void near.destroy();
     this.#sockets.add(near.once("close", () => this.#sockets.delete(near)));
+    if (this.maxAgeMs > 0) setTimeout(() => cutOff(near, "reset"), this.maxAgeMs * Math.random());
     if (!this.#secure) return this.#relay(near);
     near.once("data", (request: Buffer) => this.#secureOrEnd(near, request));
   }
@@ -103,6 +113,7 @@ export class Proxy {
   #secureOrEnd(near: Socket, request: Buffer): void {
     if (request.length !== 8 || request.readInt32BE(4) !== SSL_REQUEST) return void near.destroy();
     near.write("S");
+    if (this.isHanging) return;
     if (this.#takeCut("handshake")) return void near.once("data", () => near.resetAndDestroy());
     const secure = new TLSSocket(near, { isServer: true, ...(this.#secure && { secureContext: this.#secure }) });
     this.#relay(secure);
