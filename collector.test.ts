@@ -24,6 +24,7 @@ import "./test/life.test.ts";
 import "./test/commands.test.ts";
 import "./test/health.test.ts";
 import "./test/viewer.test.ts";
+import "./test/browser.test.ts";
 import "./test/faults.test.ts";
 import "./test/docs.test.ts";
 
