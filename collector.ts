@@ -55,7 +55,7 @@ import type { Readable } from "node:stream";
 import { MessageChannel, Worker } from "node:worker_threads";
 import { crc32 } from "node:zlib";
 import type postgres from "postgres";
-import type { Viewer, ViewerHost } from "./viewer/viewer.ts";
+import type { LogReader, Viewer, ViewerHost } from "./viewer/viewer.ts";
 
 export const VERSION = "0.1.0";
 
@@ -5809,6 +5809,11 @@ export interface Command {
   timeoutMs?: number;
   /** No more rows than these are wanted. */
   maxRows?: number;
+  /** The range of `search`: times, or ages such as 2h. */
+  since?: string;
+  until?: string;
+  /** Whether `search` and `tail` give all columns, or lines to read. */
+  isJson?: boolean;
 }
 
 /** Some rows of an answer as text; `isBare` tells columns whose text is JSON as it stands. */
@@ -5839,13 +5844,15 @@ export interface StatementOptions {
 
 function isCommand([subject, what = "", ...more]: string[]): boolean {
   if (subject === "page") return what === "";
+  if (subject === "search" || subject === "tail") return more.length === 0;
   if (subject === "query") return what.trim() !== "" && more.length === 0;
   const areIds = more.every((id) => /^\d{1,18}$/.test(id));
   return subject === "dead" && (what === "list" ? more.length === 0 : /^(?:retry|drop)$/.test(what) && areIds);
 }
 
 function checkCommand({ words }: Command): void {
-  const allowed = 'allowed is page, query "select …", dead list, dead retry [ID …] or dead drop [ID …]';
+  const lists = "dead list, dead retry [ID …] or dead drop [ID …]";
+  const allowed = `allowed is page, search ["…"], tail ["…"], query "select …", ${lists}`;
   if (!isCommand(words)) throw new UsageError(`Cannot run "${words.join(" ")}": ${allowed}`);
 }
 
@@ -5856,19 +5863,58 @@ async function* runCommand(store: Store, command: Command, signal: AbortSignal):
   const [subject, what = "", ...ids] = words;
   const options = { isWrite, timeoutMs, maxRows, signal };
   try {
-    if (subject === "query") yield* store.query(refuseCopy(what), options);
+    if (subject === "search" || subject === "tail") yield* readLogs(store, command, maxRows, signal);
+    else if (subject === "query") yield* store.query(refuseCopy(what), options);
     else if (what === "list") yield* store.listDeadLetters({ ...options, isWrite: false });
     else yield outcomeOf(await (what === "retry" ? retryLetters(store, ids) : dropLetters(store, ids)));
   } catch (error) {
     if (error instanceof UsageError || error instanceof DatabaseRefused) throw error;
     const Failure = codeOf(error) === NO_DATABASE ? UsageError : Error;
-    throw new Failure(`Cannot run ${subject === "query" ? subject : `dead ${what}`}: ${explainError(error, store)}`, {
+    throw new Failure(`Cannot run ${subject === "dead" ? `dead ${what}` : subject}: ${explainError(error, store)}`, {
       cause: error,
     });
   }
 }
 
 const NO_DATABASE = "3D000"; // SQLSTATE
+
+const LOG_COLUMNS = ["created_at", "id", "level", "message", "logged_at", "host", "app", "peer", "attributes"] as const;
+const BARE_LOG_COLUMNS = new Set(["id", "level", "attributes"]);
+
+/** The log page's search and live tail in the terminal. */
+async function* readLogs(store: Store, command: Command, maxRows: number, signal: AbortSignal): AsyncGenerator<Table> {
+  const { words, since, until, isJson = false } = command;
+  const obstacle = viewerObstacle(store);
+  if (obstacle !== "") throw new UsageError(`Cannot run ${words[0]}: ${obstacle}`);
+  const { searchLogs, tailLogs, textOfRow, RequestError } = await loadViewer();
+  const reader: LogReader = {
+    read: (...statement) => store.read!(...statement),
+    isEmbedded: store.sessions === 1,
+    levels: { numberOf: levelOf, names: LEVEL_STEPS },
+  };
+  const [subject, query = ""] = words;
+  const columns = isJson ? LOG_COLUMNS.map((name) => ({ name, isBare: BARE_LOG_COLUMNS.has(name) })) : [];
+  const parts =
+    subject === "tail" ? tailLogs(reader, query, signal) : searchLogs(reader, { query, since, until }, signal);
+  let left = maxRows;
+  try {
+    for await (const part of parts) {
+      const { rows: found, skipped } = Array.isArray(part) ? { rows: part, skipped: 0 } : part;
+      const rows = found.slice(0, left);
+      left -= rows.length;
+      if (skipped > 0) writeLog(`${countOf(skipped, "line")} skipped: they came too fast`);
+      const cells = rows.map((row) => LOG_COLUMNS.map((name) => (row[name] === null ? null : String(row[name]))));
+      yield {
+        columns,
+        rows: isJson ? cells : [],
+        outcome: rows.map((row) => textOfRow(row, reader.levels)).join("\n"),
+      };
+      if (left <= 0) return;
+    }
+  } catch (error) {
+    throw error instanceof RequestError ? new UsageError(error.message) : error;
+  }
+}
 
 const outcomeOf = (outcome: string): Table => ({ columns: [], rows: [], outcome });
 
@@ -5981,7 +6027,7 @@ async function runOnce(options: Options, command: Command, printing: Printing): 
   if (command.words[0] === "page") return writeOut(await findPageLink(options)).then(() => 0);
   const stop = new AbortController();
   for (const signal of ["SIGINT", "SIGTERM"]) process.once(signal, () => stop.abort());
-  const asked = { ...command, maxRows: printing.limit + 1 };
+  const asked = Number.isFinite(printing.limit) ? { ...command, maxRows: printing.limit + 1 } : command; // no Infinity in JSON
   const ask = options.databaseUrl === "" ? askDirectory : askServer;
   try {
     return await printAnswers(ask(options, asked, stop.signal), printing);
@@ -6499,9 +6545,9 @@ class ViewerDoor {
   #oldestUs: number | undefined;
 
   constructor({ page, listen, databaseUrl }: Options, token: string, store: Store, journal: Journal, vitals: Vitals) {
-    const isCopied = existsSync(new URL(VIEWER, import.meta.url));
-    this.isThere = page !== "off" && store.read !== undefined && isCopied;
-    this.absence = this.isThere ? "there are /, /healthz and /metrics" : describeAbsence(page, store);
+    const obstacle = page === "off" ? "--page is off" : viewerObstacle(store);
+    this.isThere = obstacle === "";
+    this.absence = `${obstacle === "" ? "" : `no log page: ${obstacle}; `}there are /healthz and /metrics`;
     this.#host = {
       read: async (...statement) => store.read!(...statement),
       isEmbedded: databaseUrl === "",
@@ -6524,9 +6570,7 @@ class ViewerDoor {
   async answer(request: IncomingMessage, response: ServerResponse): Promise<boolean> {
     const [path] = (request.url ?? "").split("?");
     if (!this.isThere || path === "/healthz" || path === "/metrics") return false;
-    this.#viewer ??= import(new URL(VIEWER, import.meta.url).href).then((loaded: typeof import("./viewer/viewer.ts")) =>
-      loaded.createViewer(this.#host),
-    );
+    this.#viewer ??= loadViewer().then(({ createViewer }) => createViewer(this.#host));
     return (await this.#viewer).answer(request, response);
   }
 
@@ -6548,13 +6592,14 @@ class ViewerDoor {
   }
 }
 
-const VIEWER = "viewer/viewer.ts";
+const VIEWER = new URL("viewer/viewer.ts", import.meta.url);
 
-function describeAbsence(page: Options["page"], store: Store): string {
-  const others = "there are /healthz and /metrics";
-  if (page === "off") return others;
-  if (store.read === undefined) return `the log page works on PostgreSQL and PGlite; ${others}`;
-  return `copy viewer/ beside collector.ts to have a log page here; ${others}`;
+const loadViewer = (): Promise<typeof import("./viewer/viewer.ts")> => import(VIEWER.href);
+
+/** What keeps the log page, and its commands, from being there; "" for nothing. */
+function viewerObstacle(store: Store): string {
+  if (store.read === undefined) return "it works on PostgreSQL and PGlite only";
+  return existsSync(VIEWER) ? "" : "copy viewer/ beside collector.ts";
 }
 
 const PAGE_TOKEN = "page-token";
@@ -7392,8 +7437,10 @@ async function main(): Promise<void> {
 
 /** Flags of commands, and which commands take them. */
 const COMMAND_FLAGS: Record<string, { type: "boolean" | "string"; commands: string[] }> = {
-  json: { type: "boolean", commands: ["query", "dead list"] },
-  limit: { type: "string", commands: ["query", "dead list"] },
+  json: { type: "boolean", commands: ["query", "search", "tail", "dead list"] },
+  limit: { type: "string", commands: ["query", "search", "tail", "dead list"] },
+  since: { type: "string", commands: ["search"] },
+  until: { type: "string", commands: ["search"] },
   timeout: { type: "string", commands: ["query", "dead list"] },
   write: { type: "boolean", commands: ["query"] },
 };
@@ -7414,6 +7461,9 @@ function readCommandLine(args: string[]) {
   const command: Command = {
     words,
     isWrite: values["write"] === true,
+    isJson: values["json"] === true,
+    ...(typeof values["since"] === "string" ? { since: values["since"] } : {}),
+    ...(typeof values["until"] === "string" ? { until: values["until"] } : {}),
     ...(timeoutMs === undefined ? {} : { timeoutMs }),
   };
   const printing = {

@@ -161,7 +161,7 @@ describe("options", () => {
       { words: ["--no-such-flag"], says: /--no-such-flag/ },
       { words: ["--data-dir", "/dev/null/data"], says: /\/dev\/null\/data: ENOTDIR/ },
       { words: ["--data-dir", "/proc/none/data"], says: /\/proc\/none: ENOENT/ }, // for which Node's own mkdir never ends
-      { words: ["collect", "more"], says: /"collect more": allowed is page, query/ },
+      { words: ["collect", "more"], says: /"collect more": allowed is page, search/ },
     ];
 
     const ends = await Promise.all(starts.map(({ words }) => runProgram(["--listen", "127.0.0.1:0", ...words])));

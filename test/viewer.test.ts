@@ -9,10 +9,10 @@ import type { TestContext } from "node:test";
 import fc from "fast-check";
 import { conditionSql, parseQuery, searchLogs, tailLogs, textOfRow } from "../viewer/viewer.ts";
 import type { LogRow } from "../viewer/viewer.ts";
-import { jsonLines, range } from "./support/basics.ts";
+import { eventually, jsonLines, range } from "./support/basics.ts";
 import { ANY_PORT, NOWHERE, Program, ask, runProgram, start, whenStored } from "./support/collectors.ts";
 import { ROOT, bareCopy, folder } from "./support/files.ts";
-import { freshDatabase } from "./support/postgres.ts";
+import { databaseWithTables, freshDatabase } from "./support/postgres.ts";
 import { converse } from "./support/senders.ts";
 import { LEVELS, TOKEN, askApi, embeddedTable, openViewer, serverTable } from "./support/viewer.ts";
 import type { Table } from "./support/viewer.ts";
@@ -600,6 +600,49 @@ describe("A line in the terminal", () => {
   });
 });
 
+describe("search and tail in the terminal", () => {
+  test("search prints what matches, oldest first, as lines or with all columns as JSON", async (t) => {
+    const { url, sql } = await databaseWithTables(t);
+    await sql.unsafe(`insert into logs (created_at, level, message, app, attributes) values
+      (now() - interval '3 h', 400, 'long ago', 'shop', null), (now() - interval '2 s', 400, e'first \\x1b[31m', 'shop', '{"n": 12345678901234567890}'),
+      (now() - interval '1 s', 400, 'second', 'shop', null), (now(), 200, 'other', 'cart', null)`);
+    const how = { environment: { DATABASE_URL: url, COLLECTOR_DATA_DIR: await folder(t) } };
+
+    const text = await runProgram(["search", "app:shop level>=error", "--since", "2h"], how);
+    const json = await runProgram(["search", "app:shop", "--json"], how);
+    const bad = await runProgram(["search", "x", "--since", "yesterday"], how);
+
+    assert.match(
+      text.stdout,
+      /^\S+Z error     shop first \\u001b\[31m \{"n": 12345678901234567890\}\n\S+Z error     shop second\n$/,
+    );
+    const rows = jsonLines(json.stdout) as LogRow[];
+    assert.deepEqual(
+      [messagesOf(rows), Object.keys(rows[0] ?? {}).length],
+      [["long ago", "first \u001b[31m", "second"], 9],
+    );
+    assert.match(json.stdout, /"attributes":\{"n": 12345678901234567890\}/);
+    assert.equal(bad.code, 2);
+    assert.match(bad.stderr, /^Cannot read since: "yesterday" is not an age such as 15m/);
+  });
+
+  test("tail prints new lines of a running collector on PGlite as they come", { timeout: 120_000 }, async (t) => {
+    const dataDir = await folder(t);
+    const collector = await Program.start(t, ["--data-dir", dataDir]);
+    await converse(collector.port, "old\n");
+    const tail = Program.spawn(t, ["tail", "new", "--data-dir", dataDir], {});
+
+    await eventually(async () => {
+      await converse(collector.port, "new line\nother\n");
+      assert.match(tail.stdout, /info      new line\n/);
+    }, 60_000);
+
+    assert.doesNotMatch(tail.stdout, /old|other/);
+    tail.signal("SIGINT");
+    assert.equal(await tail.ended(), 130);
+  });
+});
+
 describe("The collector's log page", () => {
   test("shows to who has the token of the data directory what was sent, by connections of its own name", async (t) => {
     const [{ url, sql }, dataDir] = [await freshDatabase(t), await folder(t)];
@@ -653,7 +696,10 @@ describe("The collector's log page", () => {
 
     const [closed, missing] = [await ask(off, "/"), await ask(bare, "/")];
 
-    assert.deepEqual([closed.status, closed.text], [404, "there are /healthz and /metrics\n"]);
+    assert.deepEqual(
+      [closed.status, closed.text],
+      [404, "no log page: --page is off; there are /healthz and /metrics\n"],
+    );
     assert.equal(missing.status, 404);
     assert.match(missing.text, /copy viewer\/ beside collector\.ts/);
     assert.equal((await ask(bare, "/healthz")).status, 200);

@@ -110,7 +110,7 @@ interface KeyRange {
 }
 
 /** A request that can't be answered as it stands; the message is for its sender. */
-class RequestError extends Error {
+export class RequestError extends Error {
   readonly status: number;
   constructor(status: number, message: string) {
     super(message);
