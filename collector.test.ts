@@ -27,5 +27,6 @@ import "./test/viewer.test.ts";
 import "./test/browser.test.ts";
 import "./test/faults.test.ts";
 import "./test/docs.test.ts";
+import "./test/readme.test.ts";
 
 before(async () => console.log(`# ${await versions()}`));
