@@ -12,6 +12,7 @@ import { versions } from "./test/support/versions.ts";
 import "./test/options.test.ts";
 import "./test/wire.test.ts";
 import "./test/framing.test.ts";
+import "./test/access.test.ts";
 import "./test/journal.test.ts";
 import "./test/queue.test.ts";
 import "./test/records.test.ts";

@@ -40,7 +40,7 @@ import type { FileHandle } from "node:fs/promises";
 import { createServer as createHttpServer } from "node:http";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { createRequire } from "node:module";
-import { BlockList, Socket, connect, createServer, isIP } from "node:net";
+import { BlockList, Socket, SocketAddress, connect, createServer, isIP } from "node:net";
 import type { AddressInfo, Server } from "node:net";
 import { homedir, userInfo } from "node:os";
 import { basename, dirname, join, relative, resolve } from "node:path";
@@ -83,12 +83,18 @@ const OPTIONS = {
   tlsKey: ["", filePath("FILE"), "the certificate's private key (PEM)"],
   tlsCa: ["", filePath("FILE"), "CA certificates (PEM); TLS senders must have one that these signed"],
   allow: ["", networks(), "networks and addresses that may connect; without it, all"],
+  proxyFrom: ["", networks(), "who may send a PROXY header, which then gives the sender's address"],
   databaseUrl: ["", postgresUrl(), "PostgreSQL to store into; without it, an embedded PGlite"],
   dataDir: ["./collector-data", filePath("DIR"), "the journal and the embedded database; made with mode 0700"],
   workers: ["2", quantity("N", "1", "64"), "batches written at the same time"],
   ack: ["auto", oneOf("auto", "always", "never"), "who gets replies; auto: lines of plain text"],
   maxLine: ["64KiB", quantity("SIZE", "1B", "64MiB"), "longest line kept whole"],
   maxConnections: ["1000", quantity("N", "1", "1000000"), "further senders are refused with an error line"],
+  maxConnectionsPerPeer: [
+    "half",
+    orWord("half", "half", quantity("N", "1", "1000000")),
+    "the same for one address; no bound for loopback",
+  ],
   idleTimeout: ["off", orOff(0, quantity("TIME", "1ms", "24d")), "close a sender that has been silent this long"],
   journalMax: ["1GiB", quantity("SIZE", "1MiB", "256GiB"), "backlog on disk after which senders are paused"],
   linger: ["25ms", quantity("TIME", "0ms", "1s"), "rest between the batches of a trickle; its first line never waits"],
@@ -252,22 +258,22 @@ export async function startCollector(given: GivenOptions & { log?: Log } = {}): 
     await noteDatabase(options, store.name);
     const journal = await Journal.open(join(options.dataDir, "journal"), options.journalMax, log);
     opened.unshift(() => journal.seal().then(() => journal.close()));
-    const senders = new Senders(options, tls, journal, log);
+    const intake = new Intake(options, tls, journal, log);
     const database = new Database(store, journal, new LineParser(options.timezone), stop.signal, log);
     const tasks = periodicTasks(options, journal, database, log);
-    const vitals = new Vitals(options, journal, senders, database, tasks);
+    const vitals = new Vitals(options, journal, intake, database, tasks);
     const token = await openPageToken(options);
     const door = new ViewerDoor(options, token, store, journal, vitals);
     const pages = new HealthPages(options.http, vitals, door);
     opened.unshift(() => pages.close());
     const http = await pages.listen(given.http !== undefined, log);
-    const listeners = await senders.listen();
+    const listeners = await intake.listen();
     const loops = startLoops(options, journal, database, tasks, stop, log);
     const run = (command: Command, signal = new AbortController().signal) =>
       answerCommand(command, journal, database, signal);
     lock.answer(run);
     for (const line of greeting(options, store.name, listeners, http, isFirstStart)) log(line);
-    const steps = [pages, senders, { close: () => journal.seal() }, loops, database, journal];
+    const steps = [pages, intake, { close: () => journal.seal() }, loops, database, journal];
     const close = async () => {
       const closed = closeAll([...steps.map((part) => () => part.close()), () => lock.unlock()]);
       await closed.then(loops.done.resolve, loops.done.reject);
@@ -284,7 +290,7 @@ export async function startCollector(given: GivenOptions & { log?: Log } = {}): 
       done: loops.done.promise,
       ledger: () => journal.ledger(),
       health: () => vitals.health(),
-      reloadCertificates: () => senders.reloadCertificates(),
+      reloadCertificates: () => intake.reloadCertificates(),
       run,
       close: () => (closing ??= close()),
     };
@@ -349,10 +355,21 @@ function greeting(
   return [
     ...listeners.map((listener) => `listening on ${urlOf(listener)}`),
     ...(exposed.length > 0 ? [`${warning}; --allow CIDR or, with TLS, --tls-ca FILE limits who may`] : []),
+    ...memoryWarnings(options),
     `storing into ${databaseName}`,
     ...(http === undefined ? [] : [`health and metrics on ${http}`]),
     ...(isFirstStart && plain ? hints(plain, options.dataDir) : []),
   ];
+}
+
+const LINES_IN_MEMORY_SIZE = 512 * MIB;
+
+/** Each sender may have a line in memory: one that has not ended, and once more on its way to the journal. */
+function memoryWarnings({ maxConnections, maxLine }: Options): string[] {
+  if (maxConnections * maxLine <= LINES_IN_MEMORY_SIZE) return [];
+  const gibibytes = ((2 * maxConnections * maxLine) / (1024 * MIB)).toFixed(1);
+  const bound = `${maxConnections} senders with lines of ${maxLine} bytes may take ${gibibytes} GiB of memory`;
+  return [`warning: ${bound}; lower --max-connections or --max-line`];
 }
 
 /** Commands to try; each ends by itself, with Debian's `nc` too. */
@@ -371,19 +388,34 @@ function farewell({ inJournal }: Ledger): string {
 }
 
 // ---- Connections ------------------------------------------------------------
-// One sender's life: read, make durable, only then reply. Nothing more is taken from a sender while its last lines are
-// not on disk: that is the backpressure.
+// A sender's life: let in, read, made durable, and only then answered. While its last lines are not on disk, little more
+// is read from it: that is the backpressure.
 
-const READ_AHEAD_BYTES = 2 * MIB; // of all senders together, while their last lines are being synced
-const READ_AHEAD_LEAST_BYTES = 64 * KIB; // of one sender
+const READ_AHEAD_SIZE = 2 * MIB; // shared by all senders, while their last lines are being synced
+const READ_AHEAD_MIN_SIZE = 16 * KIB; // of one sender, where there are many
+const IN_FLIGHT_MAX_SIZE = 8 * MIB; // read and not durable yet, of all senders: then they take turns
+const CHUNK_SIZE = 64 * KIB; // at most: what Node reads from a socket at a time
+const SMALL_SIZE = 4 * KIB; // of a chunk that is copied to others: by itself it costs 200 bytes more than it has
 const STOP_READING_MS = 500;
 const KEEP_ALIVE_MS = MINUTE; // of silence, then the kernel asks whether the sender's machine is still there
 const LINGER_MS = 30 * SECOND;
 const HANDSHAKE_MS = 10 * SECOND;
-const SAID_MOST = 1000; // refusals and the like, each once
+const LEAVING_MAX = 1000; // refused connections that are still told why
+const LOGGED_ONCE_MAX = 1000;
 
-/** The listening sockets and their connections. TLS is laid over connections that were accepted as plain TCP. */
-class Senders {
+/** A connection is not served. The message tells why; the sender gets it, where it can read it. */
+class Refused extends Error {
+  /** Whether it was the sender that refused us. */
+  readonly isBySender: boolean;
+
+  constructor(message: string, isBySender = false) {
+    super(message);
+    this.isBySender = isBySender;
+  }
+}
+
+/** Takes in connections, and what they send. TLS is laid over connections that were accepted as plain TCP. */
+class Intake {
   /** Since the start: connections, those of them that were refused, and replies. */
   accepted = 0;
   refused = 0;
@@ -394,21 +426,34 @@ class Senders {
   readonly #journal: Journal;
   readonly #log: Log;
   readonly #cutOff = new AbortController(); // aborted when a stop has read long enough
-  readonly #open = new Set<Socket>(); // as accepted, with those whose TLS handshake has not ended
-  readonly #serving = new Map<Replies, Promise<void>>();
-  readonly #said = new Set([handshakeFailure({ code: "ECONNRESET" })]); // kinds; a probe of a port is never said
   readonly #servers: Server[] = [];
   readonly #tls: TlsServer | undefined;
-  readonly #isAllowed: (peer: string) => boolean;
+  readonly #isAllowed: (address: string) => boolean;
+  readonly #isProxy: (address: string) => boolean;
+  // Places: for the served of other machines, for those of this one, and for those whose TLS handshake has not ended.
+  readonly #remote: Places;
+  readonly #local: Places;
+  readonly #greeted: Places;
+  readonly #beginning = new Set<Socket>(); // accepted, but not served yet
+  readonly #handshakes = new Map<string, Deferred<TLSSocket>>(); // by the connection's two ends
+  readonly #serving = new Map<Replies, Promise<void>>();
+  readonly #leaving = new Set<Socket>();
+  readonly #inFlight = new InFlight();
+  readonly #logged = new Set<string>();
 
   constructor(options: Options, tls: TlsServer | undefined, journal: Journal, log: Log) {
+    const { maxConnections: max, maxConnectionsPerPeer: maxOfPeer, allow, proxyFrom } = options;
     this.#options = options;
     this.#journal = journal;
     this.#log = log;
-    this.#isAllowed = allowList(options.allow);
+    this.#isAllowed = allow.length > 0 ? matcherOf(allow) : () => true;
+    this.#isProxy = matcherOf(proxyFrom);
+    this.#remote = new Places(max, maxOfPeer === "half" ? Math.ceil(max / 2) : maxOfPeer, this.#isProxy);
+    this.#greeted = new Places(max, maxOfPeer === "half" ? Math.ceil(max / 2) : maxOfPeer, this.#isUnbounded);
+    this.#local = new Places(max, max, () => true);
     this.#tls = tls;
-    tls?.on("secureConnection", (socket) => this.#acceptTls(socket));
-    tls?.on("tlsClientError", (error, socket) => this.#refuse(socket, handshakeFailure(error), false));
+    tls?.on("secureConnection", (socket) => this.#handshakes.get(endsOf(socket))?.resolve(socket));
+    tls?.on("tlsClientError", (error, socket) => this.#handshakes.get(endsOf(socket))?.reject(error));
     setMaxListeners(0, this.#cutOff.signal);
   }
 
@@ -431,6 +476,7 @@ class Senders {
   /** Stops accepting; reads what is on its way, to its end or for 500 ms, and acknowledges it. */
   async close(): Promise<void> {
     for (const server of this.#servers) server.close();
+    for (const socket of this.#beginning) socket.destroy();
     for (const replies of this.#serving.keys()) replies.endIfSilent();
     const served = Promise.all(this.#serving.values());
     await deadline(served, STOP_READING_MS).catch(() => {
@@ -440,165 +486,362 @@ class Senders {
     await served;
   }
 
+  /** Number of senders that are served now. */
   get open(): number {
     return this.#serving.size;
   }
 
   async #listenOn({ isTls, host, port }: Listener): Promise<Listener> {
     const options = { allowHalfOpen: true, noDelay: true, keepAlive: true, keepAliveInitialDelay: KEEP_ALIVE_MS };
-    const server = createServer(options, (socket) => this.#accept(socket, isTls));
+    const server = createServer(options, (socket) => void this.#receive(socket, isTls));
     this.#servers.push(server.listen({ host, port, backlog: 1024 }));
     await once(server, "listening").catch((error: unknown) => {
       for (const each of this.#servers) each.close();
       const url = urlOf({ isTls, host, port }).replace("tcp://", "");
       throw new Error(`Cannot listen on ${url}: ${codeOf(error)}; choose another --listen HOST:PORT`);
     });
-    server.on("error", (error) => this.#sayOnce("cannot accept a connection", codeOf(error))); // and goes on
+    server.on("error", (error) => this.#logOnce(`cannot accept a connection: ${codeOf(error)}`)); // and goes on
     return { isTls, host, port: (server.address() as AddressInfo).port };
   }
 
-  #accept(socket: Socket, isTls: boolean): void {
+  /** A connection from its beginning to its end. */
+  async #receive(socket: Socket, isTls: boolean): Promise<void> {
     this.accepted++;
     socket.on("error", () => {}); // followed by `close`, after which what was received is still read
-    const peer = peerOf(socket);
-    const { maxConnections: most } = this.#options;
-    const isTold = !isTls; // who begins with a TLS handshake can't read it
-    const tooMany = `${most} connections are open, --max-connections allows no more`;
-    if (!this.#isAllowed(peer)) return this.#refuse(socket, "--allow does not name this address", isTold, peer);
-    if (Math.max(this.#open.size, this.#serving.size) >= most) return this.#refuse(socket, tooMany, isTold);
-    this.#open.add(socket.once("close", () => this.#open.delete(socket)));
-    if (isTls) this.#tls?.emit("connection", socket);
-    else this.#admit(socket);
+    const address = withoutMapping(socket.remoteAddress ?? "");
+    let [peer, stream, isTold] = [address, socket, !isTls]; // who begins with a TLS handshake can't read why yet
+    this.#beginning.add(socket.once("close", () => this.#beginning.delete(socket)));
+    try {
+      if (this.#isProxy(address)) peer = (await this.#readSource(socket, address)) ?? address;
+      if (!this.#isAllowed(peer)) throw new Refused("--allow does not name this address");
+      if (isTls) stream = await this.#greeted.during(address, () => this.#secure(socket));
+      isTold = true;
+      if (stream !== socket) this.#checkCertificate(stream as TLSSocket);
+      this.#beginning.delete(socket);
+      await this.#placesOf(peer).during(peer, () => this.#attend(stream, peer));
+    } catch (error) {
+      if (error instanceof Refused) this.#refuse(stream, peer, error, isTold);
+      else this.#giveUp(stream, peer, error);
+    }
+  }
+
+  #placesOf(peer: string): Places {
+    return LOOPBACK.test(peer) ? this.#local : this.#remote;
+  }
+
+  readonly #isUnbounded = (address: string) => LOOPBACK.test(address) || this.#isProxy(address);
+
+  /** The sender's address as a proxy gives it; `undefined` where it gives none. */
+  #readSource(socket: Socket, proxy: string): Promise<string | undefined> {
+    return this.#placesOf(proxy).during(proxy, () => readProxyHeader(socket, this.#options.idleTimeout));
+  }
+
+  /** Resolves when the TLS handshake has ended. */
+  async #secure(socket: Socket): Promise<TLSSocket> {
+    const [ends, handshake] = [endsOf(socket), deferred<TLSSocket>()];
+    this.#handshakes.set(ends, handshake);
+    socket.once("close", () => setImmediate(() => handshake.reject(new Gone()))); // behind what tells why
+    this.#tls?.emit("connection", socket);
+    try {
+      return (await handshake.promise).on("error", () => {});
+    } catch (error) {
+      throw handshakeFailure(error) ?? new Gone();
+    } finally {
+      this.#handshakes.delete(ends);
+    }
   }
 
   /** Our own look at the certificate, not Node's `rejectUnauthorized`: the sender is told, and we know who it was. */
-  #acceptTls(socket: TLSSocket): void {
-    socket.on("error", () => {});
-    if (!this.#servers[0]?.listening) return void socket.destroy(); // a handshake that the stop overtook
-    if (this.#options.tlsCa === "" || socket.authorized) return this.#admit(socket);
-    const isMissing = Object.keys(socket.getPeerCertificate() ?? {}).length === 0;
-    const reason = `--tls-ca does not accept its certificate: ${String(socket.authorizationError)}`;
-    this.#refuse(socket, isMissing ? "it has no certificate, and --tls-ca requires one" : reason);
+  #checkCertificate(stream: TLSSocket): void {
+    if (this.#options.tlsCa === "" || stream.authorized) return;
+    const isMissing = Object.keys(stream.getPeerCertificate() ?? {}).length === 0;
+    if (isMissing) throw new Refused("it has no certificate, and --tls-ca requires one");
+    throw new Refused(`--tls-ca does not accept its certificate: ${String(stream.authorizationError)}`);
   }
 
-  #admit(socket: Socket): void {
-    const replies = new Replies(socket);
-    const served = this.#serve(socket, replies)
-      .catch((error: unknown) => this.#giveUp(socket, error))
-      .finally(() => this.#serving.delete(replies));
-    this.#serving.set(replies, served);
+  async #attend(stream: Socket, peer: string): Promise<void> {
+    const replies = new Replies(stream);
+    const served = this.#serve(stream, peer, replies);
+    this.#serving.set(
+      replies,
+      served.catch(() => {}),
+    ); // whoever called this handles it
+    await served.finally(() => this.#serving.delete(replies));
   }
 
-  async #serve(socket: Socket, replies: Replies): Promise<void> {
-    const peer = peerOf(socket);
+  /** Reads a sender to its end. What has come is made durable first, and only then answered `ok`. */
+  async #serve(stream: Socket, peer: string, replies: Replies): Promise<void> {
+    const inbox = new Inbox(stream, this.#inFlight, this.#options.idleTimeout, this.#cutOff.signal);
     const framer = new Framer(this.#options.maxLine, this.#options.ack);
-    const allowance = () => Math.max(READ_AHEAD_LEAST_BYTES, READ_AHEAD_BYTES / this.#serving.size);
-    for await (const chunks of chunksOf(socket, this.#options.idleTimeout, allowance, this.#cutOff.signal)) {
-      const frames = framer.push(chunks);
-      if (framer.refusal !== undefined) return this.#refuse(socket, framer.refusal);
-      if (frames.miscounted > 0) this.#noteMiscounted(peer, frames.miscounted);
-      // A line that our own stop cut off is kept, but not acknowledged, even if its end comes during the sync.
-      const isCutOff = chunks === undefined && this.#cutOff.signal.aborted && !socket.readableEnded;
-      await this.#journal.append(peer, frames); // durable first,
-      if (!isCutOff) this.replied += replies.send(frames); // only then `ok`
+    try {
+      for (let isEnd = false; !isEnd;) {
+        isEnd = !(await inbox.isFilled());
+        // A line that our own stop cut off is kept, but not acknowledged, even if its end comes during the sync.
+        const isCutOff = isEnd && this.#cutOff.signal.aborted && !stream.readableEnded;
+        const { durable, owed } = this.#append(peer, framer, inbox);
+        await durable; // first,
+        if (!isCutOff) this.replied += replies.send(owed); // and only then `ok`
+      }
+    } finally {
+      inbox.close();
     }
     await replies.end(this.#cutOff.signal);
+  }
+
+  /** Hands to the journal what has come. Returns no chunk: whoever waits for the sync must not hold its memory. */
+  #append(peer: string, framer: Framer, inbox: Inbox): { durable: Promise<void>; owed: Owed } {
+    const framed = framer.push(inbox.take());
+    if (framer.refusal !== undefined) throw new Refused(framer.refusal);
+    if (framed.miscounted > 0) this.#noteMiscounted(peer, framed.miscounted);
+    const { lines, replies } = framed;
+    return { durable: this.#journal.append(peer, framed), owed: { lines, replies } };
   }
 
   #noteMiscounted(peer: string, frames: number): void {
     this.miscounted += frames;
     const effect = "such a frame ends where the next one begins; the sender must count bytes, not characters";
-    this.#sayOnce(`${peer} sends frames with a wrong octet count`, effect, `miscounted by ${peer}`);
+    this.#logOnce(`${peer} sends frames with a wrong octet count: ${effect}`);
   }
 
-  /** Closes the connection, its last lines unacknowledged. What stops the journal is said there; all else is a bug. */
-  #giveUp(socket: Socket, error: unknown): void {
-    socket.destroy();
-    if (!(error instanceof NotDurable)) this.#sayOnce(`cannot serve ${peerOf(socket)}`, codeOf(error));
+  /** Closes the connection, its last lines unacknowledged. What stops the journal is logged there; all else is a bug. */
+  #giveUp(stream: Socket, peer: string, error: unknown): void {
+    stream.destroy();
+    if (!(error instanceof NotDurable || error instanceof Gone))
+      this.#logOnce(`cannot serve ${peer}: ${codeOf(error)}`);
   }
 
-  #refuse(socket: Socket, reason: string, isTold = true, kind = reason): void {
+  #refuse(stream: Socket, peer: string, { message, isBySender }: Refused, isTold: boolean): void {
     this.refused++;
-    this.#sayOnce(`refused ${peerOf(socket)}`, reason, kind);
-    if (!isTold) return void socket.destroy();
-    setTimeout(() => socket.destroy(), SECOND).unref(); // whatever it still sends
-    socket.resume().end(`error: ${reason}\n`);
+    const what = isBySender ? `${peer} refused this collector` : `collector refused ${peer}`;
+    this.#logOnce(`${what}: ${message}`);
+    if (!isTold || this.#leaving.size >= LEAVING_MAX) return void stream.destroy();
+    this.#leaving.add(stream.once("close", () => this.#leaving.delete(stream)));
+    setTimeout(() => stream.destroy(), SECOND).unref(); // whatever it still sends
+    stream.resume().end(`error: ${message} (${what})\n`);
   }
 
-  /** Once a kind, so that nobody can fill our log. */
-  #sayOnce(what: string, reason: string, kind = reason): void {
-    if (this.#said.has(kind) || this.#said.size >= SAID_MOST) return;
-    this.#said.add(kind);
-    this.#log(`${what}: ${reason} (said once)`);
+  /** Each line once, and so many of them, so that nobody can fill our log. */
+  #logOnce(line: string): void {
+    if (this.#logged.has(line) || this.#logged.size >= LOGGED_ONCE_MAX) return;
+    this.#logged.add(line);
+    this.#log(`${line} (logged once)`);
+    if (this.#logged.size === LOGGED_ONCE_MAX)
+      this.#log("lines that are logged once have come to 1,000: no more of them");
+  }
+}
+
+/** The other side has left before it was served. */
+class Gone extends Error {}
+
+/** Places for connections: so many in all, and so many for each address that is not `isUnbounded`. */
+class Places {
+  readonly #max: number;
+  readonly #maxOfPeer: number;
+  readonly #isUnbounded: (peer: string) => boolean;
+  readonly #taken = new Map<string, number>();
+  #size = 0;
+
+  constructor(max: number, maxOfPeer: number, isUnbounded: (peer: string) => boolean) {
+    this.#max = max;
+    this.#maxOfPeer = maxOfPeer;
+    this.#isUnbounded = isUnbounded;
+  }
+
+  /** Has a place for a peer until the promise settles. Rejects with {@link Refused} where there is none. */
+  async during<Value>(peer: string, use: () => Promise<Value>): Promise<Value> {
+    const taken = this.#taken.get(peer) ?? 0;
+    if (taken >= this.#maxOfPeer && !this.#isUnbounded(peer))
+      throw new Refused(`${taken} connections from there are open, --max-connections-per-peer allows no more`);
+    if (this.#size >= this.#max)
+      throw new Refused(`${this.#size} connections are open, --max-connections allows no more`);
+    this.#change(peer, 1);
+    return use().finally(() => this.#change(peer, -1));
+  }
+
+  #change(peer: string, by: number): void {
+    const taken = (this.#taken.get(peer) ?? 0) + by;
+    if (taken > 0) this.#taken.set(peer, taken);
+    else this.#taken.delete(peer);
+    this.#size += by;
+  }
+}
+
+/** How much has been read from all senders that is not durable yet: that is what memory holds. */
+class InFlight {
+  #size = 0;
+  #inboxes = 0;
+  #isLettingIn = false;
+  readonly #waiting: Deferred<void>[] = [];
+
+  open(): void {
+    this.#inboxes++;
+  }
+
+  close(): void {
+    this.#inboxes--;
+  }
+
+  add(size: number): void {
+    this.#size += size;
+  }
+
+  remove(size: number): void {
+    this.#size -= size;
+    if (!this.#isLettingIn) this.#letIn();
+  }
+
+  /** Whether more than this must not be read ahead from one sender. */
+  isShare(size: number): boolean {
+    return size >= Math.max(READ_AHEAD_MIN_SIZE, READ_AHEAD_SIZE / this.#inboxes) || this.isFull;
+  }
+
+  get isFull(): boolean {
+    return this.#size >= IN_FLIGHT_MAX_SIZE;
+  }
+
+  /** Resolves when it is a sender's turn to be read from. */
+  async room(): Promise<void> {
+    const turn = deferred<void>();
+    this.#waiting.push(turn);
+    await turn.promise;
+  }
+
+  /** Lets as many in as there is room for, if each sends a whole chunk; then looks what they did send. */
+  #letIn(): void {
+    const count = Math.ceil((IN_FLIGHT_MAX_SIZE - this.#size) / CHUNK_SIZE);
+    for (const turn of this.#waiting.splice(0, Math.max(0, count))) turn.resolve();
+    this.#isLettingIn = this.#waiting.length > 0 && !this.isFull;
+    if (this.#isLettingIn) setImmediate(() => this.#letIn());
   }
 }
 
 /**
- * What a sender sends, as much at a time as is there, up to its end, a silence of `idleMs` (0: none is too long) or a
- * cut; then an `undefined`. While the taker is busy, about `allowance()` bytes are read ahead.
+ * What a sender has sent and nobody has taken yet: up to its end, a silence of `idleMs` (0: none is too long) or a cut.
+ * While the taker is busy, little more is read; small chunks are copied together, as each costs more than it has.
  */
-async function* chunksOf(socket: Socket, idleMs: number, allowance: () => number, cutOff: AbortSignal) {
-  const changed = new Signal();
-  const arrived = { chunks: [] as Buffer[], bytes: 0, isAll: cutOff.aborted || socket.destroyed };
-  const end = () => {
-    arrived.isAll = true;
-    changed.notify();
-  };
-  const take = (chunk: Buffer) => {
-    arrived.chunks.push(chunk);
-    arrived.bytes += chunk.length;
-    if (arrived.bytes >= allowance()) socket.pause();
-    changed.notify();
-  };
-  socket.on("data", take).on("end", end).on("close", end);
-  cutOff.addEventListener("abort", end);
-  try {
-    while (arrived.chunks.length > 0 || !arrived.isAll) {
-      if (arrived.chunks.length === 0) {
-        const silence = idleMs > 0 ? setTimeout(end, idleMs) : undefined;
-        await changed.wait();
-        clearTimeout(silence);
-        continue;
-      }
-      const chunks = arrived.chunks.splice(0);
-      arrived.bytes = 0;
-      socket.resume();
-      yield chunks;
+class Inbox {
+  readonly #stream: Socket;
+  readonly #inFlight: InFlight;
+  readonly #idleMs: number;
+  readonly #cutOff: AbortSignal;
+  readonly #changed = new Signal();
+  #chunks: Buffer[] = [];
+  #size = 0; // of the chunks
+  #takenSize = 0; // of those that were taken last, and are in flight until the next are
+  #last = NO_BYTES; // the memory of the last chunk, where small ones are copied to it,
+  #lastSize = 0; // and how much of that is in use
+  #isAll: boolean;
+
+  constructor(stream: Socket, inFlight: InFlight, idleMs: number, cutOff: AbortSignal) {
+    this.#stream = stream;
+    this.#inFlight = inFlight;
+    this.#idleMs = idleMs;
+    this.#cutOff = cutOff;
+    this.#isAll = cutOff.aborted || stream.destroyed || stream.readableEnded;
+    inFlight.open();
+    stream.on("data", this.#add).on("end", this.#end).on("close", this.#end);
+    cutOff.addEventListener("abort", this.#end);
+  }
+
+  /** Resolves to true once something has come, to false at the end. What was taken before must be durable. */
+  async isFilled(): Promise<boolean> {
+    this.#inFlight.remove(this.#takenSize);
+    this.#takenSize = 0;
+    while (this.#size === 0 && !this.#isAll) await this.#wait();
+    return this.#size > 0;
+  }
+
+  /** What has come; `undefined` at the end. */
+  take(): Buffer[] | undefined {
+    if (this.#size === 0) return undefined;
+    const chunks = this.#chunks;
+    this.#takenSize = this.#size;
+    this.#chunks = [];
+    this.#size = 0;
+    this.#last = NO_BYTES;
+    if (!this.#inFlight.isFull) this.#stream.resume();
+    return chunks;
+  }
+
+  /** Keeps nothing of what comes from now on. */
+  close(): void {
+    this.#stream.off("data", this.#add);
+    this.#cutOff.removeEventListener("abort", this.#end);
+    this.#inFlight.remove(this.#size + this.#takenSize);
+    this.#inFlight.close();
+  }
+
+  async #wait(): Promise<void> {
+    if (this.#inFlight.isFull) {
+      this.#stream.pause();
+      await this.#inFlight.room();
     }
-    yield undefined;
-  } finally {
-    socket.off("data", take); // what comes now is not kept
-    cutOff.removeEventListener("abort", end);
+    this.#stream.resume();
+    if (this.#size > 0 || this.#isAll) return;
+    const silence = this.#idleMs > 0 ? setTimeout(this.#end, this.#idleMs) : undefined;
+    await this.#changed.wait();
+    clearTimeout(silence);
+  }
+
+  readonly #end = (): void => {
+    this.#isAll = true;
+    this.#changed.notify();
+  };
+
+  readonly #add = (chunk: Buffer): void => {
+    if (chunk.length >= SMALL_SIZE || this.#size === 0) this.#push(chunk);
+    else this.#copy(chunk);
+    this.#size += chunk.length;
+    this.#inFlight.add(chunk.length);
+    if (this.#inFlight.isShare(this.#size)) this.#stream.pause();
+    this.#changed.notify();
+  };
+
+  #push(chunk: Buffer): void {
+    this.#chunks.push(chunk);
+    this.#last = NO_BYTES;
+  }
+
+  #copy(chunk: Buffer): void {
+    if (this.#last.length < this.#lastSize + chunk.length) {
+      this.#push(NO_BYTES);
+      this.#last = Buffer.allocUnsafeSlow(2 * SMALL_SIZE);
+      this.#lastSize = 0;
+    }
+    this.#lastSize += chunk.copy(this.#last, this.#lastSize);
+    this.#chunks[this.#chunks.length - 1] = this.#last.subarray(0, this.#lastSize);
   }
 }
 
+type Owed = Pick<Framed, "lines" | "replies">;
+
 const OK = "ok\n";
 const OKS = Buffer.from(OK.repeat(4096));
-const OWED_MOST = 1024;
+const OWED_MAX = 1024;
 
 /**
  * The replies owed to a sender: counts of `ok` with error lines between them, written as fast as the sender reads. One
  * that reads nothing costs at most 1,024 of them; past that, a cut line is answered `ok`, as it is durable, too.
  */
 class Replies {
-  readonly #socket: Socket;
+  readonly #stream: Socket;
   readonly #owed: Reply[] = [];
   readonly #changed = new Signal();
   #isSilent = false; // the last lines were to get none
 
-  constructor(socket: Socket) {
-    this.#socket = socket;
-    for (const event of ["drain", "close"]) socket.on(event, () => this.#write());
+  constructor(stream: Socket) {
+    this.#stream = stream;
+    for (const event of ["drain", "close"]) stream.on(event, () => this.#write());
   }
 
   /** Queues replies, and writes what the sender takes now. Returns how many they are. */
-  send({ lines, replies }: Framed): number {
+  send({ lines, replies }: Owed): number {
     if (lines > 0) this.#isSilent = replies.length === 0;
     let sum = 0;
     for (const reply of replies) {
       const count = typeof reply === "number" ? reply : 1;
       sum += count;
-      addReply(this.#owed, this.#owed.length > OWED_MOST ? count : reply);
+      addReply(this.#owed, this.#owed.length > OWED_MAX ? count : reply);
     }
     this.#write();
     return sum;
@@ -606,31 +849,33 @@ class Replies {
 
   /** Ends our side where no reply is expected: such a sender learns of a stop now, and keeps what it has not sent. */
   endIfSilent(): void {
-    if (this.#isSilent && this.#owed.length === 0) this.#socket.end();
+    if (this.#isSilent && this.#owed.length === 0) this.#stream.end();
   }
 
   /** Ends our side when all is written. A sender that takes nothing for 30 s is cut off; at a stop, one that stays. */
   async end(cutOff: AbortSignal): Promise<void> {
-    const destroy = () => void this.#socket.destroy();
+    const destroy = () => void this.#stream.destroy();
     const destroySoon = () => void setTimeout(destroy, STOP_READING_MS);
-    if (cutOff.aborted || !this.#socket.readableEnded)
+    if (cutOff.aborted || !this.#stream.readableEnded)
       destroySoon(); // what it still sends must not seem to be taken
     else cutOff.addEventListener("abort", destroySoon);
-    this.#socket.setTimeout(LINGER_MS, destroy);
-    this.#socket.resume();
-    while (this.#owed.length > 0 && !this.#socket.destroyed) await this.#changed.wait();
-    this.#socket.end();
-    if (!this.#socket.closed) await once(this.#socket, "close").catch(() => {}); // an error is followed by `close`
+    this.#stream.setTimeout(LINGER_MS, destroy);
+    this.#stream.resume();
+    while (this.#owed.length > 0 && !this.#stream.destroyed) await this.#changed.wait();
+    this.#stream.end();
+    if (!this.#stream.closed) await once(this.#stream, "close").catch(() => {}); // an error is followed by `close`
     cutOff.removeEventListener("abort", destroySoon);
   }
 
   #write(): void {
-    while (this.#owed.length > 0 && this.#socket.writable && !this.#socket.writableNeedDrain) {
+    this.#stream.cork(); // one write, however many replies
+    while (this.#owed.length > 0 && this.#stream.writable && !this.#stream.writableNeedDrain) {
       const reply = this.#owed.shift() as Reply;
       const now = Math.min(Number(reply), OKS.length / OK.length);
       if (Number(reply) > now) this.#owed.unshift(Number(reply) - now);
-      this.#socket.write(typeof reply === "number" ? OKS.subarray(0, now * OK.length) : `${reply}\n`);
+      this.#stream.write(typeof reply === "number" ? OKS.subarray(0, now * OK.length) : `${reply}\n`);
     }
+    this.#stream.uncork();
     this.#changed.notify();
   }
 }
@@ -799,7 +1044,8 @@ export class Framer {
   #takeMiscounted(body: number, end: number): void {
     this.#framed.miscounted++;
     const next = findOctetCount(this.#chunk, body, end);
-    if (next >= 0) return this.#takeOddFrame(body, next);
+    const realEnd = next >= 0 ? next : endOfCountedLine(this.#chunk, end);
+    if (realEnd >= 0) return this.#takeOddFrame(body, realEnd);
     this.#at = body;
     this.#keepTo(end);
   }
@@ -1010,14 +1256,15 @@ function findOctetCount(bytes: Buffer, from: number, to: number): number {
 
 /** Where the octet count begins, from `from` on, that stands before a `<`; -1 for none. */
 function octetCountBefore(bytes: Buffer, from: number, at: number): number {
-  let start = at - 1;
-  while (start > from && start > at - 8 && isDigitByte(bytes[start - 1])) start--;
-  while (bytes[start] === ZERO) start++;
-  if (start < from || octetCountSize(bytes, start) <= 0) return -1;
-  const starts = range(at - 1 - start).map((index) => start + index); // digits of a text may stand before a count's
-  const confirmed = starts.find((each) => bytes[each] !== ZERO && isConfirmed(bytes, each));
-  const isOfText = start > 0 && bytes[start - 1] === SPACE; // as in "5 <1>"; few frames end with a space
-  return confirmed ?? (isOfText ? -1 : start);
+  let first = at - 1;
+  while (first > from && first > at - 8 && isDigitByte(bytes[first - 1])) first--;
+  while (bytes[first] === ZERO) first++;
+  if (first < from || octetCountSize(bytes, first) <= 0) return -1;
+  for (let start = first; start < at - 1; start++)
+    // digits of a text may stand before a count's
+    if (bytes[start] !== ZERO && isConfirmed(bytes, start)) return start;
+  const isOfText = first > 0 && bytes[first - 1] === SPACE; // as in "5 <1>"; few frames end with a space
+  return isOfText ? -1 : first;
 }
 
 /** Where a counted frame begins behind which, where its count ends, another count or the end of all is; -1 for none. */
@@ -1593,13 +1840,13 @@ export class Journal {
   }
 
   /** Resolves when the lines are synced; waits for room. Rejects after `waitNoMore()` or a failed sync. */
-  async append(peer: string, frames: Framed): Promise<void> {
-    if (frames.lines === 0) return;
-    if (this.#phase !== "open" && this.#phase !== "hurried") throw notDurable();
-    const group = this.#groupFor(frames);
-    group.add(peer, frames);
+  append(peer: string, framed: Framed): Promise<void> {
+    if (framed.lines === 0) return Promise.resolve();
+    if (this.#phase !== "open" && this.#phase !== "hurried") return Promise.reject(notDurable());
+    const group = this.#groupFor(framed);
+    group.add(peer, framed);
     this.#changed.groups.notify();
-    await group.durable.promise;
+    return group.durable.promise; // not awaited here: a suspended function would hold the memory of what it was given
   }
 
   /** Follows the journal, never past what is synced, in batches as they come; ends after `seal()`. */
@@ -6225,16 +6472,13 @@ const LOOPBACK = /^(?:localhost|127\.[\d.]+|::1)$/i; // no other name: who serve
 const isForAll = ({ isTls, host }: Listener, { allow, tlsCa }: Options) =>
   allow.length === 0 && !(isTls && tlsCa !== "") && !LOOPBACK.test(withoutMapping(host));
 
-const peerOf = (socket: Socket) => withoutMapping(socket.remoteAddress ?? "");
-
-/** Whether --allow names a peer; one without an address has left already. */
-function allowList(allow: Network[]): (peer: string) => boolean {
-  if (allow.length === 0) return () => true;
-  const allowed = new BlockList();
-  for (const { base, prefix, family } of allow) allowed.addSubnet(base, prefix, family);
-  return (peer) => {
-    const ip = parseNetwork(peer.replace(/%.*/, ""));
-    return ip !== undefined && allowed.check(ip.base, ip.family);
+/** Tells whether an address is in one of the networks; a peer without an address has left already. */
+function matcherOf(listed: Network[]): (address: string) => boolean {
+  const block = new BlockList();
+  for (const { base, prefix, family } of listed) block.addSubnet(base, prefix, family);
+  return (address) => {
+    const ip = parseNetwork(address.replace(/%.*/, ""));
+    return ip !== undefined && block.check(ip.base, ip.family);
   };
 }
 
@@ -6244,8 +6488,17 @@ const TLS_FAILURES: Record<string, string> = {
   ERR_SSL_HTTP_REQUEST: "an HTTP request on a port for TLS",
 };
 
-const handshakeFailure = (error: unknown) =>
-  TLS_FAILURES[codeOf(error)] ?? `its TLS handshake failed: ${codeOf(error)}`;
+/** Why a TLS handshake failed; `undefined` where the other side just left, as a probe of the port does. */
+function handshakeFailure(error: unknown): Refused | undefined {
+  const code = codeOf(error);
+  if (code === "ECONNRESET") return undefined;
+  const isBySender = code.includes("_ALERT_"); // an alert is what the other side sends (RFC 8446, section 6)
+  return new Refused(TLS_FAILURES[code] ?? `its TLS handshake failed: ${code}`, isBySender);
+}
+
+/** The two ends of a connection, which its socket and the TLS over it have in common. */
+const endsOf = ({ remoteAddress, remotePort, localAddress, localPort }: Socket) =>
+  [remoteAddress, remotePort, localAddress, localPort].join(" ");
 
 /** Lays TLS over accepted connections (`emit("connection", socket)`). Throws {@link UsageError} for useless files. */
 function makeTlsServer(options: Options): TlsServer | undefined {
@@ -6265,18 +6518,30 @@ function makeTlsServer(options: Options): TlsServer | undefined {
   return useCertificates(createTlsServer(asking), readCertificates(options));
 }
 
-/**
- * For the handshakes to come, and without session tickets: TLS 1.3 sends them behind the handshake, where a sender that
- * never reads leaves them unread, and its close then resets the connection and loses its last lines. Node has no option
- * for it; a callback that returns 0 is how OpenSSL is told. Bun has no such callback.
- */
+/** Has the handshakes to come use these files. */
 function useCertificates(server: TlsServer, certificates: SecureContextOptions): TlsServer {
   server.setSecureContext(certificates);
-  const { _sharedCreds: made } = server as { _sharedCreds?: { context?: { enableTicketKeyCallback?: () => void } } };
-  const noKey = Buffer.alloc(16);
-  if (made?.context) Object.assign(made.context, { onticketkeycallback: () => [0, noKey, noKey, noKey, noKey] });
-  made?.context?.enableTicketKeyCallback?.();
+  turnTicketsOff(server);
   return server;
+}
+
+/**
+ * Has a TLS server send no session tickets. TLS 1.3 sends them behind the handshake, where a sender that never reads
+ * leaves them unread, and its close then resets the connection and loses its last lines. Node has no option for it. What
+ * this uses of Node is not documented: OpenSSL is told by a callback that returns 0. Bun has none of it, and the test
+ * that counts tickets fails where Node changes it.
+ */
+function turnTicketsOff(server: TlsServer): void {
+  const { _sharedCreds: credentials } = server as { _sharedCreds?: { context?: TicketContext } };
+  if (!credentials?.context?.enableTicketKeyCallback) return;
+  const noKey = Buffer.alloc(16);
+  credentials.context.onticketkeycallback = () => [0, noKey, noKey, noKey, noKey];
+  credentials.context.enableTicketKeyCallback();
+}
+
+interface TicketContext {
+  onticketkeycallback?: () => unknown[];
+  enableTicketKeyCallback?: () => void;
 }
 
 /** Reads and checks --tls-cert, --tls-key and --tls-ca. Throws {@link UsageError}. */
@@ -6300,6 +6565,90 @@ function readPem(flag: string, file: string, check: (pem: Buffer) => unknown): B
   }
 }
 
+// -- PROXY headers (HAProxy, doc/proxy-protocol.txt, versions 1 and 2)
+
+const PROXY_V1 = firstBytes(...Array.from("PROXY "), "[TU]", "[CN]", "[PK]");
+const PROXY_V2 = firstBytes(...Array.from("\r\n\r\n\0\r\nQUIT\n"));
+const PROXY_V1_MAX_SIZE = 107; // the line's ending included
+const PROXY_V2_MIN_SIZE = 16;
+
+interface ProxyHeader {
+  /** 0 where there is none. */
+  size: number;
+  /** The sender's address, where the header names one. */
+  source?: string;
+}
+
+/**
+ * Reads the PROXY header that a connection may begin with, and leaves what is behind it to be read. Resolves to the
+ * sender's address; `undefined` where there is no header, or it names none (LOCAL, UNKNOWN, Unix sockets). Rejects with
+ * {@link Refused} for a header that can't be read or does not end in 10 s.
+ */
+async function readProxyHeader(socket: Socket, idleMs: number): Promise<string | undefined> {
+  const found = deferred<ProxyHeader>();
+  const refuse = (reason: string) => found.reject(new Refused(reason));
+  const silence = idleMs > 0 ? setTimeout(() => socket.destroy(), idleMs) : undefined;
+  let late: NodeJS.Timeout | undefined;
+  let bytes = NO_BYTES;
+  const end = () => (bytes.length > 0 ? refuse("its PROXY header did not end") : found.resolve({ size: 0 }));
+  const read = (chunk: Buffer) => {
+    clearTimeout(silence);
+    bytes = Buffer.concat([bytes, chunk]);
+    const header = parseProxyHeader(bytes);
+    if (header === "malformed") return refuse("its PROXY header can't be read");
+    late ??= setTimeout(() => refuse(`its PROXY header did not end in ${HANDSHAKE_MS / SECOND} s`), HANDSHAKE_MS);
+    if (header === "begun") return undefined;
+    socket.pause();
+    return found.resolve(header);
+  };
+  socket.on("data", read).on("end", end).on("close", end);
+  try {
+    const { size, source } = await found.promise;
+    if (bytes.length > size) socket.unshift(bytes.subarray(size));
+    return source;
+  } finally {
+    socket.off("data", read).off("end", end).off("close", end);
+    clearTimeout(silence);
+    clearTimeout(late);
+  }
+}
+
+function parseProxyHeader(bytes: Buffer): ProxyHeader | "begun" | "malformed" {
+  const text = bytes.toString("latin1", 0, PROXY_V1_MAX_SIZE);
+  if (PROXY_V1.whole.test(text)) return parseProxyV1(text);
+  if (PROXY_V2.whole.test(text)) return parseProxyV2(bytes);
+  return PROXY_V1.begun.test(text) || PROXY_V2.begun.test(text) ? "begun" : { size: 0 };
+}
+
+/** Section 2.1: a line. */
+function parseProxyV1(text: string): ProxyHeader | "begun" | "malformed" {
+  const end = text.indexOf("\r\n");
+  if (end < 0) return text.length < PROXY_V1_MAX_SIZE ? "begun" : "malformed";
+  const size = end + 2;
+  if (/^PROXY UNKNOWN(?: |$)/.test(text.slice(0, end))) return { size };
+  const [, version, source = ""] = /^PROXY TCP([46]) (\S+) \S+ \d+ \d+$/.exec(text.slice(0, end)) ?? [];
+  return isIP(source) === Number(version) ? { size, source: canonicalAddress(source) } : "malformed";
+}
+
+/** Section 2.2: a signature, version and command, family and transport, size, addresses, and extensions (TLV). */
+function parseProxyV2(bytes: Buffer): ProxyHeader | "begun" | "malformed" {
+  if (bytes.length < PROXY_V2_MIN_SIZE) return "begun";
+  const [command, family] = [bytes.readUInt8(12), bytes.readUInt8(13) >> 4];
+  const size = PROXY_V2_MIN_SIZE + bytes.readUInt16BE(14);
+  if (command !== 0x20 && command !== 0x21) return "malformed";
+  if (bytes.length < size) return "begun";
+  if (command === 0x20 || (family !== 1 && family !== 2)) return { size }; // the proxy itself, or no IP address
+  if (size < PROXY_V2_MIN_SIZE + (family === 1 ? 12 : 36)) return "malformed";
+  const address = bytes.subarray(PROXY_V2_MIN_SIZE);
+  const groups = range(8).map((index) => address.toString("hex", 2 * index, 2 * index + 2));
+  return { size, source: canonicalAddress(family === 1 ? address.subarray(0, 4).join(".") : groups.join(":")) };
+}
+
+/** An address as sockets have it. */
+function canonicalAddress(text: string): string {
+  return withoutMapping(new SocketAddress({ address: text, family: isIP(text) === 4 ? "ipv4" : "ipv6" }).address);
+}
+
 // ---- HTTP -------------------------------------------------------------------
 // Health and metrics, and the door to the log page in viewer/. Numbers are counted where they arise, a sync or a batch at
 // a time, and only read here.
@@ -6311,16 +6660,16 @@ export type Health = ReturnType<Vitals["health"]>;
 class Vitals {
   readonly #options: Options;
   readonly #journal: Journal;
-  readonly #senders: Senders;
+  readonly #intake: Intake;
   readonly #database: Database;
   readonly #tasks: PeriodicTask[];
   readonly #sampler = setInterval(() => this.#sampleBacklog(), SECOND).unref();
   #backlog = { bytes: 0, growth: 0 }; // a second ago; in bytes/s over the last ten or so
 
-  constructor(options: Options, journal: Journal, senders: Senders, database: Database, tasks: PeriodicTask[]) {
+  constructor(options: Options, journal: Journal, intake: Intake, database: Database, tasks: PeriodicTask[]) {
     this.#options = options;
     this.#journal = journal;
-    this.#senders = senders;
+    this.#intake = intake;
     this.#database = database;
     this.#tasks = tasks;
   }
@@ -6350,7 +6699,7 @@ class Vitals {
       received: received + this.#journal.lost,
       stored,
       dead_letters: deadLettered,
-      connections: this.#senders.open,
+      connections: this.#intake.open,
       maintained: Object.fromEntries(dates),
       version: VERSION,
     };
@@ -6358,7 +6707,7 @@ class Vitals {
 
   /** Names follow Prometheus's conventions: what ends in _total is a counter, what is no histogram is a gauge. */
   metrics(): Metric[] {
-    const [options, journal, senders, database] = [this.#options, this.#journal, this.#senders, this.#database];
+    const [options, journal, intake, database] = [this.#options, this.#journal, this.#intake, this.#database];
     const { received, stored, deadLettered, inJournal } = journal.ledger();
     const maintained = Math.min(...this.#tasks.map(({ succeededAtMs }) => succeededAtMs)) / SECOND;
     const { user, system } = process.cpuUsage();
@@ -6368,7 +6717,7 @@ class Vitals {
       ["collector_lines_dead_total", deadLettered, "Lines that the database refused for their content"],
       ["collector_lines_lost_total", journal.lost, "Lines that damage to the journal's files made unreadable"],
       ["collector_lines_cut_total", journal.linesCut, "Lines cut to --max-line"],
-      ["collector_frames_miscounted_total", senders.miscounted, "Frames whose octet count was wrong"],
+      ["collector_frames_miscounted_total", intake.miscounted, "Frames whose octet count was wrong"],
       ["collector_lines_altered_total", database.altered, "Lines stored with something replaced, and the original"],
       ["collector_backlog_lines", inJournal, "Lines in the journal that are not stored yet"],
       ["collector_backlog_bytes", journal.backlogBytes(), "Bytes in the journal that are not stored yet"],
@@ -6376,10 +6725,10 @@ class Vitals {
       ["collector_backlog_age_seconds", secondsSince(journal.oldestTimeUs()), "Age of the oldest line not stored"],
       ["collector_received_bytes_total", journal.bytesReceived, "Bytes of the lines received, endings included"],
       ["collector_accepting", Number(journal.obstacle() === undefined), "Whether lines can be made durable now"],
-      ["collector_connections", senders.open, "Connections of senders open now"],
-      ["collector_connections_total", senders.accepted, "Connections of senders, the refused ones included"],
-      ["collector_connections_refused_total", senders.refused, "Connections refused with an error line"],
-      ["collector_replies_total", senders.replied, "Replies to senders"],
+      ["collector_connections", intake.open, "Connections of senders open now"],
+      ["collector_connections_total", intake.accepted, "Connections of senders, the refused ones included"],
+      ["collector_connections_refused_total", intake.refused, "Connections refused with an error line"],
+      ["collector_replies_total", intake.replied, "Replies to senders"],
       [
         "collector_database_up",
         Number(database.availability.status.state === "up"),
@@ -7100,13 +7449,18 @@ function orNone<Value>(none: Value, { parse, accepts, ...parser }: Parser<Value>
   };
 }
 
-function orOff<Value, const Off>(off: Off, parser: Parser<Value>): Parser<Value | Off> {
+/** An option that may be a word instead, which stands for a value of its own. */
+function orWord<Value, const Other>(word: string, other: Other, parser: Parser<Value>): Parser<Value | Other> {
   return {
     placeholder: parser.placeholder,
-    allowed: `off, or ${parser.allowed}`,
-    parse: (text) => (text === "off" ? off : parser.parse(text)),
-    accepts: (value) => value === off || parser.accepts(value),
+    allowed: `${word}, or ${parser.allowed}`,
+    parse: (text) => (text === word ? other : parser.parse(text)),
+    accepts: (value) => value === other || parser.accepts(value),
   };
+}
+
+function orOff<Value, const Off>(off: Off, parser: Parser<Value>): Parser<Value | Off> {
+  return orWord("off", off, parser);
 }
 
 function filePath(placeholder: string): Parser<string> {

@@ -249,7 +249,8 @@ describe("tls", { concurrency: true }, () => {
     const missing = await repeat(3, () => converseTls(collector.port, "line\n", { maxVersion: "TLSv1.2" }));
 
     assert.equal(served.replies, "ok\n");
-    for (const { replies } of wrong) assert.match(replies, /^error: .*DEPTH_ZERO_SELF_SIGNED_CERT\n$/);
+    for (const { replies } of wrong)
+      assert.match(replies, /^error: .*DEPTH_ZERO_SELF_SIGNED_CERT \(collector refused [\d.]+\)\n$/);
     for (const { replies } of missing) assert.match(replies, /^error: .*no certificate.*\n$/);
     assert.equal(collector.ledger().received, 1);
     assert.deepEqual(collector.said.filter((line) => /refused 127\.0\.0\.1/.test(line)).length, 2);
@@ -385,7 +386,8 @@ describe("allow", () => {
     const refused = [await from("127.0.0.2"), await from("127.0.0.2"), await from("127.0.9.1")];
 
     assert.deepEqual(served, ["ok\n", "ok\n"]);
-    for (const reply of refused) assert.equal(reply, "error: --allow does not name this address\n");
+    for (const reply of refused)
+      assert.match(reply, /^error: --allow does not name this address \(collector refused 127\.0\.(?:0\.2|9\.1)\)\n$/);
     assert.equal(collector.said.filter((line) => /refused 127\.0\.(0\.2|9\.1): --allow/.test(line)).length, 2);
     assert.equal(collector.ledger().received, 2);
   });
@@ -401,7 +403,7 @@ describe("allow", () => {
     const refused = [await converse(plain, "line\n"), (await converseTls(secure, "line\n")).replies];
 
     assert.equal(replies, "ok\n");
-    assert.deepEqual(refused, ["error: --allow does not name this address\n", ""]);
+    assert.deepEqual(refused, ["error: --allow does not name this address (collector refused 127.0.0.1)\n", ""]);
   });
 
   test("--allow that is no network is refused, from embedders too: nobody is let in by a slip", async () => {
