@@ -7,7 +7,7 @@ import type { TestContext } from "node:test";
 import { KIB, eventually, jsonLines } from "./support/basics.ts";
 import { Program, query, runProgram } from "./support/collectors.ts";
 import { COLLECTOR, ROOT, folder } from "./support/files.ts";
-import { databaseWithTables, freshDatabase, missingDatabase } from "./support/postgres.ts";
+import { databaseWithTables, freshDatabase, messages, missingDatabase, rowsOf } from "./support/postgres.ts";
 import { peakRss } from "./support/processes.ts";
 import { converse } from "./support/senders.ts";
 
@@ -225,6 +225,21 @@ describe("query", () => {
 
     assert.deepEqual([code, program.stdout, program.stderr], [130, "", ""]);
     await eventually(async () => assert.equal((await running()).length, 0));
+  });
+
+  test("dead retry stores a line's own bytes, and dead list prints them, whatever the database's bytea_output is", async (t) => {
+    const { url, sql, name } = await databaseWithTables(t);
+    await sql.unsafe(`alter database ${name} set bytea_output = escape`);
+    const line = Buffer.from("\u001b[31mspam é");
+    await sql`insert into dead_letters (created_at, line, sqlstate, error) values (now(), ${line}, '23514', '')`;
+    const environment = { DATABASE_URL: url };
+
+    const listed = await runProgram(["dead", "list"], { environment });
+    const retried = await runProgram(["dead", "retry"], { environment });
+
+    assert.match(listed.stdout, /\\x1B\[31mspam é\n$/);
+    assert.equal(retried.stdout, "1 stored, 0 refused again\n");
+    assert.deepEqual(messages(await rowsOf(sql)), ["spam é"]);
   });
 
   test("a backend that is terminated is one line, for query and for dead retry", async (t) => {

@@ -55,7 +55,7 @@ describe("embedded", () => {
       if (entry.isDirectory()) assert.equal(entry.mode & 0o777, 0o700, path);
     }
     assert.match(program.stderr, /listening on tcp:\/\/127\.0\.0\.1:\d+\nstoring into .*postgres\n/);
-    assert.match(program.stderr, new RegExp(`try: echo hello \\| nc 127\\.0\\.0\\.1 ${program.port}\n`));
+    assert.match(program.stderr, new RegExp(`try: echo hello \\| nc -q1 127\\.0\\.0\\.1 ${program.port}\n`));
   });
 
   test("a data directory whose path is longer than a socket's may be works, from any working directory", async (t) => {

@@ -1,10 +1,15 @@
 /* oxlint-disable eslint/no-await-in-loop, typescript/no-floating-promises -- a test does one thing after the other; node:test waits for tests */
 import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { Server } from "node:net";
 import { describe, test } from "node:test";
+import { promisify } from "node:util";
+import { startCollector } from "../collector.ts";
 import { KIB, eventually } from "./support/basics.ts";
-import { NOWHERE, Program, runProgram, start, whenStored } from "./support/collectors.ts";
-import { folder } from "./support/files.ts";
+import { ANY_PORT, NOWHERE, Program, runProgram, start, whenStored } from "./support/collectors.ts";
+import { COLLECTOR, folder } from "./support/files.ts";
 import { countOf, create, freshDatabase, messages, missingDatabase, rowsOf } from "./support/postgres.ts";
+import { isInstalled } from "./support/processes.ts";
 import { Sender, converse } from "./support/senders.ts";
 
 describe("life of the process", () => {
@@ -129,4 +134,36 @@ describe("life of the process", () => {
     await eventually(async () => assert.equal(await countOf(database.sql, "logs"), lines));
     assert.ok(repliesWhenFull < lines);
   });
+
+  test("the first start prints commands to try, which end by themselves and show the line", async (t) => {
+    const dataDir = await folder(t);
+    const program = await Program.start(t, ["--data-dir", dataDir]);
+    await eventually(() => assert.match(program.stderr, /^to look: .*\n/m));
+    const [, first = ""] = /^try: (.+)$/m.exec(program.stderr) ?? [];
+    const [, withoutNc = ""] = /^without nc: (.+)$/m.exec(program.stderr) ?? [];
+    const [, look = ""] = /^to look: collector\.ts (.+)$/m.exec(program.stderr) ?? [];
+
+    assert.equal(await shell(withoutNc), "ok\n");
+    if (await isInstalled("nc", "-h")) assert.equal(await shell(first), "ok\n");
+    const rows = await shell(`${COLLECTOR.join(" ")} ${look}`);
+
+    assert.match(rows, /hello/);
+  });
+
+  test("a close() that fails at one step takes the others, rejects, and frees the data directory", async (t) => {
+    const dataDir = await folder(t);
+    const common = { listen: ANY_PORT, http: "off", databaseUrl: NOWHERE, drainTimeout: 0, log: () => {} };
+    const collector = await startCollector({ ...common, dataDir });
+    collector.done.catch(() => {});
+    await converse(collector.port, "one\n");
+    const failing = t.mock.method(Server.prototype, "close", () => assert.fail("injected"), { times: 1 });
+
+    await assert.rejects(collector.close(), /injected/);
+    const next = await start(t, { dataDir });
+
+    assert.equal(failing.mock.callCount() > 0, true);
+    assert.equal(next.ledger().inJournal, 1);
+  });
 });
+
+const shell = async (command: string) => (await promisify(execFile)("bash", ["-c", command])).stdout;
