@@ -18,6 +18,7 @@ import "./test/queue.test.ts";
 import "./test/records.test.ts";
 import "./test/senders.test.ts";
 import "./test/store.test.ts";
+import "./test/stores.test.ts";
 import "./test/mysql.test.ts";
 import "./test/database.test.ts";
 import "./test/embedded.test.ts";

@@ -55,6 +55,7 @@ import type { Readable } from "node:stream";
 import { MessageChannel, Worker } from "node:worker_threads";
 import { crc32 } from "node:zlib";
 import type postgres from "postgres";
+import type { MysqlHost } from "./mysql/mysql.ts";
 import type { LogReader, Viewer, ViewerHost } from "./viewer/viewer.ts";
 
 export const VERSION = "0.1.0";
@@ -84,7 +85,7 @@ const OPTIONS = {
   tlsCa: ["", filePath("FILE"), "CA certificates (PEM); TLS senders must have one that these signed"],
   allow: ["", networks(), "networks and addresses that may connect; without it, all"],
   proxyFrom: ["", networks(), "who may send a PROXY header, which then gives the sender's address"],
-  databaseUrl: ["", postgresUrl(), "PostgreSQL to store into; without it, an embedded PGlite"],
+  databaseUrl: ["", databaseAddress(), "PostgreSQL, MySQL or MariaDB to store into; without it, an embedded PGlite"],
   dataDir: ["./collector-data", filePath("DIR"), "the journal and the embedded database; made with mode 0700"],
   workers: ["2", quantity("N", "1", "64"), "batches written at the same time"],
   ack: ["auto", oneOf("auto", "always", "never"), "who gets replies; auto: lines of plain text"],
@@ -246,9 +247,7 @@ export async function startCollector(given: GivenOptions & { log?: Log } = {}): 
   const { log = writeLog } = given;
   const options = readOptions(given, {});
   refuseOpenPage(options);
-  const store = new PostgresStore(options, readSchema(), log);
-  locatePackages(...(options.databaseUrl === "" ? [DRIVER, ...EMBEDDED] : [DRIVER]));
-  warnOfDriver(log);
+  const store = await openStore(options, log);
   const tls = makeTlsServer(options);
   const isFirstStart = await makeFolder(options.dataDir);
   const lock = await lockDirectory(options.dataDir, store.name);
@@ -2832,6 +2831,15 @@ export type ReadLetter = (letter: DeadLetter) => StoredLine[];
 
 /** The database is there, but is none to store into: the start ends with these words. */
 export class DatabaseRefused extends Error {}
+
+/** The store that `databaseUrl` names. Throws {@link UsageError} for what is missing on this machine. */
+async function openStore(options: Options, log: Log): Promise<Store> {
+  if (/^(?:mysql|mariadb):/i.test(options.databaseUrl)) return openMysql(options, log);
+  const store = new PostgresStore(options, readSchema(), log);
+  locatePackages(...(options.databaseUrl === "" ? [DRIVER, ...EMBEDDED] : [DRIVER]));
+  warnOfDriver(log);
+  return store;
+}
 
 /** PostgreSQL 14 or newer, on a server or embedded. */
 class PostgresStore implements Store {
@@ -5814,14 +5822,13 @@ function watchDriver(disconnect: () => void, log: Log): () => void {
   return () => void process.off("uncaughtException", handle).off("unhandledRejection", handle);
 }
 
-const isOfDriver = (error: unknown) => error instanceof Error && error.stack?.includes(driverFolder()) === true;
-
-const driverFolder = () => /^.*[\\/]postgres(?=[\\/])/.exec(fileURLToPath(locatePackages(DRIVER)[0]!))?.[0] ?? "";
+const isOfDriver = (error: unknown) =>
+  error instanceof Error && /[\\/]node_modules[\\/](?:postgres|mysql2)[\\/]/.test(error.stack ?? "");
 
 /** Tells, once, that another version of the driver is installed than the one whose inside is known here. */
 function warnOfDriver(log: Log): void {
-  const path = join(driverFolder(), "package.json");
-  const { version } = JSON.parse(readFileSync(path, "utf8")) as { version: string };
+  const path = /^.*[\\/]postgres(?=[\\/])/.exec(fileURLToPath(locatePackages(DRIVER)[0]!))?.[0] ?? "";
+  const { version } = JSON.parse(readFileSync(join(path, "package.json"), "utf8")) as { version: string };
   const remedy = `type npm i postgres@${DRIVER_VERSION}, whose inside this collector knows`;
   if (version !== DRIVER_VERSION) log(`warning: the installed driver is postgres@${version}; ${remedy}`);
 }
@@ -6287,7 +6294,7 @@ async function runOnce(options: Options, command: Command, printing: Printing): 
 /** Asks the server; first, where a collector of this data directory stores there, waits for that. */
 async function* askServer(options: Options, command: Command, signal: AbortSignal): AsyncGenerator<Answer> {
   const { dataDir } = options;
-  const store = new PostgresStore(options, readSchema(), writeLog);
+  const store = await openStore(options, writeLog);
   const holder = await newestLock(dataDir)
     .then((newest) => meetHolder(dataDir, newest))
     .catch(() => undefined);
@@ -7468,10 +7475,10 @@ function filePath(placeholder: string): Parser<string> {
 }
 
 /** A URL leaves out what psql's variables (PGHOST and the like) or their defaults give. Of several hosts, one is looked at. */
-function postgresUrl(): Parser<string> {
-  const form = /^postgres(ql)?:\/\/([^%]|%[\da-f]{2})*$/i;
+function databaseAddress(): Parser<string> {
+  const form = /^(?:postgres(?:ql)?|mysql|mariadb):\/\/([^%]|%[\da-f]{2})*$/i;
   const isUrl = (text: string) => form.test(text) && URL.canParse(text.replace(/,[^/?]*/, ""));
-  const allowed = "postgres://user:password@host:port/database";
+  const allowed = "postgres://user:password@host:port/database, or mysql:// or mariadb://";
   const parse = (text: string) => (isUrl(text) ? text : undefined);
   return orNone("", { placeholder: "URL", allowed, parse, accepts: () => false });
 }
@@ -7731,10 +7738,12 @@ async function withFolder(path: string, use: (folder: FileHandle) => Promise<voi
 const DRIVER = "postgres";
 const EMBEDDED = ["@electric-sql/pglite", "@electric-sql/pglite-socket"];
 const PREPARED = "@electric-sql/pglite-prepopulatedfs"; // optional: PGlite's folder as its first open leaves it
+const MYSQL_DRIVER = "mysql2";
 
 /** The versions that are known to work, as in package.json. */
 const VERSIONS: Record<string, string> = {
   [DRIVER]: DRIVER_VERSION,
+  [MYSQL_DRIVER]: "3.24.6",
   "@electric-sql/pglite": "0.5.14",
   "@electric-sql/pglite-socket": "0.2.17",
 };
@@ -7755,6 +7764,16 @@ function findPackage(name: string): string | undefined {
   } catch {
     return undefined;
   }
+}
+
+/** The store in mysql/, which is copied only where it is used. */
+async function openMysql({ databaseUrl: url, workers, maxLine }: Options, log: Log): Promise<Store> {
+  const file = new URL("mysql/mysql.ts", import.meta.url);
+  if (!existsSync(file))
+    throw new UsageError(`Cannot find ${fileURLToPath(file)}: copy the folder mysql/ beside collector.ts`);
+  const { default: driver } = (await import(locatePackages(MYSQL_DRIVER)[0]!)) as { default: MysqlHost["driver"] };
+  const { openMysqlStore } = (await import(file.href)) as typeof import("./mysql/mysql.ts");
+  return openMysqlStore({ driver, url, workers, maxLine, log, UsageError, DatabaseRefused });
 }
 
 const SCHEMA_VERSION = "2"; // as schema.sql has it in its comment on the table

@@ -3,6 +3,7 @@
  *
  *     npm run bench                                       all rows, about four minutes
  *     npm run bench -- plain latency --pairs 5            some of them; `--lines N` sends fewer or more
+ *     npm run bench -- mariadb mariadb-insert             into a MariaDB, beside its command line's LOAD DATA LOCAL INFILE
  *     BENCH_DATABASE_URL=postgres://… npm run bench       on a server of yours, in a database made for the run
  *
  * A pair is one run through the collector and one `\copy` of the same rows into the same table, emptied, with a
@@ -25,6 +26,7 @@ import { pipeline } from "node:stream/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import postgres from "postgres";
+import { measureMariaDb } from "./mariadb.ts";
 
 const HERE = fileURLToPath(new URL("..", import.meta.url)); // the repository
 const MIB = 1024 * 1024;
@@ -100,7 +102,8 @@ async function main(): Promise<void> {
 }
 
 function readCommandLine(): { names: string[]; lines: number; pairs: number } {
-  const known = [...LOADS.keys(), "embedded", "latency", "backlog"];
+  const ownServer = [...LOADS.keys(), "embedded", "latency", "backlog"];
+  const known = [...ownServer, "mariadb", "mariadb-insert"];
   const options = { lines: { type: "string", default: "1000000" }, pairs: { type: "string", default: "3" } } as const;
   const { values, positionals } = parseArgs({ options, allowPositionals: true });
   const unknown = positionals.find((name) => !known.includes(name));
@@ -108,7 +111,7 @@ function readCommandLine(): { names: string[]; lines: number; pairs: number } {
   const [lines, pairs] = [Number(values.lines), Number(values.pairs)];
   if (!Number.isInteger(lines) || lines < 10_000) throw new Error("Cannot use --lines: allowed are 10000 and more");
   if (!Number.isInteger(pairs) || pairs < 1) throw new Error("Cannot use --pairs: allowed are 1 and more");
-  return { names: positionals.length > 0 ? positionals : known, lines, pairs };
+  return { names: positionals.length > 0 ? positionals : ownServer, lines, pairs };
 }
 
 async function measure(bench: Bench, names: string[]): Promise<void> {
@@ -119,6 +122,7 @@ async function measure(bench: Bench, names: string[]): Promise<void> {
     const load = LOADS.get(name);
     if (load) throughput.push(await measurePairs(bench, load));
     else if (name === "latency") tables.push(await measureLatency(bench));
+    else if (name.startsWith("mariadb")) throughput.push(await measureMysql(bench, name));
     else if (name === "backlog") tables.push(await measureBacklog(bench));
     else throughput.push(await measureEmbedded(bench));
   }
@@ -323,6 +327,25 @@ const queryCollector = (dataDir: string, text: string) =>
 function numberOf(json: string): number {
   const { n }: { n: number } = JSON.parse(json);
   return n;
+}
+
+// ---- MariaDB ---------------------------------------------------------------
+
+async function measureMysql(bench: Bench, name: string): Promise<string[]> {
+  const how = name === "mariadb" ? "load" : "insert";
+  const startOn = async (url: string) => {
+    const collector = await startCollector(bench, url);
+    return { ...collector, peakBytes: () => peakRss(collector) };
+  };
+  const sendPlain = (port: number) => send(bench, PLAIN, port, bench.lines);
+  const folder = await mkdtemp(join(bench.folder, "mariadb-"));
+  const pairs = await measureMariaDb(
+    { folder, pairs: bench.pairs, startCollector: startOn, send: sendPlain, say },
+    how,
+  );
+  const loaded = rounded(median(pairs.map(({ loadedPerS }) => loadedPerS)));
+  const ratio = median(pairs.map(({ rowsPerS, loadedPerS }) => rowsPerS / loadedPerS)).toFixed(2);
+  return throughputRow(`plain text, MariaDB by ${how} (beside LOAD DATA)`, pairs, loaded, ratio);
 }
 
 // ---- Latency ---------------------------------------------------------------

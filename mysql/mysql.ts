@@ -17,7 +17,7 @@ import { Socket } from "node:net";
 import { Readable } from "node:stream";
 import type mysql from "mysql2";
 import type { Batch, Entry, LevelRange, LogRecord, Reaction, RowWriter } from "../collector.ts";
-import type { Store, StoredLine } from "../collector.ts";
+import type { StatementOptions, Store, StoredLine, Table } from "../collector.ts";
 
 /** What collector.ts hands in: of that file, only types are imported. */
 export interface MysqlHost {
@@ -35,7 +35,7 @@ export interface MysqlHost {
 }
 
 /** Opens no connection yet. Throws the host's `UsageError` for a URL that is not one for us. */
-export function openMysqlStore(host: MysqlHost): MysqlStore {
+export function openMysqlStore(host: MysqlHost): Store {
   return new MysqlStore(host);
 }
 
@@ -59,7 +59,7 @@ const LOAD_AGAIN_MS = 60 * SECOND; // after which LOAD DATA is tried once more, 
 const GROWTH = 10;
 const ENTRY_BYTES = 512 * 1024; // of the lines in one entry, unless one line is longer
 
-class MysqlStore implements Omit<Store, "run"> {
+class MysqlStore implements Store {
   readonly name: string;
   readonly sessions: number;
   readonly #host: MysqlHost;
@@ -336,23 +336,7 @@ class MysqlStore implements Omit<Store, "run"> {
   }
 }
 
-type ReadLetter = (letter: { timeUs: number; peer: string; line: Buffer }) => StoredLine[];
-
-/** How a user's statement runs; whoever aborts `signal` has it cancelled. */
-export interface StatementOptions {
-  isWrite: boolean;
-  timeoutMs: number;
-  maxRows: number;
-  signal: AbortSignal;
-}
-
-/** Some rows of an answer as text; `isBare` tells columns whose text is JSON as it stands. */
-export interface Table {
-  columns: { name: string; isBare: boolean }[];
-  rows: (string | null)[][];
-  /** What a statement without rows did, such as "DELETE 3"; "" where it has rows. */
-  outcome: string;
-}
+type ReadLetter = Parameters<Store["retryDeadLetters"]>[1];
 
 /** Some of a batch's entries are stored already. */
 class AlreadyStored extends Error {}
@@ -1001,7 +985,7 @@ const REACTIONS: [Reaction, number[]][] = [
     "away",
     [1021, 1030, 1037, 1038, 1040, 1041, 1044, 1045, 1047, 1053, 1077, 1114, 1129, 1130, 1152, 1153, 1158, 1159],
   ],
-  ["away", [1160, 1161, 1180, 1203, 1226, 1927, 3159, 3168, 4031]],
+  ["away", [1160, 1161, 1180, 1203, 1226, 1927, 3118, 3159, 3168, 4031, 4151]],
 ];
 const REACTION_OF = new Map(REACTIONS.flatMap(([reaction, errnos]) => errnos.map((errno) => [errno, reaction])));
 const CONTENT_CLASSES = /^(?:22|23|44|45)/; // data, constraints, a view's check option
@@ -1033,7 +1017,9 @@ const MEANINGS: Record<number, string> = {
   1290: "the server is read-only",
   1317: "the statement was ended",
   1526: "a partition is missing",
+  3118: "this user is locked out",
   3948: "local_infile is off",
+  4151: "this user is locked out",
   4166: "local_infile is off",
 };
 

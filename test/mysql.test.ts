@@ -12,9 +12,8 @@ import { inspect } from "node:util";
 import fc from "fast-check";
 import mysql from "mysql2";
 import { DatabaseRefused, UsageError } from "../collector.ts";
-import type { Batch, LogRecord, StoredLine } from "../collector.ts";
+import type { Batch, LogRecord, Store, StoredLine, Table } from "../collector.ts";
 import { openMysqlStore } from "../mysql/mysql.ts";
-import type { Table } from "../mysql/mysql.ts";
 import { DAY, KIB, MIB, eventually, range } from "./support/basics.ts";
 import { certificates } from "./support/certificates.ts";
 import { ROOT, undoAfter } from "./support/files.ts";
@@ -26,8 +25,6 @@ import { Proxy } from "./support/proxies.ts";
 
 const TODAY = Math.floor(Date.now() / DAY);
 const TODAY_US = TODAY * DAY * 1000;
-
-type OpenStore = ReturnType<typeof openMysqlStore>;
 
 const describeStore = noMariaDb
   ? (title: string, run: () => void) => describe(title, { skip: noMariaDb }, run)
@@ -60,7 +57,7 @@ const line = (fields: string | Fields, timeUs = 0): StoredLine => {
 };
 
 /** A batch of entries of some lines each, received one µs after the other, and its lines by their entries' positions. */
-function batchOf(store: OpenStore, entries: (string | Fields)[][], { journal = randomUUID(), timeUs = TODAY_US } = {}) {
+function batchOf(store: Store, entries: (string | Fields)[][], { journal = randomUUID(), timeUs = TODAY_US } = {}) {
   const lines = new Map<number, StoredLine[]>();
   let next = timeUs;
   const made = entries.map((some, at) => {
@@ -74,7 +71,7 @@ function batchOf(store: OpenStore, entries: (string | Fields)[][], { journal = r
 }
 
 async function storeByLines(
-  store: OpenStore,
+  store: Store,
   { journal, entries }: Batch,
   lines: Map<number, StoredLine[]>,
   suspect?: string,
@@ -85,8 +82,7 @@ async function storeByLines(
   return refused;
 }
 
-const storeAll = (store: OpenStore, ...entries: (string | Fields)[][]) =>
-  store.storeBatch(batchOf(store, entries).batch);
+const storeAll = (store: Store, ...entries: (string | Fields)[][]) => store.storeBatch(batchOf(store, entries).batch);
 
 async function allRows(answer: AsyncIterable<Table>): Promise<Table> {
   const all: Table = { columns: [], rows: [], outcome: "" };
@@ -100,7 +96,7 @@ async function allRows(answer: AsyncIterable<Table>): Promise<Table> {
 
 const READING = { isWrite: false, timeoutMs: 20_000, maxRows: Infinity, signal: new AbortController().signal };
 
-const queried = (store: OpenStore, statement: string, options = {}) =>
+const queried = (store: Store, statement: string, options = {}) =>
   allRows(store.query(statement, { ...READING, ...options }));
 
 describeStore("MySQL: rows", () => {
@@ -472,7 +468,7 @@ const oddTrigger = (condition: string) => `create or replace trigger odd before 
 const LETTERS = "select line, `sqlstate` as state, error, peer from dead_letters order by id";
 
 /** What the collector does: the batch as a whole, or else line by line. */
-async function storeOrTakeApart(store: OpenStore, batch: Batch, lines: Map<number, StoredLine[]>): Promise<number> {
+async function storeOrTakeApart(store: Store, batch: Batch, lines: Map<number, StoredLine[]>): Promise<number> {
   try {
     await store.storeBatch(batch);
     return 0;

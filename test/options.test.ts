@@ -122,7 +122,7 @@ describe("options", () => {
       { flags: { ack: "maybe" }, says: /--ack "maybe": .*auto, always/ },
       { flags: { maxLine: "64KB" }, says: /--max-line "64KB": .*size/ },
       { flags: { idleTimeout: "5" }, says: /--idle-timeout "5": .*time/ },
-      { flags: { databaseUrl: "mysql://x" }, says: /--database-url "mysql:\/\/x": .*postgres:\/\// },
+      { flags: { databaseUrl: "mysqlx://x" }, says: /--database-url "mysqlx:\/\/x": .*postgres:\/\// },
       { flags: { databaseUrl: "postgers://u:secret@h/db" }, says: /--database-url "postgers:\/\/\*\*\*@h\/db": / },
       { flags: { databaseUrl: "postgres://u:se?cret@h/db" }, says: /--database-url "postgres:\/\/\*\*\*@h\/db": / },
       { flags: { databaseUrl: "postgres//u:secret@h/db" }, says: /--database-url "postgres\/\/\*\*\*@h\/db": / },

@@ -3,6 +3,7 @@
  *
  *     npm run prove                                   a minute, with a seed of its own
  *     npm run prove -- --seed 7 --for 10m             the same faults and lines again; a soak
+ *     npm run prove -- --mariadb                      into a MariaDB, of Debian's package mariadb-server-core
  *     npm run prove -- --pgbouncer                    the same through a PgBouncer in transaction mode
  *     npm run prove -- --tls --poison --flood --hosts with TLS to the database, and resets in its handshakes; a trigger
  *                                                     that refuses lines with 21 SQLSTATEs; 900 peers that flood with
@@ -34,6 +35,7 @@ import { startPgBouncer } from "./support/pgbouncer.ts";
 import { freePort } from "./support/processes.ts";
 import { Collector } from "./prove/collector.ts";
 import { Database } from "./prove/database.ts";
+import { MariaDatabase } from "./prove/mariadb.ts";
 import { faultsBefore, faultsBehind, stopInTime } from "./prove/faults.ts";
 import type { Fault } from "./prove/faults.ts";
 import { Injection } from "./prove/injection.ts";
@@ -51,7 +53,7 @@ async function main(): Promise<number> {
   const folder = await mkdtemp(join(tmpdir(), "collector-prove-"));
   process.on("exit", () => rmSync(folder, { recursive: true, force: true, maxRetries: 5 }));
   const complaints = new Complaints();
-  const database = await Database.open(folder, settings);
+  const database = settings.isMariaDb ? await MariaDatabase.open(folder) : await Database.open(folder, settings);
   print(`${flagsOf(settings)}: ${database.name}, Node ${process.version}`);
   setTimeout(() => fail(new Error("Cannot finish: something is stuck")), forMs + 10 * MAX_WAIT_MS).unref();
   const target = settings.isPooled ? (await startPgBouncer(folder, database.url)).url : database.url;
@@ -86,16 +88,27 @@ async function prove(run: Run): Promise<void> {
 function readCommandLine(): Settings {
   const fresh = { type: "string", default: String(Math.floor(Math.random() * 1e6)) } as const;
   const flag = { type: "boolean", default: false } as const;
-  const flags = { pgbouncer: flag, tls: flag, poison: flag, flood: flag, hosts: flag };
+  const flags = { mariadb: flag, pgbouncer: flag, tls: flag, poison: flag, flood: flag, hosts: flag };
   const { values } = parseArgs({ options: { seed: fresh, for: { type: "string", default: "60s" }, ...flags } });
-  const { seed, for: time, pgbouncer: isPooled, tls: isTls, poison, flood, hosts: hasHosts } = values;
+  const {
+    seed,
+    for: time,
+    mariadb: isMariaDb,
+    pgbouncer: isPooled,
+    tls: isTls,
+    poison,
+    flood,
+    hosts: hasHosts,
+  } = values;
   const [, digits, unit = ""] = /^(\d{1,6})(s|m|h)$/.exec(time) ?? [];
   const forMs = Number(digits) * ({ s: 1, m: 60, h: 3600 }[unit] ?? NaN) * SECOND;
   if (!(forMs > 0)) throw new Error(`Cannot use --for "${time}": allowed is a time, such as 60s or 10m`);
   if (!/^\d{1,9}$/.test(seed)) throw new Error(`Cannot use --seed "${seed}": allowed is a whole number`);
   if (isPooled && hasHosts)
     throw new Error("Cannot use --hosts with --pgbouncer: its sessions outlive a switch of roles");
-  return { seed: Number(seed), forMs, isPooled, isTls, isPoisoned: poison, isFlooded: flood, hasHosts };
+  if (isMariaDb && (isPooled || isTls || poison || hasHosts))
+    throw new Error("Cannot use --mariadb with --pgbouncer, --tls, --poison or --hosts: they are PostgreSQL's");
+  return { seed: Number(seed), forMs, isMariaDb, isPooled, isTls, isPoisoned: poison, isFlooded: flood, hasHosts };
 }
 
 /** A long run lets one collector live from its third on, and looks at it whenever nothing is broken. */

@@ -4,8 +4,11 @@ import { join } from "node:path";
 import postgres from "postgres";
 import { ROOT } from "../support/files.ts";
 import { PostgresServer } from "../support/server.ts";
-import type { Settings } from "./run.ts";
+import { databaseFaults } from "./faults.ts";
+import type { Fault } from "./faults.ts";
+import type { Settings, Target } from "./run.ts";
 import { REFUSED } from "./senders.ts";
+import type { Row } from "./stock.ts";
 
 /** The name and password of the role, and the name of its database. */
 export const NAME = `collector_prove_${process.pid}`;
@@ -23,7 +26,7 @@ const POISON = `
   end $$;
   create trigger poison before insert on logs for each row execute function poison();`;
 
-export class Database {
+export class Database implements Target {
   /** Ours, unless PROVE_DATABASE_URL names another. */
   readonly server: PostgresServer | undefined;
   /** For the collector, as a role without rights but on its database. */
@@ -56,9 +59,7 @@ export class Database {
 
   /** Runs `work` as the administrator, over a connection of its own. */
   async admin<T>(work: (sql: postgres.Sql) => Promise<T>, database = NAME): Promise<T> {
-    const url = Object.assign(new URL(this.#adminUrl), database ? { pathname: `/${database}` } : {}).href;
-    const connection = { options: `-c ${READ_ONLY}=off` }; // whatever the database's setting is just now
-    const sql = postgres(url, { max: 1, onnotice: () => {}, connect_timeout: 5, connection });
+    const sql = this.#connect(database);
     try {
       return await work(sql);
     } finally {
@@ -66,10 +67,33 @@ export class Database {
     }
   }
 
+  #connect(database: string): postgres.Sql {
+    const url = Object.assign(new URL(this.#adminUrl), database ? { pathname: `/${database}` } : {}).href;
+    const connection = { options: `-c ${READ_ONLY}=off` }; // whatever the database's setting is just now
+    return postgres(url, { max: 1, onnotice: () => {}, connect_timeout: 5, connection });
+  }
+
   /** Ends the collector's sessions; but for a third of them, unless `spared` is 3. */
   async terminate(spared = 3): Promise<void> {
     const which = `usename = '${NAME}' and pid % 3 <> ${spared}`;
     await this.admin((sql) => sql.unsafe(`select pg_terminate_backend(pid) from pg_stat_activity where ${which}`));
+  }
+
+  faults(): Fault[] {
+    return databaseFaults(this);
+  }
+
+  async *rows(starts: string[]): AsyncGenerator<Row> {
+    const sql = this.#connect(NAME);
+    const rows = sql<Row[]>`
+      select (extract(epoch from created_at) * 1e6)::bigint::text as time, * from (
+        select created_at, message, attributes #>> '{@collector,cut_from}' as cut, false as dead from logs
+        union all
+        select created_at, coalesce(substring(convert_from(line, 'UTF8') from '"msg":"([^"]*)"'), convert_from(line, 'UTF8')),
+               null, true from dead_letters) as row
+      order by width_bucket(created_at, ${starts.toReversed()}::timestamptz[]) desc, created_at`;
+    for await (const some of rows.cursor(5000)) yield* some;
+    await sql.end({ timeout: 1 });
   }
 
   async close(): Promise<void> {

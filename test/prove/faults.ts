@@ -8,8 +8,10 @@ import { promisify } from "node:util";
 import { SECOND } from "../support/basics.ts";
 import type { Random } from "../support/basics.ts";
 import { freePort } from "../support/processes.ts";
+import type { PostgresServer } from "../support/server.ts";
 import { Collector } from "./collector.ts";
 import { CHECK, NAME, READ_ONLY } from "./database.ts";
+import type { Database } from "./database.ts";
 import type { Injected } from "./injection.ts";
 import { Complaints, DRAIN_MS, LONG_RUN_MS, MAX_WAIT_MS, orComplain } from "./run.ts";
 import type { Run } from "./run.ts";
@@ -37,19 +39,27 @@ const JOURNAL_FAULTS: Fault[] = [
   [2, "clock: set back by more than a minute (injected)", ({ injection }) => injection.setBack()],
 ];
 
-/** These need a server that is ours to stop. */
-const SERVER_FAULTS: Fault[] = [
-  [2, "server: pg_ctl stop -m fast", (run, holdMs) => stopServer(run, "SIGINT", holdMs)],
-  [2, "server: pg_ctl stop -m immediate", (run, holdMs) => stopServer(run, "SIGQUIT", holdMs)],
-];
+/** What can be broken of PostgreSQL. */
+export function databaseFaults(database: Database): Fault[] {
+  const { server } = database;
+  const ofServer: Fault[] = server
+    ? [
+        [2, "server: pg_ctl stop -m fast", stopServer(server, "SIGINT")],
+        [2, "server: pg_ctl stop -m immediate", stopServer(server, "SIGQUIT")],
+      ]
+    : [];
+  return [
+    ...ofServer,
+    [3, "server: backends terminated", (_, holdMs) => database.terminate(holdMs % 3)],
+    [1, "server: too many connections", alter(database, `role ${NAME} connection limit`, "0", "-1")],
+    [1, "server: read-only", alter(database, `database ${NAME} set ${READ_ONLY}`, "= on", "= off")],
+    [2, "server: logs renamed away and back", renameAway(database)],
+    [2, "server: logs locked", lockTable(database)],
+    [2, "server: disk full (53100, injected)", fillServer(database)],
+  ];
+}
 
-const DATABASE_FAULTS: Fault[] = [
-  [3, "server: backends terminated", ({ database }, holdMs) => database.terminate(holdMs % 3)],
-  [1, "server: too many connections", alter((name) => `role ${name} connection limit`, "0", "-1")],
-  [1, "server: read-only", alter((name) => `database ${name} set ${READ_ONLY}`, "= on", "= off")],
-  [2, "server: logs renamed away and back", renameAway],
-  [2, "server: logs locked", lockTable],
-  [2, "server: disk full (53100, injected)", fillServer],
+const NETWORK_FAULTS: Fault[] = [
   [5, "network: cut between commit and answer", ({ network }, holdMs) => network.cutNext("answer", holdMs)],
   [2, "network: cut in a statement", ({ network }, holdMs) => network.cutNext("statement", holdMs)],
   [2, "network: cut anywhere", ({ network }, holdMs) => network.cutNext("anywhere", holdMs)],
@@ -80,8 +90,7 @@ export function faultsBefore({ isFlooded }: Run, mayEnd: boolean): Fault[] {
 
 /** The faults of the other lane: what is behind the collector. */
 export function faultsBehind({ database, isTls, hasHosts }: Run): Fault[] {
-  const ofServer = database.server ? SERVER_FAULTS : [];
-  return [...ofServer, ...DATABASE_FAULTS, ...(isTls ? TLS_FAULTS : []), ...(hasHosts ? HOST_FAULTS : [])];
+  return [...database.faults(), ...NETWORK_FAULTS, ...(isTls ? TLS_FAULTS : []), ...(hasHosts ? HOST_FAULTS : [])];
 }
 
 function held(turn: (run: Run, isOn: boolean) => unknown): Inflict {
@@ -93,12 +102,12 @@ function held(turn: (run: Run, isOn: boolean) => unknown): Inflict {
 }
 
 /** The collector has to connect anew, to notice. */
-function alter(what: (name: string) => string, on: string, off: string): Inflict {
-  return async ({ database, isPooled }, holdMs) => {
-    await database.admin((sql) => sql.unsafe(`alter ${what(NAME)} ${on}`));
+function alter(database: Database, what: string, on: string, off: string): Inflict {
+  return async ({ isPooled }, holdMs) => {
+    await database.admin((sql) => sql.unsafe(`alter ${what} ${on}`));
     await database.terminate();
     await sleep(holdMs);
-    await database.admin((sql) => sql.unsafe(`alter ${what(NAME)} ${off}`));
+    await database.admin((sql) => sql.unsafe(`alter ${what} ${off}`));
     if (isPooled) await database.terminate(); // PgBouncer keeps its sessions, with their settings
   };
 }
@@ -166,18 +175,21 @@ async function setBackForAWhile({ injection }: Run, holdMs: number, random: Rand
   injection.set({ clockMs });
 }
 
-async function stopServer({ database }: Run, signal: NodeJS.Signals, holdMs: number): Promise<void> {
-  await database.server?.stop(signal);
-  await sleep(holdMs);
-  await database.server?.start();
+function stopServer(server: PostgresServer, signal: NodeJS.Signals): Inflict {
+  return async (_, holdMs) => {
+    await server.stop(signal);
+    await sleep(holdMs);
+    await server.start();
+  };
 }
 
 /** Where the collector makes a new table meanwhile, its rows move. */
-async function renameAway({ database }: Run, holdMs: number): Promise<void> {
-  await database.admin((sql) => sql`alter table logs rename to logs_away`);
-  await sleep(holdMs);
-  await database.admin((sql) =>
-    sql.unsafe(`do $$ begin
+function renameAway(database: Database): Inflict {
+  return async (_, holdMs) => {
+    await database.admin((sql) => sql`alter table logs rename to logs_away`);
+    await sleep(holdMs);
+    await database.admin((sql) =>
+      sql.unsafe(`do $$ begin
       if to_regclass('logs') is not null then
         lock table logs in access exclusive mode;
         alter table logs_away drop constraint refused;
@@ -188,27 +200,31 @@ async function renameAway({ database }: Run, holdMs: number): Promise<void> {
       end if;
       alter table logs_away rename to logs;
     end $$`),
-  );
+    );
+  };
 }
 
 /** As on a disk with little room, of batches some pass; on `log_entries`, as `logs` may be renamed. */
-async function fillServer({ database }: Run, holdMs: number): Promise<void> {
-  await database.admin((sql) => sql.unsafe(FULL_DISK));
-  await sleep(holdMs);
-  await database.admin((sql) => sql`drop trigger if exists full_disk on log_entries`);
+function fillServer(database: Database): Inflict {
+  return async (_, holdMs) => {
+    await database.admin((sql) => sql.unsafe(FULL_DISK));
+    await sleep(holdMs);
+    await database.admin((sql) => sql`drop trigger if exists full_disk on log_entries`);
+  };
 }
 
 const FULL_DISK = `create or replace function full_disk() returns trigger language plpgsql as $$
   begin if random() < 0.7 then raise exception using errcode = '53100'; end if; return null; end $$;
   create or replace trigger full_disk before insert on log_entries for each statement execute function full_disk()`;
 
-function lockTable({ database }: Run, holdMs: number): Promise<void> {
-  return database.admin(async (sql) => {
-    await sql`begin`;
-    await sql`lock table logs in access exclusive mode`;
-    await sleep(holdMs);
-    await sql`commit`;
-  });
+function lockTable(database: Database): Inflict {
+  return (_, holdMs) =>
+    database.admin(async (sql) => {
+      await sql`begin`;
+      await sql`lock table logs in access exclusive mode`;
+      await sleep(holdMs);
+      await sql`commit`;
+    });
 }
 
 /** In a soak, now and then for longer than the collector waits for any statement. */

@@ -31,7 +31,11 @@ export class Network {
     const hosts = fronts.map(({ url }) => new URL(url).host).join(",");
     const url = new URL(target);
     const flags = isTls ? "?sslmode=require" : "";
-    return new Network(`postgres://${url.username}:${url.password}@${hosts}${url.pathname}${flags}`, fronts, ways);
+    return new Network(
+      `${url.protocol}//${url.username}:${url.password}@${hosts}${url.pathname}${flags}`,
+      fronts,
+      ways,
+    );
   }
 
   /** Ends all connections; new ones are refused, or accepted and closed at once. Until {@link mend}. */

@@ -65,8 +65,15 @@ wrong         ${wrong.join(", ")}`;
 
 /** The flags that repeat a run. */
 export function flagsOf(settings: Settings): string {
-  const { seed, forMs, isPooled, isTls, isPoisoned, isFlooded, hasHosts } = settings;
-  const flags = { pgbouncer: isPooled, tls: isTls, poison: isPoisoned, flood: isFlooded, hosts: hasHosts };
+  const { seed, forMs, isMariaDb, isPooled, isTls, isPoisoned, isFlooded, hasHosts } = settings;
+  const flags = {
+    mariadb: isMariaDb,
+    pgbouncer: isPooled,
+    tls: isTls,
+    poison: isPoisoned,
+    flood: isFlooded,
+    hosts: hasHosts,
+  };
   const set = Object.entries(flags).filter(([, isSet]) => isSet);
   return [`--seed ${seed} --for ${forMs / SECOND}s`, ...set.map(([name]) => `--${name}`)].join(" ");
 }

@@ -2,10 +2,11 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { SECOND } from "../support/basics.ts";
 import type { Collector } from "./collector.ts";
-import type { Database } from "./database.ts";
+import type { Fault } from "./faults.ts";
 import type { Injection } from "./injection.ts";
 import type { Network } from "./network.ts";
 import type { Flood, Sender } from "./senders.ts";
+import type { Row } from "./stock.ts";
 
 export const DRAIN_MS = 2 * SECOND;
 export const MAX_WAIT_MS = 120 * SECOND; // for any one thing, once nothing is broken
@@ -22,13 +23,30 @@ export interface Settings {
   isPoisoned: boolean;
   /** Peers that flood with tiny counted frames. */
   isFlooded: boolean;
+  /** A MariaDB in place of PostgreSQL. */
+  isMariaDb: boolean;
   /** Two hosts, of which one takes writes. */
   hasHosts: boolean;
 }
 
+/** The database that the collector stores into. */
+export interface Target {
+  /** Its product and version. */
+  readonly name: string;
+  /** For the collector, as a user without rights but on its database. */
+  readonly url: string;
+  /** What can be broken of it. */
+  faults(): Fault[];
+  /** Ends the collector's sessions. */
+  terminate(): Promise<void>;
+  /** All rows and dead letters, by the stretches of the clock that begin at `starts`, the last one first. */
+  rows(starts: string[]): AsyncIterable<Row>;
+  close(): Promise<void>;
+}
+
 export interface Run extends Settings {
   startedAt: number;
-  database: Database;
+  database: Target;
   network: Network;
   injection: Injection;
   collector: Collector;

@@ -85,7 +85,7 @@ export class Tally {
   }
 }
 
-interface Row {
+export interface Row {
   time: string;
   message: string;
   cut: string | null;
@@ -97,16 +97,7 @@ export async function takeStock(run: Run): Promise<Tally> {
   const { database, injection, senders, flood, complaints } = run;
   const tally = new Tally(run);
   const starts = injection.stretches().map(({ from }) => new Date(from).toISOString());
-  await database.admin(async (sql) => {
-    const rows = sql<Row[]>`
-      select (extract(epoch from created_at) * 1e6)::bigint::text as time, * from (
-        select created_at, message, attributes #>> '{@collector,cut_from}' as cut, false as dead from logs
-        union all
-        select created_at, coalesce(substring(convert_from(line, 'UTF8') from '"msg":"([^"]*)"'), convert_from(line, 'UTF8')),
-               null, true from dead_letters) as row
-      order by width_bucket(created_at, ${starts.toReversed()}::timestamptz[]) desc, created_at`;
-    for await (const some of rows.cursor(5000)) for (const row of some) tally.take(row);
-  });
+  for await (const row of database.rows(starts)) tally.take(row);
   tally.settle(senders);
   if (tally.flooded > flood.sent) complaints.push(`${tally.flooded} frames of ${flood.sent} are stored`);
   for (const complaint of tally.complaints()) complaints.push(complaint);

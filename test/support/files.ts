@@ -1,4 +1,4 @@
-import { copyFile, cp, lstat, mkdir, mkdtemp, rm, symlink } from "node:fs/promises";
+import { cp, lstat, mkdir, mkdtemp, rm, symlink } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import type { TestContext } from "node:test";
@@ -15,7 +15,7 @@ export const COLLECTOR = [process.execPath, "--import", "tsx", join(ROOT, "colle
 /** A folder with copies of some of our files alone, and with links to our packages, all or some. */
 export async function bareCopy(t: TestContext, files: string[], packages?: readonly string[]): Promise<string> {
   const directory = await folder(t);
-  for (const file of files) await copyFile(join(ROOT, file), join(directory, file));
+  for (const file of files) await cp(join(ROOT, file), join(directory, file), { recursive: true });
   if (!packages) await symlink(MODULES, join(directory, "node_modules"));
   for (const name of packages ?? []) {
     await mkdir(dirname(join(directory, "node_modules", name)), { recursive: true });

@@ -19,7 +19,7 @@ import { pathToFileURL } from "node:url";
 import mysql from "mysql2";
 import type { Connection } from "mysql2/promise";
 import { DatabaseRefused, UsageError } from "../../collector.ts";
-import type { Batch, Entry, StoredLine } from "../../collector.ts";
+import type { Batch, Entry, Store, StoredLine } from "../../collector.ts";
 import { openMysqlStore } from "../../mysql/mysql.ts";
 import { DAY, KIB, range, seeded } from "./basics.ts";
 import { ROOT } from "./files.ts";
@@ -98,8 +98,6 @@ export async function openMutant(name: string): Promise<typeof openMysqlStore> {
   return mutant.openMysqlStore;
 }
 
-type OpenStore = ReturnType<typeof openMysqlStore>;
-
 interface MadeEntry {
   entry: Entry;
   lines: StoredLine[];
@@ -150,7 +148,7 @@ class Proof {
     await this.#admin.end();
   }
 
-  #openOn(url: string): OpenStore {
+  #openOn(url: string): Store {
     return this.#open({
       driver: mysql,
       url,
@@ -168,7 +166,7 @@ class Proof {
     const journal = randomUUID();
     const entries = range(this.#between(2, 9)).map((n) => this.#makeEntry(stores[0], round, n));
     const [from, to] = [this.#between(0, entries.length >> 1), this.#between(entries.length >> 1, entries.length)];
-    const send = async (store: OpenStore, some: MadeEntry[]) => {
+    const send = async (store: Store, some: MadeEntry[]) => {
       for (let at = 0, size = 0; at < some.length; at += size) {
         size = this.#between(1, 4);
         await this.#storeUntilDone(store, journal, some.slice(at, at + size));
@@ -182,7 +180,7 @@ class Proof {
     for (const store of stores) await store.close();
   }
 
-  #makeEntry(store: OpenStore, round: number, n: number): MadeEntry {
+  #makeEntry(store: Store, round: number, n: number): MadeEntry {
     const writer = store.createRowWriter(KIB);
     const [position, timeUs] = [10_000 * n, TODAY_US + round * 60e6 + n * 1e4];
     const count = this.#between(1, 200);
@@ -212,7 +210,7 @@ class Proof {
   }
 
   /** What the collector's workers do about an error. */
-  async #storeUntilDone(store: OpenStore, journal: string, made: MadeEntry[]): Promise<void> {
+  async #storeUntilDone(store: Store, journal: string, made: MadeEntry[]): Promise<void> {
     const batch = { journal, entries: made.map(({ entry }) => entry) } as Batch;
     let isByLine = this.#options.how === "insert" && this.#random() < 0.2;
     for (let tries = 0; tries < TRIES; tries++) {
@@ -231,7 +229,7 @@ class Proof {
     throw new Error("a batch was not stored in 200 tries");
   }
 
-  async #storeHalves(store: OpenStore, journal: string, made: MadeEntry[]): Promise<void> {
+  async #storeHalves(store: Store, journal: string, made: MadeEntry[]): Promise<void> {
     const middle = made.length >> 1;
     await this.#storeUntilDone(store, journal, made.slice(0, middle));
     await this.#storeUntilDone(store, journal, made.slice(middle));

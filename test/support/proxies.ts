@@ -10,6 +10,8 @@ import { freePort } from "./processes.ts";
 
 /** The end of a batch's transaction: CommandComplete, then ReadyForQuery outside a transaction. It is committed by then. */
 const COMMITTED = /(?:COPY \d+|COMMIT)\0Z\0\0\0\x05I/;
+/** MySQL's commit, of which the next answer is the end. */
+const MYSQL_COMMIT = /^[^]{4}\x03[^]{0,2}commit$/;
 const SSL_REQUEST = 80_877_103;
 const PROTOCOL_3 = 196_608;
 const READ_ONLY = "default_transaction_read_only\0on\0";
@@ -18,6 +20,11 @@ const READ_ONLY = "default_transaction_read_only\0on\0";
 export type CutPoint = "answer" | "statement" | "handshake" | "anywhere";
 
 type Direction = "to server" | "to client";
+
+/** One connection's both directions. */
+interface Link {
+  isAnswerLost: boolean;
+}
 
 interface ProxyOptions {
   /** With it, the proxy speaks TLS, and plain text to the server. */
@@ -121,12 +128,13 @@ export class Proxy {
 
   #relay(near: Socket): void {
     const far = connect({ port: Number(this.#target.port || 5432), host: this.#target.hostname, noDelay: true });
-    this.#pump(near, far, "to server");
-    this.#pump(far, near, "to client");
+    const link = { isAnswerLost: false };
+    this.#pump(near, far, "to server", link);
+    this.#pump(far, near, "to client", link);
   }
 
   /** Passes on what comes, in its order, when it is time; then the end. */
-  #pump(from: Socket, to: Socket, direction: Direction): void {
+  #pump(from: Socket, to: Socket, direction: Direction, link: Link): void {
     let passed = Promise.resolve();
     let isFirst = true;
     const pass = (what: () => void) => {
@@ -142,7 +150,7 @@ export class Proxy {
       .on("data", (chunk: Buffer) => {
         const bytes = isFirst && direction === "to server" && this.isReadOnly ? asReadOnly(chunk) : chunk;
         isFirst = false;
-        if (this.#isCutAt(direction, chunk)) pass(() => this.#cutBoth(from, to, bytes));
+        if (this.#isCutAt(direction, chunk, link)) pass(() => this.#cutBoth(from, to, bytes));
         else pass(() => void to.write(bytes));
       });
     from.once("close", () => {
@@ -158,7 +166,10 @@ export class Proxy {
     cutOff(to, how);
   }
 
-  #isCutAt(direction: Direction, chunk: Buffer): boolean {
+  #isCutAt(direction: Direction, chunk: Buffer, link: Link): boolean {
+    if (direction === "to client" && link.isAnswerLost) return true;
+    if (direction === "to server" && chunk.length < 20 && MYSQL_COMMIT.test(chunk.toString("latin1")))
+      link.isAnswerLost = this.#takeCut("answer");
     if (direction === "to client" && COMMITTED.test(chunk.toString("latin1")) && this.#takeCut("answer")) return true;
     if (direction === "to server" && chunk.length >= 16 * KIB && this.#takeCut("statement")) return true;
     return this.#takeCut("anywhere");
