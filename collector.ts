@@ -340,27 +340,6 @@ function startLoops(
   return { done, close };
 }
 
-/** Where it listens and who can reach that, where it stores and, the first time, a line to try and how to see it. */
-function greeting(
-  options: Options,
-  databaseName: string,
-  listeners: Listener[],
-  http: string | undefined,
-  isFirstStart: boolean,
-): string[] {
-  const exposed = listeners.filter((listener) => isForAll(listener, options)).map(urlOf);
-  const warning = `warning: anyone who can reach ${exposed.join(" and ")} can send lines`;
-  const plain = listeners.find(({ isTls }) => !isTls);
-  return [
-    ...listeners.map((listener) => `listening on ${urlOf(listener)}`),
-    ...(exposed.length > 0 ? [`${warning}; --allow CIDR or, with TLS, --tls-ca FILE limits who may`] : []),
-    ...memoryWarnings(options),
-    `storing into ${databaseName}`,
-    ...(http === undefined ? [] : [`health and metrics on ${http}`]),
-    ...(isFirstStart && plain ? hints(plain, options.dataDir) : []),
-  ];
-}
-
 const LINES_IN_MEMORY_SIZE = 512 * MIB;
 
 /** Each sender may have a line in memory: one that has not ended, and once more on its way to the journal. */
@@ -379,11 +358,6 @@ function hints({ host, port }: Listener, dataDir: string): string[] {
     `without nc: bash -c 'exec 3<>/dev/tcp/${host}/${port}; echo hello >&3; head -n1 <&3'`,
     `to look: collector.ts query "select created_at, message from logs"${folder}`,
   ];
-}
-
-function farewell({ inJournal }: Ledger): string {
-  if (inJournal === 0) return "stopped: all lines are stored";
-  return `stopped: ${countOf(inJournal, "line waits", "lines wait")} in the journal`;
 }
 
 // ---- Connections ------------------------------------------------------------
@@ -631,186 +605,6 @@ class Intake {
 
 /** The other side has left before it was served. */
 class Gone extends Error {}
-
-/** Places for connections: so many in all, and so many for each address that is not `isUnbounded`. */
-class Places {
-  readonly #max: number;
-  readonly #maxOfPeer: number;
-  readonly #isUnbounded: (peer: string) => boolean;
-  readonly #taken = new Map<string, number>();
-  #size = 0;
-
-  constructor(max: number, maxOfPeer: number, isUnbounded: (peer: string) => boolean) {
-    this.#max = max;
-    this.#maxOfPeer = maxOfPeer;
-    this.#isUnbounded = isUnbounded;
-  }
-
-  /** Has a place for a peer until the promise settles. Rejects with {@link Refused} where there is none. */
-  async during<Value>(peer: string, use: () => Promise<Value>): Promise<Value> {
-    const taken = this.#taken.get(peer) ?? 0;
-    if (taken >= this.#maxOfPeer && !this.#isUnbounded(peer))
-      throw new Refused(`${taken} connections from there are open, --max-connections-per-peer allows no more`);
-    if (this.#size >= this.#max)
-      throw new Refused(`${this.#size} connections are open, --max-connections allows no more`);
-    this.#change(peer, 1);
-    return use().finally(() => this.#change(peer, -1));
-  }
-
-  #change(peer: string, by: number): void {
-    const taken = (this.#taken.get(peer) ?? 0) + by;
-    if (taken > 0) this.#taken.set(peer, taken);
-    else this.#taken.delete(peer);
-    this.#size += by;
-  }
-}
-
-/** How much has been read from all senders that is not durable yet: that is what memory holds. */
-class InFlight {
-  #size = 0;
-  #inboxes = 0;
-  #isLettingIn = false;
-  readonly #waiting: Deferred<void>[] = [];
-
-  open(): void {
-    this.#inboxes++;
-  }
-
-  close(): void {
-    this.#inboxes--;
-  }
-
-  add(size: number): void {
-    this.#size += size;
-  }
-
-  remove(size: number): void {
-    this.#size -= size;
-    if (!this.#isLettingIn) this.#letIn();
-  }
-
-  /** Whether more than this must not be read ahead from one sender. */
-  isShare(size: number): boolean {
-    return size >= Math.max(READ_AHEAD_MIN_SIZE, READ_AHEAD_SIZE / this.#inboxes) || this.isFull;
-  }
-
-  get isFull(): boolean {
-    return this.#size >= IN_FLIGHT_MAX_SIZE;
-  }
-
-  /** Resolves when it is a sender's turn to be read from. */
-  async room(): Promise<void> {
-    const turn = deferred<void>();
-    this.#waiting.push(turn);
-    await turn.promise;
-  }
-
-  /** Lets as many in as there is room for, if each sends a whole chunk; then looks what they did send. */
-  #letIn(): void {
-    const count = Math.ceil((IN_FLIGHT_MAX_SIZE - this.#size) / CHUNK_SIZE);
-    for (const turn of this.#waiting.splice(0, Math.max(0, count))) turn.resolve();
-    this.#isLettingIn = this.#waiting.length > 0 && !this.isFull;
-    if (this.#isLettingIn) setImmediate(() => this.#letIn());
-  }
-}
-
-/**
- * What a sender has sent and nobody has taken yet: up to its end, a silence of `idleMs` (0: none is too long) or a cut.
- * While the taker is busy, little more is read; small chunks are copied together, as each costs more than it has.
- */
-class Inbox {
-  readonly #stream: Socket;
-  readonly #inFlight: InFlight;
-  readonly #idleMs: number;
-  readonly #cutOff: AbortSignal;
-  readonly #changed = new Signal();
-  #chunks: Buffer[] = [];
-  #size = 0; // of the chunks
-  #takenSize = 0; // of those that were taken last, and are in flight until the next are
-  #last = NO_BYTES; // the memory of the last chunk, where small ones are copied to it,
-  #lastSize = 0; // and how much of that is in use
-  #isAll: boolean;
-
-  constructor(stream: Socket, inFlight: InFlight, idleMs: number, cutOff: AbortSignal) {
-    this.#stream = stream;
-    this.#inFlight = inFlight;
-    this.#idleMs = idleMs;
-    this.#cutOff = cutOff;
-    this.#isAll = cutOff.aborted || stream.destroyed || stream.readableEnded;
-    inFlight.open();
-    stream.on("data", this.#add).on("end", this.#end).on("close", this.#end);
-    cutOff.addEventListener("abort", this.#end);
-  }
-
-  /** Resolves to true once something has come, to false at the end. What was taken before must be durable. */
-  async isFilled(): Promise<boolean> {
-    this.#inFlight.remove(this.#takenSize);
-    this.#takenSize = 0;
-    while (this.#size === 0 && !this.#isAll) await this.#wait();
-    return this.#size > 0;
-  }
-
-  /** What has come; `undefined` at the end. */
-  take(): Buffer[] | undefined {
-    if (this.#size === 0) return undefined;
-    const chunks = this.#chunks;
-    this.#takenSize = this.#size;
-    this.#chunks = [];
-    this.#size = 0;
-    this.#last = NO_BYTES;
-    if (!this.#inFlight.isFull) this.#stream.resume();
-    return chunks;
-  }
-
-  /** Keeps nothing of what comes from now on. */
-  close(): void {
-    this.#stream.off("data", this.#add);
-    this.#cutOff.removeEventListener("abort", this.#end);
-    this.#inFlight.remove(this.#size + this.#takenSize);
-    this.#inFlight.close();
-  }
-
-  async #wait(): Promise<void> {
-    if (this.#inFlight.isFull) {
-      this.#stream.pause();
-      await this.#inFlight.room();
-    }
-    this.#stream.resume();
-    if (this.#size > 0 || this.#isAll) return;
-    const silence = this.#idleMs > 0 ? setTimeout(this.#end, this.#idleMs) : undefined;
-    await this.#changed.wait();
-    clearTimeout(silence);
-  }
-
-  readonly #end = (): void => {
-    this.#isAll = true;
-    this.#changed.notify();
-  };
-
-  readonly #add = (chunk: Buffer): void => {
-    if (chunk.length >= SMALL_SIZE || this.#size === 0) this.#push(chunk);
-    else this.#copy(chunk);
-    this.#size += chunk.length;
-    this.#inFlight.add(chunk.length);
-    if (this.#inFlight.isShare(this.#size)) this.#stream.pause();
-    this.#changed.notify();
-  };
-
-  #push(chunk: Buffer): void {
-    this.#chunks.push(chunk);
-    this.#last = NO_BYTES;
-  }
-
-  #copy(chunk: Buffer): void {
-    if (this.#last.length < this.#lastSize + chunk.length) {
-      this.#push(NO_BYTES);
-      this.#last = Buffer.allocUnsafeSlow(2 * SMALL_SIZE);
-      this.#lastSize = 0;
-    }
-    this.#lastSize += chunk.copy(this.#last, this.#lastSize);
-    this.#chunks[this.#chunks.length - 1] = this.#last.subarray(0, this.#lastSize);
-  }
-}
 
 type Owed = Pick<Framed, "lines" | "replies">;
 
@@ -1226,63 +1020,6 @@ function trimmedLength(bytes: Buffer, from: number): number {
 const lengthOf = (bytes: Buffer, start: number, end: number) =>
   bytes[end] === NEWLINE && end > start && bytes[end - 1] === RETURN ? end - start - 1 : end - start;
 
-/** The size of an octet count and its space. `<n>` must follow: a line that begins with a number is a line. */
-function octetCountSize(bytes: Buffer, at: number): number {
-  const space = at + countDigits(bytes, at);
-  if (space === at || space > at + 7 || bytes[at] === ZERO) return NONE;
-  if (space < bytes.length && bytes[space] !== SPACE) return NONE;
-  if (space + 1 < bytes.length && bytes[space + 1] !== LESS_THAN) return NONE;
-  const end = space + 2 + countDigits(bytes, space + 2);
-  if (end >= bytes.length) return end > space + 5 ? NONE : UNTOLD;
-  return isPriority(bytes, space + 1) ? space + 1 - at : NONE;
-}
-
-/** Whether an ending or another count stands where a counted frame ends. */
-function isConfirmed(bytes: Buffer, at: number): boolean {
-  const end = at + octetCountSize(bytes, at) + numberAt(bytes, at);
-  return isEnding(bytes[end]) || octetCountSize(bytes, end) > 0;
-}
-
-/** Where the first octet count begins from `from` on and before `to`; -1 for none. */
-function findOctetCount(bytes: Buffer, from: number, to: number): number {
-  const end = Math.min(bytes.length, to + COUNT_BYTES);
-  for (let at = from; at < end; at++) {
-    const start = bytes[at] === LESS_THAN ? octetCountBefore(bytes, from, at) : -1;
-    if (start >= 0) return start < to ? start : -1;
-  }
-  return -1;
-}
-
-/** Where the octet count begins, from `from` on, that stands before a `<`; -1 for none. */
-function octetCountBefore(bytes: Buffer, from: number, at: number): number {
-  let first = at - 1;
-  while (first > from && first > at - 8 && isDigitByte(bytes[first - 1])) first--;
-  while (bytes[first] === ZERO) first++;
-  if (first < from || octetCountSize(bytes, first) <= 0) return -1;
-  for (let start = first; start < at - 1; start++)
-    // digits of a text may stand before a count's
-    if (bytes[start] !== ZERO && isConfirmed(bytes, start)) return start;
-  const isOfText = first > 0 && bytes[first - 1] === SPACE; // as in "5 <1>"; few frames end with a space
-  return isOfText ? -1 : first;
-}
-
-/** Where a counted frame begins behind which, where its count ends, another count or the end of all is; -1 for none. */
-function findChain(bytes: Buffer, from: number, isEnd: boolean): number {
-  for (let at = from; (at = findOctetCount(bytes, at, bytes.length)) >= 0; at++) {
-    let end = at + octetCountSize(bytes, at) + numberAt(bytes, at);
-    for (let endings = 0; endings < 2 && isEnding(bytes[end]); endings++) end++;
-    if (octetCountSize(bytes, end) > 0 || (isEnd && end === bytes.length)) return at;
-  }
-  return -1;
-}
-
-/** Where the last bytes begin that may be an octet count; the end where none are. */
-function untoldFrom(bytes: Buffer, from: number): number {
-  const start = Math.max(from, bytes.length - COUNT_BYTES);
-  const found = /[1-9]\d{0,6}(?: (?:<\d{0,3})?)?$/.exec(bytes.toString("latin1", start));
-  return found ? start + found.index : bytes.length;
-}
-
 /** Whether `<n>` begins there, as syslog's messages do. */
 function isPriority(bytes: Buffer, at: number): boolean {
   if (bytes[at] !== LESS_THAN) return false;
@@ -1304,94 +1041,6 @@ function numberAt(bytes: Buffer, from: number): number {
   return value;
 }
 
-/** A pattern a byte: what a connection begins with, and the same where some of its last bytes have not come yet. */
-function firstBytes(...patterns: string[]) {
-  const begun = patterns.reduceRight((rest, pattern) => `(?:${pattern}${rest})?`, "");
-  return { whole: new RegExp(`^${patterns.join("")}`), begun: new RegExp(`^${begun}$`) };
-}
-
-const MARKS = [
-  { first: firstBytes("\\xef", "\\xbb", "\\xbf"), size: 3, encoding: undefined },
-  { first: firstBytes("\\xff", "\\xfe"), size: 2, encoding: "utf-16le" },
-  { first: firstBytes("\\xfe", "\\xff"), size: 2, encoding: "utf-16be" },
-];
-
-const PROXY_HEADER = "a PROXY header; --proxy-from does not name this address";
-
-/** Protocols that are none of ours, by the bytes that a connection begins with. */
-const FOREIGN_BYTES = [
-  {
-    first: firstBytes("\\x16", "\\x03"),
-    reason: "a TLS handshake on a port for plain TCP; turn TLS off in the sender",
-  }, // RFC 8446, 5.1
-  { first: firstBytes(...Array.from("\r\n\r\n\0\r\nQUIT\n")), reason: PROXY_HEADER },
-  {
-    first: firstBytes("[12]", "W", "\\0"),
-    reason: "the lumberjack protocol of Beats; have Logstash's tcp output send JSON lines",
-  },
-  {
-    first: firstBytes("[\\x92-\\x94]", "[\\xa1-\\xbf\\xd9]"),
-    reason: "the forward protocol of Fluentd; have its tcp output send JSON lines",
-  },
-  { first: firstBytes("\\x1f", "\\x8b"), reason: "gzipped data; turn compression off in the sender" },
-  {
-    first: firstBytes("\\0", "\\0", "[^\\n]", "[^\\n]", "[}\\x80]", "[q\\x02-\\x05]"),
-    reason: "Python's SocketHandler, which pickles; use SysLogHandler over TCP",
-  },
-];
-
-/** The same by its first line; a web page must not be able to post lines (RFC 9112, section 3). */
-const FOREIGN_LINES = [
-  { line: /^[A-Z]{3,10} \S+ HTTP\/\d/, reason: "an HTTP request on a port for log lines; send lines over plain TCP" },
-  { line: /^PROXY (?:TCP[46] |UNKNOWN)/, reason: PROXY_HEADER },
-  { line: /^\d{1,9} open \d{1,9} relp_version=/, reason: "RELP; have rsyslog send by omfwd instead of omrelp" },
-];
-const HTTP_BEGUN = /^(?:GET|HEAD|POST|PUT|DELETE|OPTIONS|PATCH|TRACE|CONNECT) \S+(?: \S*)?$/; // of a line that is longer
-
-function foreignLine(line: string, isLonger: boolean): string | undefined {
-  if (isLonger && HTTP_BEGUN.test(line)) return FOREIGN_LINES[0]!.reason;
-  return FOREIGN_LINES.find(({ line: pattern }) => pattern.test(line))?.reason;
-}
-
-/**
- * Tells by a connection's first bytes what it speaks. Drops a byte order mark; decodes UTF-16 that begins with one (RFC
- * 2781). Waits for more bytes only where those that came may begin something known.
- */
-class Opening {
-  refusal: string | undefined;
-  /** UTF-16 without its mark: NUL ends no line. */
-  isWide = false;
-  #held = NO_BYTES;
-  #isOver = false;
-  #decoder: TextDecoder | undefined;
-
-  /** What a chunk adds to the text that is to be framed. */
-  textOf(chunk: Buffer): Buffer {
-    if (this.#decoder) return Buffer.from(this.#decoder.decode(chunk, { stream: true }));
-    return this.#isOver ? chunk : this.#open(Buffer.concat([this.#held, chunk]), false);
-  }
-
-  /** What the sender's end adds to it. */
-  lastText(): Buffer {
-    if (this.#decoder) return Buffer.from(this.#decoder.decode());
-    return this.#isOver ? NO_BYTES : this.#open(this.#held, true);
-  }
-
-  #open(bytes: Buffer, isEnd: boolean): Buffer {
-    const text = bytes.toString("latin1", 0, 16);
-    const mark = MARKS.find(({ first }) => first.whole.test(text));
-    this.refusal = FOREIGN_BYTES.find(({ first }) => first.whole.test(text))?.reason;
-    const isUntold = [...MARKS, ...FOREIGN_BYTES].some(({ first }) => first.begun.test(text));
-    this.#held = isUntold && !isEnd ? bytes : NO_BYTES;
-    if (this.#held.length > 0) return NO_BYTES;
-    this.#isOver = true;
-    this.isWide = /^(?:[\t\n\r -~]\0){4}|^(?:\0[\t\n\r -~]){4}/.test(text);
-    if (mark?.encoding === undefined) return bytes.subarray(mark?.size ?? 0);
-    this.#decoder = new TextDecoder(mark.encoding);
-    return this.textOf(bytes);
-  }
-}
-
 // ---- Journal ----------------------------------------------------------------
 // The queue on disk: files that only grow, called segments. What arrives while one sync runs is the next group of
 // entries; `ok` is sent once they are synced. A segment goes when all of it is stored, its keys ten minutes later.
@@ -1405,89 +1054,6 @@ const CLOCK_STEP_US = 1000 * MINUTE; // a clock set back by more is followed
 const TRY_AGAIN_MS = SECOND;
 const CHECK_MS = SECOND / 2;
 const PRUNE_AFTER_MS = 10 * MINUTE;
-
-// -- bytes on disk, as this file's first comment has them
-
-const FORMAT_VERSION = 2; // 1 had no sections of counted frames
-const SEGMENT_MAGIC = Buffer.from("COLLECTR");
-const SEGMENT_HEADER_SIZE = 40;
-const ENTRY_MAGIC = Buffer.from("LOG\x01");
-const ENTRY_HEADER_SIZE = 32;
-const SECTION_HEADER_SIZE = 9;
-const SEGMENT_NAME = /^(\d{10})-([\da-f-]{36})\.segment$/;
-const RELEASED_NAME = /^\d{10}-([\da-f-]{36})-(\d+)\.released$/;
-
-function encodeSegmentHeader(journal: string, lastTimeUs: number): Buffer {
-  const header = Buffer.alloc(SEGMENT_HEADER_SIZE);
-  SEGMENT_MAGIC.copy(header);
-  header.writeUInt32LE(FORMAT_VERSION, 8);
-  header.write(journal.replaceAll("-", ""), 16, "hex");
-  header.writeBigUInt64LE(BigInt(lastTimeUs), 32);
-  header.writeUInt32LE(segmentCrc(header), 12);
-  return header;
-}
-
-/** A damaged header costs nothing: its last time is 0, for unknown, and the file's name has the journal's id, too. */
-function decodeSegmentHeader(header: Buffer, journal: string): { version: number; lastTimeUs: number } {
-  const unknown = { version: 0, lastTimeUs: 0 };
-  if (header.length < SEGMENT_HEADER_SIZE || header.readUInt32LE(12) !== segmentCrc(header)) return unknown;
-  if (header.toString("hex", 16, 32) !== journal.replaceAll("-", "")) return unknown;
-  return { version: header.readUInt32LE(8), lastTimeUs: Number(header.readBigUInt64LE(32)) };
-}
-
-const segmentCrc = (header: Buffer) => crc32(header.subarray(16, SEGMENT_HEADER_SIZE), crc32(header.subarray(0, 12)));
-
-type EntryHeader = Pick<Entry, "position" | "timeUs" | "lines" | "size">;
-
-/** Writes the header of an entry whose body stands behind it. */
-function encodeEntryHeader(entry: Buffer, journal: string, { position, timeUs, lines, size }: EntryHeader): void {
-  ENTRY_MAGIC.copy(entry);
-  entry.writeUInt32LE(size - ENTRY_HEADER_SIZE, 8);
-  entry.writeUInt32LE(lines, 12);
-  entry.writeBigUInt64LE(BigInt(position), 16);
-  entry.writeBigUInt64LE(BigInt(timeUs), 24);
-  entry.writeUInt32LE(entryCrc(entry, journal), 4);
-}
-
-/** The header at an offset, where there is one, and all of its entry's bytes. */
-function decodeEntryHeader(bytes: Buffer, at: number): EntryHeader | undefined {
-  const size = entrySize(bytes, at);
-  if (size === 0 || at + size > bytes.length || ENTRY_MAGIC.compare(bytes, at, at + 4) !== 0) return undefined;
-  const [position, timeUs] = [bytes.readBigUInt64LE(at + 16), bytes.readBigUInt64LE(at + 24)];
-  return { position: Number(position), timeUs: Number(timeUs), lines: bytes.readUInt32LE(at + 12), size };
-}
-
-/** The entry at an offset, where its checksum holds; its body is a view. */
-function decodeEntry(bytes: Buffer, at: number, journal: string): Entry | undefined {
-  const header = decodeEntryHeader(bytes, at);
-  const entry = bytes.subarray(at, at + (header?.size ?? 0));
-  if (!header || entryCrc(entry, journal) !== entry.readUInt32LE(4)) return undefined;
-  return { ...header, body: entry.subarray(ENTRY_HEADER_SIZE) };
-}
-
-/** The entry's size by its header alone; 0 where there are too few bytes for one. */
-const entrySize = (bytes: Buffer, at = 0) =>
-  bytes.length - at < ENTRY_HEADER_SIZE ? 0 : ENTRY_HEADER_SIZE + bytes.readUInt32LE(at + 8);
-
-const entryCrc = (entry: Buffer, journal: string) => crc32(entry.subarray(8), crc32(journal));
-
-/** Writes the header of a section, its size not known yet; returns where its lines start. */
-function encodeSectionHeader(bytes: Buffer, at: number, peer: string, frameBytes: number): number {
-  bytes.writeUInt32LE(0, at);
-  bytes.writeUInt32LE(frameBytes, at + 4);
-  bytes.writeUInt8(peer.length, at + 8);
-  return at + SECTION_HEADER_SIZE + bytes.write(peer, at + SECTION_HEADER_SIZE, "latin1");
-}
-
-/** The sections of an entry's body, as views of it. */
-function* decodeSections(body: Buffer): Generator<{ peer: string; bytes: Buffer; frameBytes: number }> {
-  for (let at = 0, end = 0; at < body.length; at = end) {
-    const start = at + SECTION_HEADER_SIZE + body.readUInt8(at + 8);
-    end = start + body.readUInt32LE(at);
-    const peer = body.toString("latin1", at + SECTION_HEADER_SIZE, start);
-    yield { peer, bytes: body.subarray(start, end), frameBytes: body.readUInt32LE(at + 4) };
-  }
-}
 
 // -- what is made durable at a time
 
@@ -1610,156 +1176,6 @@ class Group {
     const larger = Buffer.allocUnsafeSlow(2 * (this.#size + more));
     this.#bytes.copy(larger, 0, 0, this.#size);
     this.#bytes = larger;
-  }
-}
-
-// -- files
-
-/**
- * Linux's O_DSYNC makes each write a synced one, in one trip to the thread pool instead of two; other systems' may leave
- * it in the disk's cache, so that fdatasync follows there.
- */
-const DSYNC = process.platform === "linux" ? constants.O_DSYNC : 0;
-const SEGMENT_FLAGS = constants.O_RDWR | constants.O_CREAT | constants.O_TRUNC | DSYNC;
-
-/** Of these a synced write may be tried again: each try writes all of the bytes that are in doubt. */
-const NO_ROOM = new Set(["ENOSPC", "EDQUOT", "EFBIG", "ENOMEM"]);
-
-/** Nothing more can be promised: a sync failed. There is no second try, as the kernel may have dropped what it held. */
-class SyncFailed extends Error {}
-
-async function synced<T>(path: string, syncing: Promise<T>, isRetried = (_code: string) => false): Promise<T> {
-  return syncing.catch((error: unknown) => {
-    if (isRetried(codeOf(error))) throw error;
-    throw new SyncFailed(`Cannot sync ${path}: ${codeOf(error)}; no more lines can be promised, stopping`);
-  });
-}
-
-/** A disk that can't be read ends the collector: the lines that it holds are not given up for lost. */
-function cannotRead(path: string): (error: unknown) => never {
-  return (error) => {
-    if (error instanceof UsageError) throw error;
-    throw new Error(`Cannot read ${path}: ${codeOf(error)}; stopping, as it may hold lines that are not stored yet`);
-  };
-}
-
-/** One journal file; offsets are bytes of it. */
-class Segment {
-  readonly path: string;
-  readonly sequence: number;
-  /** Id of the journal that its positions belong to: each start of a collector makes one. */
-  readonly journal: string;
-  readonly handle: FileHandle;
-  /** Durable: all before this offset is synced. */
-  size: number;
-  /** Number of lines in it, by its entries' headers. */
-  lines = 0;
-  /** The last time that a line up to its end was given, in µs since 1970; 0 where it is not known. */
-  lastTimeUs = 0;
-  /** When an earlier start wrote to it last, by its own clock. */
-  writtenAtUs = 0;
-  /** Whether the next segment belongs to the same journal, so that all that was written to this one was synced. */
-  isContinued = false;
-  // Of the reader: lines read, the position behind the last entry read, whether something between was unreadable.
-  linesRead = 0;
-  endPosition = 0;
-  isDamaged = false;
-  /** Of the releases: all before this offset is stored. */
-  storedTo = SEGMENT_HEADER_SIZE;
-  #allocated = 0; // up to here the file has blocks: a sync within them need not wait for the file system's journal
-
-  constructor(path: string, handle: FileHandle, size: number) {
-    const [, sequence = "", journal = ""] = SEGMENT_NAME.exec(basename(path)) ?? [];
-    this.path = path;
-    this.sequence = Number(sequence);
-    this.journal = journal;
-    this.handle = handle;
-    this.size = size;
-  }
-
-  /** Makes a file with a header alone; it survives a power cut when the promise resolves. */
-  static async create(folder: string, sequence: number, journal: string, lastTimeUs: number): Promise<Segment> {
-    const path = join(folder, `${String(sequence).padStart(10, "0")}-${journal}.segment`);
-    const handle = await open(path, SEGMENT_FLAGS, 0o600);
-    const segment = new Segment(path, handle, 0);
-    try {
-      await segment.append(encodeSegmentHeader(journal, lastTimeUs));
-      await withFolder(folder, (opened) => synced(folder, opened.sync()));
-      return segment;
-    } catch (error) {
-      await handle.close();
-      throw error;
-    }
-  }
-
-  /** Opens what an earlier start left. What that wrote but did not sync may be there: it is synced before it is read. */
-  static async recover(path: string): Promise<Segment> {
-    const handle = await open(path, "r+");
-    try {
-      await handle.datasync();
-      const bytes = await handle.readFile();
-      const segment = new Segment(path, handle, Math.max(bytes.length, SEGMENT_HEADER_SIZE));
-      const { version, lastTimeUs } = decodeSegmentHeader(bytes, segment.journal);
-      const remedy = `this collector knows versions up to ${FORMAT_VERSION}; start the newer one that wrote it`;
-      if (version > FORMAT_VERSION)
-        throw new UsageError(`Cannot read ${path}: its format is version ${version}, ${remedy}`);
-      segment.lastTimeUs = lastTimeUs;
-      segment.writtenAtUs = (await handle.stat()).mtimeMs * 1000;
-      segment.#countLines(bytes);
-      return segment;
-    } catch (error) {
-      await handle.close();
-      throw error;
-    }
-  }
-
-  /** Writes behind what is synced; that is durable, too, when the promise resolves. Else it can be tried again. */
-  async append(bytes: Buffer): Promise<void> {
-    const isPadded = bytes.length < PADDING.length && this.size > 0 && this.size + bytes.length > this.#allocated;
-    const padded = isPadded ? Buffer.concat([bytes, PADDING]) : bytes; // behind large writes it would gain nothing
-    const writing = this.handle.write(padded, 0, padded.length, this.size);
-    const { bytesWritten } = await synced(this.path, writing, (code) => NO_ROOM.has(code));
-    if (bytesWritten < padded.length) {
-      this.#allocated = this.size;
-      await this.handle.truncate(this.size); // a short write is no error in Node, so it is made one here
-      throw new Error("a short write, as on a full disk");
-    }
-    if (DSYNC === 0) await synced(this.path, this.handle.datasync());
-    this.#allocated = Math.max(this.#allocated, this.size + padded.length);
-    this.size += bytes.length;
-  }
-
-  /** Leaves an empty file whose name remembers its keys; a damaged segment is set aside, never deleted. */
-  async remove(folder: string): Promise<void> {
-    const released = this.path.replace(/\.segment$/, `-${this.endPosition}.released`);
-    const kept = this.isDamaged ? this.path.replace(/segment$/, "bad") : released;
-    if (existsSync(this.path)) await rename(this.path, kept); // else an earlier try did
-    await writeFile(released, "", { mode: 0o600 });
-    await withFolder(folder, (opened) => opened.sync());
-    await this.handle.close();
-  }
-
-  /** Whether its path still leads to it: what is written to a file that was deleted or moved away is lost to restarts. */
-  async isInPlace(): Promise<boolean> {
-    try {
-      const bigint = true;
-      const [opened, found] = await Promise.all([this.handle.stat({ bigint }), stat(this.path, { bigint })]);
-      return opened.ino === found.ino && opened.dev === found.dev;
-    } catch (error) {
-      return codeOf(error) !== "ENOENT";
-    }
-  }
-
-  get unstoredSize(): number {
-    return this.size - this.storedTo;
-  }
-
-  #countLines(bytes: Buffer): void {
-    for (let at = SEGMENT_HEADER_SIZE, header; (header = decodeEntryHeader(bytes, at)); at += header.size) {
-      this.lines += header.lines;
-      const isSound = decodeEntry(bytes, at, this.journal) !== undefined; // else its time may be damaged
-      if (isSound) this.lastTimeUs = header.timeUs + header.lines - 1;
-    }
   }
 }
 
@@ -2209,25 +1625,6 @@ function entriesOf(bytes: Buffer, journal: string): Entry[] {
 
 const sumOf = <Name extends string>(items: Record<Name, number>[], name: Name) =>
   items.reduce((total, item) => total + item[name], 0);
-
-/** Whether a segment's last bytes are what a crash leaves of an entry that was being written, so never acknowledged. */
-function isTornTail(tail: Buffer, journal: string): boolean {
-  const written = tail.findLastIndex((byte) => byte !== 0) + 1;
-  const size = entrySize(tail);
-  if (written === 0 || size === 0) return true;
-  const isShort = size > tail.length || written < size - 1; // NUL may end a line
-  return isShort && ENTRY_MAGIC.compare(tail, 0, 4) === 0 && !hasFlippedSize(tail, journal);
-}
-
-/** Whether one bit of its size is all that is wrong with the entry that some bytes begin with: that one was whole. */
-function hasFlippedSize(bytes: Buffer, journal: string): boolean {
-  const mended = Buffer.from(bytes);
-  const size = bytes.readUInt32LE(8);
-  return range(32).some((bit) => {
-    mended.writeUInt32LE((size ^ (1 << bit)) >>> 0, 8);
-    return decodeEntry(mended, 0, journal) !== undefined;
-  });
-}
 
 // ---- Records ----------------------------------------------------------------
 // Frames to records. Nothing here throws, loses or refuses a line.
@@ -2710,53 +2107,6 @@ const daysOf = (entries: Entry[]) =>
 
 const dayOfTime = (timeUs: number) => Math.floor(timeUs / 1000 / DAY);
 
-interface DatabaseStatus {
-  state: "opening" | "up" | "away";
-  sinceMs: number; // since 1970
-  /** Why it is away, in words; "" while it is not. */
-  cause: string;
-}
-
-/** Whether the database takes what it is given; logs each change once. */
-class Availability {
-  status: DatabaseStatus = { state: "opening", sinceMs: Date.now(), cause: "no connection yet" };
-  readonly #name: string;
-  readonly #condition: Condition;
-  readonly #failing = new Set<Batch>();
-  /** Notified when a batch that failed is stored, or a ping answered: others need not rest any longer. */
-  readonly answered = new Signal();
-  #awayAtMs = performance.now(); // of a clock that nobody sets
-
-  constructor(name: string, log: Log) {
-    this.#name = name;
-    this.#condition = new Condition(log);
-  }
-
-  /** Notes that a batch is stored, or that the server answers; it is up when no other batch fails. */
-  noteUp(batch?: Batch): void {
-    const isNews = batch === undefined || this.#failing.delete(batch);
-    if (this.status.state === "up") return;
-    if (isNews) this.answered.notify();
-    if (this.#failing.size > 0) return;
-    const seconds = Math.round((performance.now() - this.#awayAtMs) / SECOND);
-    this.#condition.report(undefined, `${this.#name} is back after ${seconds} s`);
-    this.status = { state: "up", sinceMs: Date.now(), cause: "" };
-  }
-
-  noteAway(cause: string, batch?: Batch): void {
-    if (batch) this.#failing.add(batch);
-    this.#condition.report(cause, `cannot store into ${this.#name}: ${cause}; lines wait in the journal, trying again`);
-    const { state, sinceMs } = this.status;
-    if (state === "up") this.#awayAtMs = performance.now();
-    this.status = { state: "away", sinceMs: state === "away" ? sinceMs : Date.now(), cause };
-  }
-
-  close(): void {
-    this.#condition.cancelReport();
-    this.answered.notify();
-  }
-}
-
 // ---- Store ------------------------------------------------------------------
 // One transaction stores a batch and its entries' keys, or nothing. The key is the entry, so it does not matter how
 // entries are grouped when they come again.
@@ -2841,150 +2191,6 @@ async function openStore(options: Options, log: Log): Promise<Store> {
   return store;
 }
 
-/** PostgreSQL 14 or newer, on a server or embedded. */
-class PostgresStore implements Store {
-  readonly name: string;
-  readonly sessions: number;
-  readonly reactionTo = reactionTo;
-  readonly #pool: SessionPool;
-  readonly #readers: SessionPool; // the log page's
-  readonly #schema: string;
-  readonly #embedded: EmbeddedPostgres | undefined;
-  readonly #server: DatabaseServer;
-  #isCopied = true; // unless its `logs` has other types than ours
-
-  constructor({ databaseUrl, dataDir, workers }: Options, schema: string, log: Log) {
-    this.#schema = schema;
-    this.#embedded = databaseUrl === "" ? new EmbeddedPostgres(dataDir, log) : undefined;
-    this.#server = this.#embedded ?? new PostgresServer(databaseUrl, process.env);
-    this.name = this.#server.name;
-    this.sessions = this.#embedded ? 1 : workers; // PGlite has one session
-    this.#pool = new SessionPool(this.#server, this.#embedded ? 1 : Infinity);
-    this.#readers = this.#embedded ? this.#pool : new SessionPool(viewerServer(databaseUrl), READERS);
-  }
-
-  get isOpening(): boolean {
-    return this.#embedded?.isOpening === true;
-  }
-
-  describe(error: unknown): string {
-    return describeError(error, this.#server);
-  }
-
-  createRowWriter(size: number): RowWriter {
-    return new CopyWriter(size);
-  }
-
-  async setUp(): Promise<void> {
-    this.#pool.renew(); // another server may have taken over
-    this.#isCopied = await this.#pool.use((session) => applySchema(session, this.#schema));
-  }
-
-  async storeBatch(batch: Batch): Promise<void> {
-    if (!this.#isCopied) throw new NoBulkLoad();
-    const isStored = this.#embedded
-      ? await this.#pool.use(() => this.#embedded!.storeBatch(batch)) // past its socket, which knows no COPY
-      : await this.#pool.use((session) => storeByCopy(session, batch));
-    if (!isStored) throw new StoredInPart();
-  }
-
-  storeLines(journal: string, entry: Entry, lines: StoredLine[], suspect: string | undefined): Promise<number> {
-    return storeInSlices(this.#pool, journal, entry, lines, suspect);
-  }
-
-  async makePartition(day: number): Promise<void> {
-    const date = new Date(day * DAY).toISOString().slice(0, 10);
-    await this.#pool.query(
-      (sql) => sql`select note_logs_stored(${date}::date) from create_logs_partition(${date}::date)`,
-    );
-  }
-
-  async dropPartition(ageMs: number): Promise<string | undefined> {
-    const [row] = await this.#pool.query((sql) => sql`select drop_logs_partition(${ago(sql, ageMs)}) as dropped`);
-    return (row?.["dropped"] as string | null) ?? undefined;
-  }
-
-  async deleteLevels({ from, to, ageMs, sinceUs }: LevelRange): Promise<{ nextUs: number; isDone: boolean }> {
-    const [row] = await this.#pool.query(
-      (sql) => sql`
-      select (extract(epoch from coalesce(reached, before)) * 1000000)::bigint as next, reached is null as "isDone"
-      from (select ${ago(sql, ageMs)} as before) as rule,
-           delete_logs(${from}::int, ${to}::int, to_timestamp(${sinceUs / 1e6}::float8), before,
-                       ${LINES_WALKED}::int) as reached`,
-    );
-    return { nextUs: Number(row?.["next"]), isDone: row?.["isDone"] === true };
-  }
-
-  async pruneKeys(journal: string, endPosition: number): Promise<void> {
-    await this.#pool.query(
-      (sql) => sql`delete from log_entries where journal = ${journal} and position < ${endPosition}`,
-    );
-  }
-
-  async ping(): Promise<void> {
-    await this.#pool.query((sql) => sql`select 1`);
-  }
-
-  async *query(statement: string, options: StatementOptions): AsyncGenerator<Table> {
-    const embedded = this.#embedded;
-    if (embedded) yield* readTables(await this.#pool.use(() => embedded.query(statement, options)));
-    else yield* queryServer(this.#server, statement, options);
-  }
-
-  async *listDeadLetters(options: StatementOptions): AsyncGenerator<Table> {
-    const columns = "id, created_at, peer, sqlstate, error, encode(line, 'hex') as line"; // whatever bytea_output is
-    for await (const table of this.query(`select ${columns} from dead_letters order by id`, options)) {
-      const rows = table.rows.map((row) => [...row.slice(0, -1), Buffer.from(row.at(-1) ?? "", "hex").toString()]);
-      yield { ...table, rows };
-    }
-  }
-
-  async deadLetterIds(): Promise<string[]> {
-    const rows = await this.#pool.query((sql) => sql`select id from dead_letters order by id`);
-    return rows.map((row) => String(row["id"]));
-  }
-
-  async dropDeadLetters(ids: string[]): Promise<number> {
-    const { count } = await this.#pool.query(
-      (sql) => sql`delete from dead_letters where id = any(${arrayOf(ids)}::bigint[])`,
-    );
-    return count;
-  }
-
-  retryDeadLetters(ids: string[], readLetter: ReadLetter): Promise<{ stored: number; refused: number }> {
-    return this.#pool.use(async (session) => {
-      await session.run(session.sql.unsafe(BEGIN));
-      const lines = (await takeDeadLetters(session, ids)).flatMap(readLetter);
-      const refused = await storeOrSetAside(session, lines, undefined);
-      await session.commit();
-      return { stored: lines.length - refused, refused };
-    });
-  }
-
-  read(statement: string, values: string[], signal: AbortSignal): Promise<(string | null)[][]> {
-    return this.#readers.use((session) => session.read(statement, values, signal));
-  }
-
-  disconnect(): void {
-    this.#pool.disconnect();
-    this.#readers.disconnect();
-  }
-
-  async close(): Promise<void> {
-    this.#pool.close();
-    this.#readers.close();
-    await this.#embedded?.close();
-  }
-}
-
-const READERS = 2; // connections of the log page to a server
-
-/** The same database under a name that its administrator can tell from the collector's. */
-function viewerServer(databaseUrl: string): PostgresServer {
-  const divider = databaseUrl.includes("?") ? "&" : "?";
-  return new PostgresServer(`${databaseUrl}${divider}application_name=collector%20viewer`, process.env);
-}
-
 /** Rows can't go by COPY: `logs` is a view, or has columns of other types, to which COPY in binary does not cast. */
 class NoBulkLoad extends Error {}
 
@@ -3036,133 +2242,6 @@ function copyInput(entries: Entry[]): Buffer[] {
 }
 
 const linesIn = (entries: Entry[]) => entries.reduce((sum, { lines }) => sum + lines, 0);
-
-/**
- * Stores an entry line by line, in slices that commit: each takes half as many lines where the one before took too
- * long. Its key says how many of its first lines are stored, so that a next start goes on behind them.
- */
-async function storeInSlices(
-  pool: SessionPool,
-  journal: string,
-  { position }: Entry,
-  lines: StoredLine[],
-  suspect: string | undefined,
-): Promise<number> {
-  let deadLettered = 0;
-  for (let size = lines.length; ;) {
-    try {
-      const slice = await pool.use((session) => storeSlice(session, journal, position, lines, size, suspect));
-      deadLettered += slice.deadLettered;
-      if (slice.isLast) return deadLettered;
-    } catch (error) {
-      if (reactionTo(error) !== "too long" || size <= 1) throw error;
-      size = Math.ceil(size / 2);
-    }
-  }
-}
-
-async function storeSlice(
-  session: Session,
-  journal: string,
-  position: number,
-  lines: StoredLine[],
-  size: number,
-  suspect: string | undefined,
-): Promise<{ deadLettered: number; isLast: boolean }> {
-  const { sql } = session;
-  const isEntry = sql`journal = ${journal} and position = ${position}`;
-  await session.run(sql.unsafe(BEGIN));
-  const [claimed] = await session.run(sql`
-    insert into log_entries (journal, position, stored_lines) values (${journal}, ${position}, 0)
-    on conflict do nothing returning stored_lines`);
-  const [found] = claimed
-    ? [claimed]
-    : await session.run(sql`select stored_lines from log_entries where ${isEntry} for update`);
-  const start = (found?.["stored_lines"] as number | null | undefined) ?? lines.length;
-  const slice = lines.slice(start, start + size);
-  const isLast = start + size >= lines.length;
-  const deadLettered = await storeOrSetAside(session, slice, suspect);
-  await session.run(sql`update log_entries set stored_lines = ${isLast ? null : start + size} where ${isEntry}`);
-  await session.commit();
-  return { deadLettered, isLast };
-}
-
-/** A line as `store_or_set_aside` of schema.sql reads it. */
-const rowOfLine = ({ timeUs, loggedAt, level, message, host, app, peer, attributes, source, notes }: StoredLine) => ({
-  created_at: isoTimeUs(timeUs),
-  logged_at: loggedAt === undefined ? undefined : isoTimeUs(loggedAt),
-  ...{ level, message, host, app, peer: peer || undefined, attributes, source, notes },
-});
-
-/** RFC 3339, to the microsecond. */
-const isoTimeUs = (us: number) =>
-  new Date(Math.floor(us / 1000)).toISOString().replace("Z", `${String(us % 1000).padStart(3, "0")}Z`);
-
-/** Stores lines, or sets them aside in `dead_letters`; resolves to how many of them it set aside. */
-async function storeOrSetAside(session: Session, lines: StoredLine[], suspect: string | undefined): Promise<number> {
-  if (lines.length === 0) return 0;
-  const { sql } = session;
-  const [row] = await session.run(sql`
-    select count(*) filter (where not store_or_set_aside(line, ${suspect ?? null})) as "setAside"
-    from json_array_elements(${JSON.stringify(lines.map(rowOfLine))}::text::json) as line`);
-  const setAside = Number(row?.["setAside"]);
-  if (suspect === undefined || setAside < lines.length) return setAside;
-  const [probe] = await session.run(sql`select logs_take_lines() as "doTake"`);
-  if (probe?.["doTake"] !== true) throw new ServerError({ code: suspect });
-  return setAside;
-}
-
-/** Their bytes come as hexadecimal digits, whatever the database's `bytea_output` is. */
-async function takeDeadLetters(session: Session, ids: string[]): Promise<DeadLetter[]> {
-  const { sql } = session;
-  const rows = await session.run(sql`
-    delete from dead_letters where id = any(${arrayOf(ids)}::bigint[])
-    returning (extract(epoch from created_at) * 1000000)::bigint as time, coalesce(peer, '') as peer,
-              encode(line, 'hex') as line, create_logs_partition((created_at at time zone 'UTC')::date)`);
-  return rows.map((row) => {
-    const { time, peer, line } = row as unknown as { time: string; peer: string; line: string };
-    return { timeUs: Number(time), peer, line: Buffer.from(line, "hex") };
-  });
-}
-
-const SCHEMA_LOCK = 0x636f6c6c; // "coll"
-
-/** Applies schema.sql; goes on without where only rights lack. Refuses a database that is not one to store into. */
-async function applySchema(session: Session, schema: string): Promise<boolean> {
-  const { sql } = session;
-  await checkDatabase(session);
-  try {
-    const locked = `select pg_advisory_xact_lock(${SCHEMA_LOCK});\n${schema}`;
-    await session.run(sql.unsafe(locked).simple()); // one query is one transaction
-  } catch (error) {
-    const tables = await sql`select from pg_class where oid in (to_regclass('logs'), to_regclass('log_entries'))`.catch(
-      () => [],
-    );
-    if (codeOf(error) !== "42501" || tables.length < 2) throw error;
-  }
-  return checkDatabase(session);
-}
-
-/** Resolves to whether `logs` is a table whose columns have our types; COPY in binary casts to no others. */
-async function checkDatabase({ sql }: Session): Promise<boolean> {
-  const rows = await sql`
-    select current_setting('server_encoding') as encoding, relkind, attname as name, atttypid::regtype::text as type
-    from (select to_regclass('logs') as oid) as logs left join pg_class using (oid)
-    left join pg_attribute on attrelid = logs.oid and attnum > 0`;
-  const { encoding, relkind } = rows[0] as unknown as { encoding: string; relkind: string | null };
-  const types = new Map(rows.map((row) => [row["name"], row["type"]]));
-  const missing = ["id", ...ROW_COLUMNS].filter((name) => !types.has(name)).join(", ");
-  if (encoding !== "UTF8") {
-    const remedy = "create database logs encoding 'UTF8' template template0";
-    throw new DatabaseRefused(`Cannot store into this database: its encoding is ${encoding}, not UTF8; ${remedy}`);
-  }
-  if (relkind !== null && missing !== "") {
-    const remedy = "so it is not ours; rename it, or use another database";
-    throw new DatabaseRefused(`Cannot store into this database: its table logs lacks ${missing}, ${remedy}`);
-  }
-  const areOurs = Object.entries(ROW_TYPES).every(([name, type]) => types.get(name) === type);
-  return areOurs && (relkind === "r" || relkind === "p");
-}
 
 // ---- Housekeeping -----------------------------------------------------------
 // Periodic tasks, whose failures are logged and retried; storing goes on.
@@ -3279,6 +2358,258 @@ const ago = (sql: postgres.Sql, ageMs: number) =>
   sql`least(now(), to_timestamp(${Date.now() / SECOND}::float8)) - make_interval(secs => ${ageMs / SECOND}::float8)`;
 
 // ==== Part II: what it stands on ====
+
+// ---- Journal files ----------------------------------------------------------
+// The bytes on disk, as this file's first comment has them, and one file of them: made, recovered, written, removed. A
+// folder is synced after a file in it was made or renamed.
+
+const FORMAT_VERSION = 2; // 1 had no sections of counted frames
+const SEGMENT_MAGIC = Buffer.from("COLLECTR");
+const SEGMENT_HEADER_SIZE = 40;
+const ENTRY_MAGIC = Buffer.from("LOG\x01");
+const ENTRY_HEADER_SIZE = 32;
+const SECTION_HEADER_SIZE = 9;
+const SEGMENT_NAME = /^(\d{10})-([\da-f-]{36})\.segment$/;
+const RELEASED_NAME = /^\d{10}-([\da-f-]{36})-(\d+)\.released$/;
+
+function encodeSegmentHeader(journal: string, lastTimeUs: number): Buffer {
+  const header = Buffer.alloc(SEGMENT_HEADER_SIZE);
+  SEGMENT_MAGIC.copy(header);
+  header.writeUInt32LE(FORMAT_VERSION, 8);
+  header.write(journal.replaceAll("-", ""), 16, "hex");
+  header.writeBigUInt64LE(BigInt(lastTimeUs), 32);
+  header.writeUInt32LE(segmentCrc(header), 12);
+  return header;
+}
+
+/** A damaged header costs nothing: its last time is 0, for unknown, and the file's name has the journal's id, too. */
+function decodeSegmentHeader(header: Buffer, journal: string): { version: number; lastTimeUs: number } {
+  const unknown = { version: 0, lastTimeUs: 0 };
+  if (header.length < SEGMENT_HEADER_SIZE || header.readUInt32LE(12) !== segmentCrc(header)) return unknown;
+  if (header.toString("hex", 16, 32) !== journal.replaceAll("-", "")) return unknown;
+  return { version: header.readUInt32LE(8), lastTimeUs: Number(header.readBigUInt64LE(32)) };
+}
+
+const segmentCrc = (header: Buffer) => crc32(header.subarray(16, SEGMENT_HEADER_SIZE), crc32(header.subarray(0, 12)));
+
+type EntryHeader = Pick<Entry, "position" | "timeUs" | "lines" | "size">;
+
+/** Writes the header of an entry whose body stands behind it. */
+function encodeEntryHeader(entry: Buffer, journal: string, { position, timeUs, lines, size }: EntryHeader): void {
+  ENTRY_MAGIC.copy(entry);
+  entry.writeUInt32LE(size - ENTRY_HEADER_SIZE, 8);
+  entry.writeUInt32LE(lines, 12);
+  entry.writeBigUInt64LE(BigInt(position), 16);
+  entry.writeBigUInt64LE(BigInt(timeUs), 24);
+  entry.writeUInt32LE(entryCrc(entry, journal), 4);
+}
+
+/** The header at an offset, where there is one, and all of its entry's bytes. */
+function decodeEntryHeader(bytes: Buffer, at: number): EntryHeader | undefined {
+  const size = entrySize(bytes, at);
+  if (size === 0 || at + size > bytes.length || ENTRY_MAGIC.compare(bytes, at, at + 4) !== 0) return undefined;
+  const [position, timeUs] = [bytes.readBigUInt64LE(at + 16), bytes.readBigUInt64LE(at + 24)];
+  return { position: Number(position), timeUs: Number(timeUs), lines: bytes.readUInt32LE(at + 12), size };
+}
+
+/** The entry at an offset, where its checksum holds; its body is a view. */
+function decodeEntry(bytes: Buffer, at: number, journal: string): Entry | undefined {
+  const header = decodeEntryHeader(bytes, at);
+  const entry = bytes.subarray(at, at + (header?.size ?? 0));
+  if (!header || entryCrc(entry, journal) !== entry.readUInt32LE(4)) return undefined;
+  return { ...header, body: entry.subarray(ENTRY_HEADER_SIZE) };
+}
+
+/** The entry's size by its header alone; 0 where there are too few bytes for one. */
+const entrySize = (bytes: Buffer, at = 0) =>
+  bytes.length - at < ENTRY_HEADER_SIZE ? 0 : ENTRY_HEADER_SIZE + bytes.readUInt32LE(at + 8);
+
+const entryCrc = (entry: Buffer, journal: string) => crc32(entry.subarray(8), crc32(journal));
+
+/** Writes the header of a section, its size not known yet; returns where its lines start. */
+function encodeSectionHeader(bytes: Buffer, at: number, peer: string, frameBytes: number): number {
+  bytes.writeUInt32LE(0, at);
+  bytes.writeUInt32LE(frameBytes, at + 4);
+  bytes.writeUInt8(peer.length, at + 8);
+  return at + SECTION_HEADER_SIZE + bytes.write(peer, at + SECTION_HEADER_SIZE, "latin1");
+}
+
+/** The sections of an entry's body, as views of it. */
+function* decodeSections(body: Buffer): Generator<{ peer: string; bytes: Buffer; frameBytes: number }> {
+  for (let at = 0, end = 0; at < body.length; at = end) {
+    const start = at + SECTION_HEADER_SIZE + body.readUInt8(at + 8);
+    end = start + body.readUInt32LE(at);
+    const peer = body.toString("latin1", at + SECTION_HEADER_SIZE, start);
+    yield { peer, bytes: body.subarray(start, end), frameBytes: body.readUInt32LE(at + 4) };
+  }
+}
+
+/**
+ * Linux's O_DSYNC makes each write a synced one, in one trip to the thread pool instead of two; other systems' may leave
+ * it in the disk's cache, so that fdatasync follows there.
+ */
+const DSYNC = process.platform === "linux" ? constants.O_DSYNC : 0;
+const SEGMENT_FLAGS = constants.O_RDWR | constants.O_CREAT | constants.O_TRUNC | DSYNC;
+
+/** Of these a synced write may be tried again: each try writes all of the bytes that are in doubt. */
+const NO_ROOM = new Set(["ENOSPC", "EDQUOT", "EFBIG", "ENOMEM"]);
+
+/** Nothing more can be promised: a sync failed. There is no second try, as the kernel may have dropped what it held. */
+class SyncFailed extends Error {}
+
+async function synced<T>(path: string, syncing: Promise<T>, isRetried = (_code: string) => false): Promise<T> {
+  return syncing.catch((error: unknown) => {
+    if (isRetried(codeOf(error))) throw error;
+    throw new SyncFailed(`Cannot sync ${path}: ${codeOf(error)}; no more lines can be promised, stopping`);
+  });
+}
+
+/** A disk that can't be read ends the collector: the lines that it holds are not given up for lost. */
+function cannotRead(path: string): (error: unknown) => never {
+  return (error) => {
+    if (error instanceof UsageError) throw error;
+    throw new Error(`Cannot read ${path}: ${codeOf(error)}; stopping, as it may hold lines that are not stored yet`);
+  };
+}
+
+/** One journal file; offsets are bytes of it. */
+class Segment {
+  readonly path: string;
+  readonly sequence: number;
+  /** Id of the journal that its positions belong to: each start of a collector makes one. */
+  readonly journal: string;
+  readonly handle: FileHandle;
+  /** Durable: all before this offset is synced. */
+  size: number;
+  /** Number of lines in it, by its entries' headers. */
+  lines = 0;
+  /** The last time that a line up to its end was given, in µs since 1970; 0 where it is not known. */
+  lastTimeUs = 0;
+  /** When an earlier start wrote to it last, by its own clock. */
+  writtenAtUs = 0;
+  /** Whether the next segment belongs to the same journal, so that all that was written to this one was synced. */
+  isContinued = false;
+  // Of the reader: lines read, the position behind the last entry read, whether something between was unreadable.
+  linesRead = 0;
+  endPosition = 0;
+  isDamaged = false;
+  /** Of the releases: all before this offset is stored. */
+  storedTo = SEGMENT_HEADER_SIZE;
+  #allocated = 0; // up to here the file has blocks: a sync within them need not wait for the file system's journal
+
+  constructor(path: string, handle: FileHandle, size: number) {
+    const [, sequence = "", journal = ""] = SEGMENT_NAME.exec(basename(path)) ?? [];
+    this.path = path;
+    this.sequence = Number(sequence);
+    this.journal = journal;
+    this.handle = handle;
+    this.size = size;
+  }
+
+  /** Makes a file with a header alone; it survives a power cut when the promise resolves. */
+  static async create(folder: string, sequence: number, journal: string, lastTimeUs: number): Promise<Segment> {
+    const path = join(folder, `${String(sequence).padStart(10, "0")}-${journal}.segment`);
+    const handle = await open(path, SEGMENT_FLAGS, 0o600);
+    const segment = new Segment(path, handle, 0);
+    try {
+      await segment.append(encodeSegmentHeader(journal, lastTimeUs));
+      await withFolder(folder, (opened) => synced(folder, opened.sync()));
+      return segment;
+    } catch (error) {
+      await handle.close();
+      throw error;
+    }
+  }
+
+  /** Opens what an earlier start left. What that wrote but did not sync may be there: it is synced before it is read. */
+  static async recover(path: string): Promise<Segment> {
+    const handle = await open(path, "r+");
+    try {
+      await handle.datasync();
+      const bytes = await handle.readFile();
+      const segment = new Segment(path, handle, Math.max(bytes.length, SEGMENT_HEADER_SIZE));
+      const { version, lastTimeUs } = decodeSegmentHeader(bytes, segment.journal);
+      const remedy = `this collector knows versions up to ${FORMAT_VERSION}; start the newer one that wrote it`;
+      if (version > FORMAT_VERSION)
+        throw new UsageError(`Cannot read ${path}: its format is version ${version}, ${remedy}`);
+      segment.lastTimeUs = lastTimeUs;
+      segment.writtenAtUs = (await handle.stat()).mtimeMs * 1000;
+      segment.#countLines(bytes);
+      return segment;
+    } catch (error) {
+      await handle.close();
+      throw error;
+    }
+  }
+
+  /** Writes behind what is synced; that is durable, too, when the promise resolves. Else it can be tried again. */
+  async append(bytes: Buffer): Promise<void> {
+    const isPadded = bytes.length < PADDING.length && this.size > 0 && this.size + bytes.length > this.#allocated;
+    const padded = isPadded ? Buffer.concat([bytes, PADDING]) : bytes; // behind large writes it would gain nothing
+    const writing = this.handle.write(padded, 0, padded.length, this.size);
+    const { bytesWritten } = await synced(this.path, writing, (code) => NO_ROOM.has(code));
+    if (bytesWritten < padded.length) {
+      this.#allocated = this.size;
+      await this.handle.truncate(this.size); // a short write is no error in Node, so it is made one here
+      throw new Error("a short write, as on a full disk");
+    }
+    if (DSYNC === 0) await synced(this.path, this.handle.datasync());
+    this.#allocated = Math.max(this.#allocated, this.size + padded.length);
+    this.size += bytes.length;
+  }
+
+  /** Leaves an empty file whose name remembers its keys; a damaged segment is set aside, never deleted. */
+  async remove(folder: string): Promise<void> {
+    const released = this.path.replace(/\.segment$/, `-${this.endPosition}.released`);
+    const kept = this.isDamaged ? this.path.replace(/segment$/, "bad") : released;
+    if (existsSync(this.path)) await rename(this.path, kept); // else an earlier try did
+    await writeFile(released, "", { mode: 0o600 });
+    await withFolder(folder, (opened) => opened.sync());
+    await this.handle.close();
+  }
+
+  /** Whether its path still leads to it: what is written to a file that was deleted or moved away is lost to restarts. */
+  async isInPlace(): Promise<boolean> {
+    try {
+      const bigint = true;
+      const [opened, found] = await Promise.all([this.handle.stat({ bigint }), stat(this.path, { bigint })]);
+      return opened.ino === found.ino && opened.dev === found.dev;
+    } catch (error) {
+      return codeOf(error) !== "ENOENT";
+    }
+  }
+
+  get unstoredSize(): number {
+    return this.size - this.storedTo;
+  }
+
+  #countLines(bytes: Buffer): void {
+    for (let at = SEGMENT_HEADER_SIZE, header; (header = decodeEntryHeader(bytes, at)); at += header.size) {
+      this.lines += header.lines;
+      const isSound = decodeEntry(bytes, at, this.journal) !== undefined; // else its time may be damaged
+      if (isSound) this.lastTimeUs = header.timeUs + header.lines - 1;
+    }
+  }
+}
+
+/** Whether a segment's last bytes are what a crash leaves of an entry that was being written, so never acknowledged. */
+function isTornTail(tail: Buffer, journal: string): boolean {
+  const written = tail.findLastIndex((byte) => byte !== 0) + 1;
+  const size = entrySize(tail);
+  if (written === 0 || size === 0) return true;
+  const isShort = size > tail.length || written < size - 1; // NUL may end a line
+  return isShort && ENTRY_MAGIC.compare(tail, 0, 4) === 0 && !hasFlippedSize(tail, journal);
+}
+
+/** Whether one bit of its size is all that is wrong with the entry that some bytes begin with: that one was whole. */
+function hasFlippedSize(bytes: Buffer, journal: string): boolean {
+  const mended = Buffer.from(bytes);
+  const size = bytes.readUInt32LE(8);
+  return range(32).some((bit) => {
+    mended.writeUInt32LE((size ^ (1 << bit)) >>> 0, 8);
+    return decodeEntry(mended, 0, journal) !== undefined;
+  });
+}
 
 // ---- Formats ----------------------------------------------------------------
 // A line is an envelope around a body, and a body may be a line again. An envelope gives host, app, time and facility;
@@ -5066,6 +4397,280 @@ function matchAt(expression: RegExp, text: string, at: number): (string | undefi
   return expression.exec(text) ?? [];
 }
 
+// ---- PostgreSQL -------------------------------------------------------------
+// The store on a server or embedded: its statements, its schema, and what the database refuses, line by line.
+
+/** PostgreSQL 14 or newer, on a server or embedded. */
+class PostgresStore implements Store {
+  readonly name: string;
+  readonly sessions: number;
+  readonly reactionTo = reactionTo;
+  readonly #pool: SessionPool;
+  readonly #readers: SessionPool; // the log page's
+  readonly #schema: string;
+  readonly #embedded: EmbeddedPostgres | undefined;
+  readonly #server: DatabaseServer;
+  #isCopied = true; // unless its `logs` has other types than ours
+
+  constructor({ databaseUrl, dataDir, workers }: Options, schema: string, log: Log) {
+    this.#schema = schema;
+    this.#embedded = databaseUrl === "" ? new EmbeddedPostgres(dataDir, log) : undefined;
+    this.#server = this.#embedded ?? new PostgresServer(databaseUrl, process.env);
+    this.name = this.#server.name;
+    this.sessions = this.#embedded ? 1 : workers; // PGlite has one session
+    this.#pool = new SessionPool(this.#server, this.#embedded ? 1 : Infinity);
+    this.#readers = this.#embedded ? this.#pool : new SessionPool(viewerServer(databaseUrl), READERS);
+  }
+
+  get isOpening(): boolean {
+    return this.#embedded?.isOpening === true;
+  }
+
+  describe(error: unknown): string {
+    return describeError(error, this.#server);
+  }
+
+  createRowWriter(size: number): RowWriter {
+    return new CopyWriter(size);
+  }
+
+  async setUp(): Promise<void> {
+    this.#pool.renew(); // another server may have taken over
+    this.#isCopied = await this.#pool.use((session) => applySchema(session, this.#schema));
+  }
+
+  async storeBatch(batch: Batch): Promise<void> {
+    if (!this.#isCopied) throw new NoBulkLoad();
+    const isStored = this.#embedded
+      ? await this.#pool.use(() => this.#embedded!.storeBatch(batch)) // past its socket, which knows no COPY
+      : await this.#pool.use((session) => storeByCopy(session, batch));
+    if (!isStored) throw new StoredInPart();
+  }
+
+  storeLines(journal: string, entry: Entry, lines: StoredLine[], suspect: string | undefined): Promise<number> {
+    return storeInSlices(this.#pool, journal, entry, lines, suspect);
+  }
+
+  async makePartition(day: number): Promise<void> {
+    const date = new Date(day * DAY).toISOString().slice(0, 10);
+    await this.#pool.query(
+      (sql) => sql`select note_logs_stored(${date}::date) from create_logs_partition(${date}::date)`,
+    );
+  }
+
+  async dropPartition(ageMs: number): Promise<string | undefined> {
+    const [row] = await this.#pool.query((sql) => sql`select drop_logs_partition(${ago(sql, ageMs)}) as dropped`);
+    return (row?.["dropped"] as string | null) ?? undefined;
+  }
+
+  async deleteLevels({ from, to, ageMs, sinceUs }: LevelRange): Promise<{ nextUs: number; isDone: boolean }> {
+    const [row] = await this.#pool.query(
+      (sql) => sql`
+      select (extract(epoch from coalesce(reached, before)) * 1000000)::bigint as next, reached is null as "isDone"
+      from (select ${ago(sql, ageMs)} as before) as rule,
+           delete_logs(${from}::int, ${to}::int, to_timestamp(${sinceUs / 1e6}::float8), before,
+                       ${LINES_WALKED}::int) as reached`,
+    );
+    return { nextUs: Number(row?.["next"]), isDone: row?.["isDone"] === true };
+  }
+
+  async pruneKeys(journal: string, endPosition: number): Promise<void> {
+    await this.#pool.query(
+      (sql) => sql`delete from log_entries where journal = ${journal} and position < ${endPosition}`,
+    );
+  }
+
+  async ping(): Promise<void> {
+    await this.#pool.query((sql) => sql`select 1`);
+  }
+
+  async *query(statement: string, options: StatementOptions): AsyncGenerator<Table> {
+    const embedded = this.#embedded;
+    if (embedded) yield* readTables(await this.#pool.use(() => embedded.query(statement, options)));
+    else yield* queryServer(this.#server, statement, options);
+  }
+
+  async *listDeadLetters(options: StatementOptions): AsyncGenerator<Table> {
+    const columns = "id, created_at, peer, sqlstate, error, encode(line, 'hex') as line"; // whatever bytea_output is
+    for await (const table of this.query(`select ${columns} from dead_letters order by id`, options)) {
+      const rows = table.rows.map((row) => [...row.slice(0, -1), Buffer.from(row.at(-1) ?? "", "hex").toString()]);
+      yield { ...table, rows };
+    }
+  }
+
+  async deadLetterIds(): Promise<string[]> {
+    const rows = await this.#pool.query((sql) => sql`select id from dead_letters order by id`);
+    return rows.map((row) => String(row["id"]));
+  }
+
+  async dropDeadLetters(ids: string[]): Promise<number> {
+    const { count } = await this.#pool.query(
+      (sql) => sql`delete from dead_letters where id = any(${arrayOf(ids)}::bigint[])`,
+    );
+    return count;
+  }
+
+  retryDeadLetters(ids: string[], readLetter: ReadLetter): Promise<{ stored: number; refused: number }> {
+    return this.#pool.use(async (session) => {
+      await session.run(session.sql.unsafe(BEGIN));
+      const lines = (await takeDeadLetters(session, ids)).flatMap(readLetter);
+      const refused = await storeOrSetAside(session, lines, undefined);
+      await session.commit();
+      return { stored: lines.length - refused, refused };
+    });
+  }
+
+  read(statement: string, values: string[], signal: AbortSignal): Promise<(string | null)[][]> {
+    return this.#readers.use((session) => session.read(statement, values, signal));
+  }
+
+  disconnect(): void {
+    this.#pool.disconnect();
+    this.#readers.disconnect();
+  }
+
+  async close(): Promise<void> {
+    this.#pool.close();
+    this.#readers.close();
+    await this.#embedded?.close();
+  }
+}
+
+const READERS = 2; // connections of the log page to a server
+
+/** The same database under a name that its administrator can tell from the collector's. */
+function viewerServer(databaseUrl: string): PostgresServer {
+  const divider = databaseUrl.includes("?") ? "&" : "?";
+  return new PostgresServer(`${databaseUrl}${divider}application_name=collector%20viewer`, process.env);
+}
+
+/**
+ * Stores an entry line by line, in slices that commit: each takes half as many lines where the one before took too
+ * long. Its key says how many of its first lines are stored, so that a next start goes on behind them.
+ */
+async function storeInSlices(
+  pool: SessionPool,
+  journal: string,
+  { position }: Entry,
+  lines: StoredLine[],
+  suspect: string | undefined,
+): Promise<number> {
+  let deadLettered = 0;
+  for (let size = lines.length; ;) {
+    try {
+      const slice = await pool.use((session) => storeSlice(session, journal, position, lines, size, suspect));
+      deadLettered += slice.deadLettered;
+      if (slice.isLast) return deadLettered;
+    } catch (error) {
+      if (reactionTo(error) !== "too long" || size <= 1) throw error;
+      size = Math.ceil(size / 2);
+    }
+  }
+}
+
+async function storeSlice(
+  session: Session,
+  journal: string,
+  position: number,
+  lines: StoredLine[],
+  size: number,
+  suspect: string | undefined,
+): Promise<{ deadLettered: number; isLast: boolean }> {
+  const { sql } = session;
+  const isEntry = sql`journal = ${journal} and position = ${position}`;
+  await session.run(sql.unsafe(BEGIN));
+  const [claimed] = await session.run(sql`
+    insert into log_entries (journal, position, stored_lines) values (${journal}, ${position}, 0)
+    on conflict do nothing returning stored_lines`);
+  const [found] = claimed
+    ? [claimed]
+    : await session.run(sql`select stored_lines from log_entries where ${isEntry} for update`);
+  const start = (found?.["stored_lines"] as number | null | undefined) ?? lines.length;
+  const slice = lines.slice(start, start + size);
+  const isLast = start + size >= lines.length;
+  const deadLettered = await storeOrSetAside(session, slice, suspect);
+  await session.run(sql`update log_entries set stored_lines = ${isLast ? null : start + size} where ${isEntry}`);
+  await session.commit();
+  return { deadLettered, isLast };
+}
+
+/** A line as `store_or_set_aside` of schema.sql reads it. */
+const rowOfLine = ({ timeUs, loggedAt, level, message, host, app, peer, attributes, source, notes }: StoredLine) => ({
+  created_at: isoTimeUs(timeUs),
+  logged_at: loggedAt === undefined ? undefined : isoTimeUs(loggedAt),
+  ...{ level, message, host, app, peer: peer || undefined, attributes, source, notes },
+});
+
+/** RFC 3339, to the microsecond. */
+const isoTimeUs = (us: number) =>
+  new Date(Math.floor(us / 1000)).toISOString().replace("Z", `${String(us % 1000).padStart(3, "0")}Z`);
+
+/** Stores lines, or sets them aside in `dead_letters`; resolves to how many of them it set aside. */
+async function storeOrSetAside(session: Session, lines: StoredLine[], suspect: string | undefined): Promise<number> {
+  if (lines.length === 0) return 0;
+  const { sql } = session;
+  const [row] = await session.run(sql`
+    select count(*) filter (where not store_or_set_aside(line, ${suspect ?? null})) as "setAside"
+    from json_array_elements(${JSON.stringify(lines.map(rowOfLine))}::text::json) as line`);
+  const setAside = Number(row?.["setAside"]);
+  if (suspect === undefined || setAside < lines.length) return setAside;
+  const [probe] = await session.run(sql`select logs_take_lines() as "doTake"`);
+  if (probe?.["doTake"] !== true) throw new ServerError({ code: suspect });
+  return setAside;
+}
+
+/** Their bytes come as hexadecimal digits, whatever the database's `bytea_output` is. */
+async function takeDeadLetters(session: Session, ids: string[]): Promise<DeadLetter[]> {
+  const { sql } = session;
+  const rows = await session.run(sql`
+    delete from dead_letters where id = any(${arrayOf(ids)}::bigint[])
+    returning (extract(epoch from created_at) * 1000000)::bigint as time, coalesce(peer, '') as peer,
+              encode(line, 'hex') as line, create_logs_partition((created_at at time zone 'UTC')::date)`);
+  return rows.map((row) => {
+    const { time, peer, line } = row as unknown as { time: string; peer: string; line: string };
+    return { timeUs: Number(time), peer, line: Buffer.from(line, "hex") };
+  });
+}
+
+const SCHEMA_LOCK = 0x636f6c6c; // "coll"
+
+/** Applies schema.sql; goes on without where only rights lack. Refuses a database that is not one to store into. */
+async function applySchema(session: Session, schema: string): Promise<boolean> {
+  const { sql } = session;
+  await checkDatabase(session);
+  try {
+    const locked = `select pg_advisory_xact_lock(${SCHEMA_LOCK});\n${schema}`;
+    await session.run(sql.unsafe(locked).simple()); // one query is one transaction
+  } catch (error) {
+    const tables = await sql`select from pg_class where oid in (to_regclass('logs'), to_regclass('log_entries'))`.catch(
+      () => [],
+    );
+    if (codeOf(error) !== "42501" || tables.length < 2) throw error;
+  }
+  return checkDatabase(session);
+}
+
+/** Resolves to whether `logs` is a table whose columns have our types; COPY in binary casts to no others. */
+async function checkDatabase({ sql }: Session): Promise<boolean> {
+  const rows = await sql`
+    select current_setting('server_encoding') as encoding, relkind, attname as name, atttypid::regtype::text as type
+    from (select to_regclass('logs') as oid) as logs left join pg_class using (oid)
+    left join pg_attribute on attrelid = logs.oid and attnum > 0`;
+  const { encoding, relkind } = rows[0] as unknown as { encoding: string; relkind: string | null };
+  const types = new Map(rows.map((row) => [row["name"], row["type"]]));
+  const missing = ["id", ...ROW_COLUMNS].filter((name) => !types.has(name)).join(", ");
+  if (encoding !== "UTF8") {
+    const remedy = "create database logs encoding 'UTF8' template template0";
+    throw new DatabaseRefused(`Cannot store into this database: its encoding is ${encoding}, not UTF8; ${remedy}`);
+  }
+  if (relkind !== null && missing !== "") {
+    const remedy = "so it is not ours; rename it, or use another database";
+    throw new DatabaseRefused(`Cannot store into this database: its table logs lacks ${missing}, ${remedy}`);
+  }
+  const areOurs = Object.entries(ROW_TYPES).every(([name, type]) => types.get(name) === type);
+  return areOurs && (relkind === "r" || relkind === "p");
+}
+
 // ---- PGlite -----------------------------------------------------------------
 // The embedded database, in a thread of its own, to hold up nobody's `ok`. It has one session, speaks PostgreSQL's
 // protocol on a Unix socket, and no COPY there.
@@ -6456,6 +6061,341 @@ function escapeText(text: string): string {
 const escapeJson = (text: string) =>
   text.replace(UNPRINTABLE, (mark) => `\\u${mark.charCodeAt(0).toString(16).padStart(4, "0")}`);
 
+// ---- Limits on senders ------------------------------------------------------
+// How much of senders is taken at a time, and how many of them: places, memory that is read ahead, replies that are
+// owed.
+
+/** Places for connections: so many in all, and so many for each address that is not `isUnbounded`. */
+class Places {
+  readonly #max: number;
+  readonly #maxOfPeer: number;
+  readonly #isUnbounded: (peer: string) => boolean;
+  readonly #taken = new Map<string, number>();
+  #size = 0;
+
+  constructor(max: number, maxOfPeer: number, isUnbounded: (peer: string) => boolean) {
+    this.#max = max;
+    this.#maxOfPeer = maxOfPeer;
+    this.#isUnbounded = isUnbounded;
+  }
+
+  /** Has a place for a peer until the promise settles. Rejects with {@link Refused} where there is none. */
+  async during<Value>(peer: string, use: () => Promise<Value>): Promise<Value> {
+    const taken = this.#taken.get(peer) ?? 0;
+    if (taken >= this.#maxOfPeer && !this.#isUnbounded(peer))
+      throw new Refused(`${taken} connections from there are open, --max-connections-per-peer allows no more`);
+    if (this.#size >= this.#max)
+      throw new Refused(`${this.#size} connections are open, --max-connections allows no more`);
+    this.#change(peer, 1);
+    return use().finally(() => this.#change(peer, -1));
+  }
+
+  #change(peer: string, by: number): void {
+    const taken = (this.#taken.get(peer) ?? 0) + by;
+    if (taken > 0) this.#taken.set(peer, taken);
+    else this.#taken.delete(peer);
+    this.#size += by;
+  }
+}
+
+/** How much has been read from all senders that is not durable yet: that is what memory holds. */
+class InFlight {
+  #size = 0;
+  #inboxes = 0;
+  #isLettingIn = false;
+  readonly #waiting: Deferred<void>[] = [];
+
+  open(): void {
+    this.#inboxes++;
+  }
+
+  close(): void {
+    this.#inboxes--;
+  }
+
+  add(size: number): void {
+    this.#size += size;
+  }
+
+  remove(size: number): void {
+    this.#size -= size;
+    if (!this.#isLettingIn) this.#letIn();
+  }
+
+  /** Whether more than this must not be read ahead from one sender. */
+  isShare(size: number): boolean {
+    return size >= Math.max(READ_AHEAD_MIN_SIZE, READ_AHEAD_SIZE / this.#inboxes) || this.isFull;
+  }
+
+  get isFull(): boolean {
+    return this.#size >= IN_FLIGHT_MAX_SIZE;
+  }
+
+  /** Resolves when it is a sender's turn to be read from. */
+  async room(): Promise<void> {
+    const turn = deferred<void>();
+    this.#waiting.push(turn);
+    await turn.promise;
+  }
+
+  /** Lets as many in as there is room for, if each sends a whole chunk; then looks what they did send. */
+  #letIn(): void {
+    const count = Math.ceil((IN_FLIGHT_MAX_SIZE - this.#size) / CHUNK_SIZE);
+    for (const turn of this.#waiting.splice(0, Math.max(0, count))) turn.resolve();
+    this.#isLettingIn = this.#waiting.length > 0 && !this.isFull;
+    if (this.#isLettingIn) setImmediate(() => this.#letIn());
+  }
+}
+
+/**
+ * What a sender has sent and nobody has taken yet: up to its end, a silence of `idleMs` (0: none is too long) or a cut.
+ * While the taker is busy, little more is read; small chunks are copied together, as each costs more than it has.
+ */
+class Inbox {
+  readonly #stream: Socket;
+  readonly #inFlight: InFlight;
+  readonly #idleMs: number;
+  readonly #cutOff: AbortSignal;
+  readonly #changed = new Signal();
+  #chunks: Buffer[] = [];
+  #size = 0; // of the chunks
+  #takenSize = 0; // of those that were taken last, and are in flight until the next are
+  #last = NO_BYTES; // the memory of the last chunk, where small ones are copied to it,
+  #lastSize = 0; // and how much of that is in use
+  #isAll: boolean;
+
+  constructor(stream: Socket, inFlight: InFlight, idleMs: number, cutOff: AbortSignal) {
+    this.#stream = stream;
+    this.#inFlight = inFlight;
+    this.#idleMs = idleMs;
+    this.#cutOff = cutOff;
+    this.#isAll = cutOff.aborted || stream.destroyed || stream.readableEnded;
+    inFlight.open();
+    stream.on("data", this.#add).on("end", this.#end).on("close", this.#end);
+    cutOff.addEventListener("abort", this.#end);
+  }
+
+  /** Resolves to true once something has come, to false at the end. What was taken before must be durable. */
+  async isFilled(): Promise<boolean> {
+    this.#inFlight.remove(this.#takenSize);
+    this.#takenSize = 0;
+    while (this.#size === 0 && !this.#isAll) await this.#wait();
+    return this.#size > 0;
+  }
+
+  /** What has come; `undefined` at the end. */
+  take(): Buffer[] | undefined {
+    if (this.#size === 0) return undefined;
+    const chunks = this.#chunks;
+    this.#takenSize = this.#size;
+    this.#chunks = [];
+    this.#size = 0;
+    this.#last = NO_BYTES;
+    if (!this.#inFlight.isFull) this.#stream.resume();
+    return chunks;
+  }
+
+  /** Keeps nothing of what comes from now on. */
+  close(): void {
+    this.#stream.off("data", this.#add);
+    this.#cutOff.removeEventListener("abort", this.#end);
+    this.#inFlight.remove(this.#size + this.#takenSize);
+    this.#inFlight.close();
+  }
+
+  async #wait(): Promise<void> {
+    if (this.#inFlight.isFull) {
+      this.#stream.pause();
+      await this.#inFlight.room();
+    }
+    this.#stream.resume();
+    if (this.#size > 0 || this.#isAll) return;
+    const silence = this.#idleMs > 0 ? setTimeout(this.#end, this.#idleMs) : undefined;
+    await this.#changed.wait();
+    clearTimeout(silence);
+  }
+
+  readonly #end = (): void => {
+    this.#isAll = true;
+    this.#changed.notify();
+  };
+
+  readonly #add = (chunk: Buffer): void => {
+    if (chunk.length >= SMALL_SIZE || this.#size === 0) this.#push(chunk);
+    else this.#copy(chunk);
+    this.#size += chunk.length;
+    this.#inFlight.add(chunk.length);
+    if (this.#inFlight.isShare(this.#size)) this.#stream.pause();
+    this.#changed.notify();
+  };
+
+  #push(chunk: Buffer): void {
+    this.#chunks.push(chunk);
+    this.#last = NO_BYTES;
+  }
+
+  #copy(chunk: Buffer): void {
+    if (this.#last.length < this.#lastSize + chunk.length) {
+      this.#push(NO_BYTES);
+      this.#last = Buffer.allocUnsafeSlow(2 * SMALL_SIZE);
+      this.#lastSize = 0;
+    }
+    this.#lastSize += chunk.copy(this.#last, this.#lastSize);
+    this.#chunks[this.#chunks.length - 1] = this.#last.subarray(0, this.#lastSize);
+  }
+}
+
+// ---- Octet counts -----------------------------------------------------------
+// RFC 6587, section 3.4.1, as it is really sent: counts of characters instead of bytes, or off by a few.
+
+/** The size of an octet count and its space. `<n>` must follow: a line that begins with a number is a line. */
+function octetCountSize(bytes: Buffer, at: number): number {
+  const space = at + countDigits(bytes, at);
+  if (space === at || space > at + 7 || bytes[at] === ZERO) return NONE;
+  if (space < bytes.length && bytes[space] !== SPACE) return NONE;
+  if (space + 1 < bytes.length && bytes[space + 1] !== LESS_THAN) return NONE;
+  const end = space + 2 + countDigits(bytes, space + 2);
+  if (end >= bytes.length) return end > space + 5 ? NONE : UNTOLD;
+  return isPriority(bytes, space + 1) ? space + 1 - at : NONE;
+}
+
+/** Whether an ending or another count stands where a counted frame ends. */
+function isConfirmed(bytes: Buffer, at: number): boolean {
+  const end = at + octetCountSize(bytes, at) + numberAt(bytes, at);
+  return isEnding(bytes[end]) || octetCountSize(bytes, end) > 0;
+}
+
+/** Where the first octet count begins from `from` on and before `to`; -1 for none. */
+function findOctetCount(bytes: Buffer, from: number, to: number): number {
+  const end = Math.min(bytes.length, to + COUNT_BYTES);
+  for (let at = from; at < end; at++) {
+    const start = bytes[at] === LESS_THAN ? octetCountBefore(bytes, from, at) : -1;
+    if (start >= 0) return start < to ? start : -1;
+  }
+  return -1;
+}
+
+/** Where the octet count begins, from `from` on, that stands before a `<`; -1 for none. */
+function octetCountBefore(bytes: Buffer, from: number, at: number): number {
+  let first = at - 1;
+  while (first > from && first > at - 8 && isDigitByte(bytes[first - 1])) first--;
+  while (bytes[first] === ZERO) first++;
+  if (first < from || octetCountSize(bytes, first) <= 0) return -1;
+  for (let start = first; start < at - 1; start++)
+    // digits of a text may stand before a count's
+    if (bytes[start] !== ZERO && isConfirmed(bytes, start)) return start;
+  const isOfText = first > 0 && bytes[first - 1] === SPACE; // as in "5 <1>"; few frames end with a space
+  return isOfText ? -1 : first;
+}
+
+/** Where a counted frame begins behind which, where its count ends, another count or the end of all is; -1 for none. */
+function findChain(bytes: Buffer, from: number, isEnd: boolean): number {
+  for (let at = from; (at = findOctetCount(bytes, at, bytes.length)) >= 0; at++) {
+    let end = at + octetCountSize(bytes, at) + numberAt(bytes, at);
+    for (let endings = 0; endings < 2 && isEnding(bytes[end]); endings++) end++;
+    if (octetCountSize(bytes, end) > 0 || (isEnd && end === bytes.length)) return at;
+  }
+  return -1;
+}
+
+/** Where the last bytes begin that may be an octet count; the end where none are. */
+function untoldFrom(bytes: Buffer, from: number): number {
+  const start = Math.max(from, bytes.length - COUNT_BYTES);
+  const found = /[1-9]\d{0,6}(?: (?:<\d{0,3})?)?$/.exec(bytes.toString("latin1", start));
+  return found ? start + found.index : bytes.length;
+}
+
+// ---- Foreign protocols ------------------------------------------------------
+// What a connection's first bytes tell: PROXY, UTF-16, `#ack`, and protocols that are none of ours.
+
+/** A pattern a byte: what a connection begins with, and the same where some of its last bytes have not come yet. */
+function firstBytes(...patterns: string[]) {
+  const begun = patterns.reduceRight((rest, pattern) => `(?:${pattern}${rest})?`, "");
+  return { whole: new RegExp(`^${patterns.join("")}`), begun: new RegExp(`^${begun}$`) };
+}
+
+const MARKS = [
+  { first: firstBytes("\\xef", "\\xbb", "\\xbf"), size: 3, encoding: undefined },
+  { first: firstBytes("\\xff", "\\xfe"), size: 2, encoding: "utf-16le" },
+  { first: firstBytes("\\xfe", "\\xff"), size: 2, encoding: "utf-16be" },
+];
+
+const PROXY_HEADER = "a PROXY header; --proxy-from does not name this address";
+
+/** Protocols that are none of ours, by the bytes that a connection begins with. */
+const FOREIGN_BYTES = [
+  {
+    first: firstBytes("\\x16", "\\x03"),
+    reason: "a TLS handshake on a port for plain TCP; turn TLS off in the sender",
+  }, // RFC 8446, 5.1
+  { first: firstBytes(...Array.from("\r\n\r\n\0\r\nQUIT\n")), reason: PROXY_HEADER },
+  {
+    first: firstBytes("[12]", "W", "\\0"),
+    reason: "the lumberjack protocol of Beats; have Logstash's tcp output send JSON lines",
+  },
+  {
+    first: firstBytes("[\\x92-\\x94]", "[\\xa1-\\xbf\\xd9]"),
+    reason: "the forward protocol of Fluentd; have its tcp output send JSON lines",
+  },
+  { first: firstBytes("\\x1f", "\\x8b"), reason: "gzipped data; turn compression off in the sender" },
+  {
+    first: firstBytes("\\0", "\\0", "[^\\n]", "[^\\n]", "[}\\x80]", "[q\\x02-\\x05]"),
+    reason: "Python's SocketHandler, which pickles; use SysLogHandler over TCP",
+  },
+];
+
+/** The same by its first line; a web page must not be able to post lines (RFC 9112, section 3). */
+const FOREIGN_LINES = [
+  { line: /^[A-Z]{3,10} \S+ HTTP\/\d/, reason: "an HTTP request on a port for log lines; send lines over plain TCP" },
+  { line: /^PROXY (?:TCP[46] |UNKNOWN)/, reason: PROXY_HEADER },
+  { line: /^\d{1,9} open \d{1,9} relp_version=/, reason: "RELP; have rsyslog send by omfwd instead of omrelp" },
+];
+const HTTP_BEGUN = /^(?:GET|HEAD|POST|PUT|DELETE|OPTIONS|PATCH|TRACE|CONNECT) \S+(?: \S*)?$/; // of a line that is longer
+
+function foreignLine(line: string, isLonger: boolean): string | undefined {
+  if (isLonger && HTTP_BEGUN.test(line)) return FOREIGN_LINES[0]!.reason;
+  return FOREIGN_LINES.find(({ line: pattern }) => pattern.test(line))?.reason;
+}
+
+/**
+ * Tells by a connection's first bytes what it speaks. Drops a byte order mark; decodes UTF-16 that begins with one (RFC
+ * 2781). Waits for more bytes only where those that came may begin something known.
+ */
+class Opening {
+  refusal: string | undefined;
+  /** UTF-16 without its mark: NUL ends no line. */
+  isWide = false;
+  #held = NO_BYTES;
+  #isOver = false;
+  #decoder: TextDecoder | undefined;
+
+  /** What a chunk adds to the text that is to be framed. */
+  textOf(chunk: Buffer): Buffer {
+    if (this.#decoder) return Buffer.from(this.#decoder.decode(chunk, { stream: true }));
+    return this.#isOver ? chunk : this.#open(Buffer.concat([this.#held, chunk]), false);
+  }
+
+  /** What the sender's end adds to it. */
+  lastText(): Buffer {
+    if (this.#decoder) return Buffer.from(this.#decoder.decode());
+    return this.#isOver ? NO_BYTES : this.#open(this.#held, true);
+  }
+
+  #open(bytes: Buffer, isEnd: boolean): Buffer {
+    const text = bytes.toString("latin1", 0, 16);
+    const mark = MARKS.find(({ first }) => first.whole.test(text));
+    this.refusal = FOREIGN_BYTES.find(({ first }) => first.whole.test(text))?.reason;
+    const isUntold = [...MARKS, ...FOREIGN_BYTES].some(({ first }) => first.begun.test(text));
+    this.#held = isUntold && !isEnd ? bytes : NO_BYTES;
+    if (this.#held.length > 0) return NO_BYTES;
+    this.#isOver = true;
+    this.isWide = /^(?:[\t\n\r -~]\0){4}|^(?:\0[\t\n\r -~]){4}/.test(text);
+    if (mark?.encoding === undefined) return bytes.subarray(mark?.size ?? 0);
+    this.#decoder = new TextDecoder(mark.encoding);
+    return this.textOf(bytes);
+  }
+}
+
 // ---- TLS and who may connect ------------------------------------------------
 // Addresses to listen on, certificates, and --allow.
 
@@ -6654,6 +6594,56 @@ function parseProxyV2(bytes: Buffer): ProxyHeader | "begun" | "malformed" {
 /** An address as sockets have it. */
 function canonicalAddress(text: string): string {
   return withoutMapping(new SocketAddress({ address: text, family: isIP(text) === 4 ? "ipv4" : "ipv6" }).address);
+}
+
+// ---- Availability -----------------------------------------------------------
+// Whether the database takes what it is given; each change is logged once.
+
+interface DatabaseStatus {
+  state: "opening" | "up" | "away";
+  sinceMs: number; // since 1970
+  /** Why it is away, in words; "" while it is not. */
+  cause: string;
+}
+
+/** Whether the database takes what it is given; logs each change once. */
+class Availability {
+  status: DatabaseStatus = { state: "opening", sinceMs: Date.now(), cause: "no connection yet" };
+  readonly #name: string;
+  readonly #condition: Condition;
+  readonly #failing = new Set<Batch>();
+  /** Notified when a batch that failed is stored, or a ping answered: others need not rest any longer. */
+  readonly answered = new Signal();
+  #awayAtMs = performance.now(); // of a clock that nobody sets
+
+  constructor(name: string, log: Log) {
+    this.#name = name;
+    this.#condition = new Condition(log);
+  }
+
+  /** Notes that a batch is stored, or that the server answers; it is up when no other batch fails. */
+  noteUp(batch?: Batch): void {
+    const isNews = batch === undefined || this.#failing.delete(batch);
+    if (this.status.state === "up") return;
+    if (isNews) this.answered.notify();
+    if (this.#failing.size > 0) return;
+    const seconds = Math.round((performance.now() - this.#awayAtMs) / SECOND);
+    this.#condition.report(undefined, `${this.#name} is back after ${seconds} s`);
+    this.status = { state: "up", sinceMs: Date.now(), cause: "" };
+  }
+
+  noteAway(cause: string, batch?: Batch): void {
+    if (batch) this.#failing.add(batch);
+    this.#condition.report(cause, `cannot store into ${this.#name}: ${cause}; lines wait in the journal, trying again`);
+    const { state, sinceMs } = this.status;
+    if (state === "up") this.#awayAtMs = performance.now();
+    this.status = { state: "away", sinceMs: state === "away" ? sinceMs : Date.now(), cause };
+  }
+
+  close(): void {
+    this.#condition.cancelReport();
+    this.answered.notify();
+  }
 }
 
 // ---- HTTP -------------------------------------------------------------------
@@ -7908,3 +7898,29 @@ function fail(error: unknown): never {
 const script = process.argv[1] ?? "";
 const isMain = existsSync(script) && realpathSync(script) === fileURLToPath(import.meta.url);
 if (isMain) main().catch(fail);
+
+/** Where it listens and who can reach that, where it stores and, the first time, a line to try and how to see it. */
+function greeting(
+  options: Options,
+  databaseName: string,
+  listeners: Listener[],
+  http: string | undefined,
+  isFirstStart: boolean,
+): string[] {
+  const exposed = listeners.filter((listener) => isForAll(listener, options)).map(urlOf);
+  const warning = `warning: anyone who can reach ${exposed.join(" and ")} can send lines`;
+  const plain = listeners.find(({ isTls }) => !isTls);
+  return [
+    ...listeners.map((listener) => `listening on ${urlOf(listener)}`),
+    ...(exposed.length > 0 ? [`${warning}; --allow CIDR or, with TLS, --tls-ca FILE limits who may`] : []),
+    ...memoryWarnings(options),
+    `storing into ${databaseName}`,
+    ...(http === undefined ? [] : [`health and metrics on ${http}`]),
+    ...(isFirstStart && plain ? hints(plain, options.dataDir) : []),
+  ];
+}
+
+function farewell({ inJournal }: Ledger): string {
+  if (inJournal === 0) return "stopped: all lines are stored";
+  return `stopped: ${countOf(inJournal, "line waits", "lines wait")} in the journal`;
+}
