@@ -687,7 +687,7 @@ const COUNTED = 0xffff_ffff; // as a section's frameBytes: counted frames as the
 
 const [TAB, BYTE_ORDER_MARK] = [9, 0xfeff];
 const [QUOTE, COMMA, DASH, DOT, ZERO, COLON, EQUALS] = [34, 44, 45, 46, 48, 58, 61];
-const [PERCENT, PARENTHESIS, PLUS, SLASH, SEMICOLON] = [37, 40, 43, 47, 59];
+const [BANG, PERCENT, PARENTHESIS, PLUS, SLASH] = [33, 37, 40, 43, 47];
 const [UPPER_T, UNDERSCORE, BAR] = [84, 95, 124];
 const [LOWER_A, LOWER_F, LOWER_M, LOWER_P, LOWER_T, LOWER_U, LOWER_Z] = [97, 102, 109, 112, 116, 117, 122];
 const [BRACKET, BACKSLASH, BRACKET_END, BRACE_END] = [91, 92, 93, 125];
@@ -2760,10 +2760,12 @@ export class LineParser {
 
   #read(text: string, outer: Layer | undefined, depth: number): Layer | undefined {
     const time = this.#context.times.inFrontOf(text);
+    const wordEnd = endOfLetters(text, 0);
+    if (time === undefined && isProse(text, wordEnd)) return layerOfText(levelOfAlarm(text, 0), undefined);
     const readers = (time === undefined ? UNTIMED_READERS : TIMED_READERS)[text.charCodeAt(0)];
     if (readers === undefined) return undefined;
     this.#context.outer = outer;
-    this.#context.wordEnd = endOfLetters(text, 0);
+    this.#context.wordEnd = wordEnd;
     for (let index = 0; index < readers.length; index++) {
       const layer = readers[index]!(text, this.#context, time);
       if (layer !== undefined) return layer.body === undefined || depth === 0 ? layer : this.#open(layer, depth);
@@ -2784,6 +2786,13 @@ export class LineParser {
     envelope.isAltered ||= inner.isAltered;
     return envelope;
   }
+}
+
+/** Whether two words without capitals or marks begin a text: nearly all plain text needs no closer look. */
+function isProse(text: string, wordEnd: number): boolean {
+  if (wordEnd < 2 || text.charCodeAt(wordEnd) !== SPACE || isUpper(text.charCodeAt(1))) return false;
+  const next = text.charCodeAt(wordEnd + 1);
+  return isLetter(next) || isDigit(next);
 }
 
 function newLayer(time?: FoundTime): Layer {
@@ -2952,7 +2961,10 @@ function readSyslog3164(text: string, { times }: LineContext): Layer | undefined
   const plain = times.ofSyslogAt(text, start);
   const [mark = "", count, origin, sequence, task] = plain === undefined ? matchAt(CISCO, text, start) : [];
   const time = plain ?? times.ofSyslogAt(text, start + mark.length);
-  if (time === undefined) return layerOfSyslog(text, tagAt(text, start) ?? { end: start }, "", time, priority);
+  if (time === undefined) {
+    const end = isVersioned ? prefix : start;
+    return layerOfSyslog(text, tagAt(text, end) ?? { end }, "", time, priority);
+  }
   const hasColon = text.charCodeAt(time.end) === COLON;
   const end = endOfSpace(text, hasColon ? time.end + 1 : time.end);
   const sender = senderAt(text, end, hasColon || origin !== undefined, isVersioned);
@@ -2987,7 +2999,7 @@ interface SyslogSender {
   procid?: string | undefined;
 }
 
-const HOST = /(?:\[([\da-f.:]{2,45})\]|([^\s"'=<>{}()[\]]{1,255}?)) +(?:: +)?/iy;
+const HOST = /(?:\[([\da-f.:]{2,45})\]|([^\s"'=<>{}()[\]]{1,255}?)):? +(?:: +)?/iy;
 const BARE_APP = /([\w./-]{1,128}) +/y;
 const SPACED_TAG = /([\w./-]{1,128}) : /y;
 
@@ -3309,8 +3321,15 @@ function readString(text: string, at: number, end: number): string {
 }
 
 function quote(text: string): string {
-  return /["\\]|[^ -\uffff]/.test(text) ? JSON.stringify(text) : `"${text}"`;
+  if (text.length > LONG_RUN) return NOT_PLAIN.test(text) ? JSON.stringify(text) : `"${text}"`;
+  for (let at = 0; at < text.length; at++) {
+    const code = text.charCodeAt(at);
+    if (code < SPACE || code === QUOTE || code === BACKSLASH) return JSON.stringify(text);
+  }
+  return `"${text}"`;
 }
+
+const NOT_PLAIN = /["\\]|[^ -\uffff]/;
 
 // -- logfmt
 
@@ -3496,9 +3515,10 @@ function placesOf(name: string): readonly Place[] {
 
 /** What a key's name means. */
 interface KeyMeaning {
-  places: readonly Place[];
-  /** The one among them that takes the value itself. */
+  /** The column that it may fill. */
   own: Place | undefined;
+  /** Those that may be filled by what is within its value. */
+  inner: readonly Place[];
   /** A name in the place of `@collector`, which is our notes'. */
   renamed: string | undefined;
   /** Whether its value is needed; that of any other key is passed over. */
@@ -3521,7 +3541,8 @@ function meaningOf(name: string): KeyMeaning {
   const renamed = OUR_KEY.test(name) ? `@${name}` : undefined;
   const isRead = places.length > 0 || renamed !== undefined || SPLIT_TIME_KEYS.has(name);
   const own = places.find(({ path }) => path.length === 0);
-  return { places, own, renamed, isRead, isSyslogScale: SYSLOG_SCALE_KEYS.has(name) };
+  const inner = places.filter(({ path }) => path.length > 0);
+  return { own, inner, renamed, isRead, isSyslogScale: SYSLOG_SCALE_KEYS.has(name) };
 }
 
 const MAX_REMEMBERED_KEYS = 32;
@@ -3589,12 +3610,14 @@ function layerOfFields(fields: Field[], { times, outer }: LineContext): Layer {
   for (const { key } of fields) isSyslogScale ||= key.isSyslogScale;
   const context = { times, fields, isSyslogScale };
   const columns = new FilledColumns();
-  for (const { key, value } of fields)
-    for (const place of key.places) {
-      if (outer !== undefined && isGivenBy(outer, place.column)) continue;
-      const inner = place.path.length === 0 ? value : valueWithin(value, place.path);
-      columns.offer(place, key.name, place.read(inner, context));
-    }
+  for (const { key, value } of fields) {
+    const { own, inner, name } = key;
+    if (own !== undefined && !isGivenBy(outer, own.column)) columns.offer(own, name, own.read(value, context));
+    if (typeof value !== "object") continue;
+    for (const place of inner)
+      if (!isGivenBy(outer, place.column))
+        columns.offer(place, name, place.read(valueWithin(value, place.path), context));
+  }
   for (const field of fields) field.isTaken = columns.hasTaken(field.key);
   const [level, sent, time, host, app] = columns.values;
   const layer = newLayer((time as FoundTime | undefined) ?? timeOfTwo(fields, times));
@@ -3630,8 +3653,9 @@ class FilledColumns {
   }
 }
 
-const isGivenBy = ({ host, app }: Layer, column: number) =>
-  (column === HOST_COLUMN && host !== undefined) || (column === APP_COLUMN && app !== undefined);
+const isGivenBy = (outer: Layer | undefined, column: number) =>
+  outer !== undefined &&
+  ((column === HOST_COLUMN && outer.host !== undefined) || (column === APP_COLUMN && outer.app !== undefined));
 
 function valueWithin(value: unknown, path: readonly string[]): unknown {
   let inner = value;
@@ -3795,7 +3819,8 @@ export const ALARMS: readonly [start: string, level: number, within?: string][] 
   ["Exception in thread ", 400],
   ["Traceback (most recent call last)", 400],
   ["Caused by: ", 400],
-  ["Uncaught ", 400],
+  ["Uncaught ", 400, "rror"],
+  ["Uncaught ", 400, "xception"],
   ["Unhandled exception", 400],
   ["Unhandled Exception", 400],
   ["Unhandled rejection", 400],
@@ -3813,7 +3838,7 @@ const NODE_PREFIX = /\(node:\d+\) (?:\[\w+\] )?/y;
 /** The level at the beginning of a text, where no time is. */
 function levelInFront(text: string): number | undefined {
   const code = text.charCodeAt(0);
-  if (code === BRACKET || code === PERCENT) return levelBehind(text, 0, FRONT_SKIPPED);
+  if (code === BRACKET || code === PERCENT) return levelBehind(text, 0, false);
   const wordEnd = endOfLetters(text, 0);
   if (wordEnd === 1) return letterLevelAt(text, 0, LETTER_IN_FRONT);
   if (wordEnd > 0 || code === UNDERSCORE || code === SLASH) return levelOfWord(text, wordEnd);
@@ -3865,15 +3890,14 @@ const SKIPPED = new RegExp(
   ].join("|"),
   "y",
 );
-const FRONT_SKIPPED = /\[\w*:(?=[a-z]+\d?\])|\[[^\]]*[/:](?=[A-Z]{3,13}[\]:])|\[[^\]]*\]/y;
 const MAX_SKIPPED = 6;
 const BEFORE_LEVEL = /[\s\]|,:;)>}*-]*/y;
 
 /** The level at `start`, or behind what may be skipped. */
-function levelBehind(text: string, start: number, skipped = SKIPPED): number | undefined {
-  const isBehindTime = skipped === SKIPPED;
+function levelBehind(text: string, start: number, isBehindTime = true): number | undefined {
   let at = start;
   for (let step = 0; step <= MAX_SKIPPED && at >= 0; step++) {
+    while (text.charCodeAt(at) === SPACE) at++;
     if (!isLetter(text.charCodeAt(at))) at = endOfMatch(BEFORE_LEVEL, text, at);
     const level = levelAt(text, at, isBehindTime && step === 0);
     if (level !== undefined) return level;
@@ -3884,15 +3908,15 @@ function levelBehind(text: string, start: number, skipped = SKIPPED): number | u
     const alarm =
       step === 0 && isBehindTime ? (levelOfAlarm(text, at) ?? levelOfThrown(text, at, endOfWord(text, at))) : undefined;
     if (alarm !== undefined) return alarm;
-    at = endOfMatch(skipped, text, at);
+    at = endOfMatch(SKIPPED, text, at);
   }
   return undefined;
 }
 
 const CISCO_LEVEL = /%[A-Z\d_-]+-([0-7])-[A-Z\d_]+:/y;
-const LETTER_IN_FRONT = /[VTDIWEFCN](?:\/(?=\S)|! | \(\d+\) )|[EW]: /y;
-const LETTER_BEHIND_TIME = /[VTDIWEFCN](?:\/(?=\S)|! | \| | +(?=[A-Z-]))/y;
-const LETTER_BEHIND_NUMBERS = /[VTDIWEFCN](?:\/(?=\S)|! | )/y;
+const LETTER_IN_FRONT = /[VDIWEF](?:\/[\w.$-]{1,64} ?(?:\( *\d+\))?: |! | \(\d+\) )|[EW]: /y;
+const LETTER_BEHIND_TIME = /[VDIWEF]\/[\w.$-]{1,64} ?\( *\d+\): |[TDIWEFCN] (?:\| | *(?=[A-Z-]))|[DIWE]! /y;
+const LETTER_BEHIND_NUMBERS = /[VDIWEF] /y;
 
 const letterLevelAt = (text: string, at: number, pattern: RegExp) =>
   isUpper(text.charCodeAt(at)) && endOfMatch(pattern, text, at) > 0 ? LETTER_LEVELS[text.charAt(at)] : undefined;
@@ -3923,22 +3947,20 @@ const isOpening = (code: number) => code === BRACKET || code === PARENTHESIS || 
 const LETTER_IN_BRACKETS = /\](?=[[\s])| (?=\d)/y; // `[E][wifi:7]`, and Tornado's `[E 261122 10:00:00 web:1]`
 const CODE_IN_BRACKETS = /\[\w{1,16}\]:/y; // rustc's `error[E0308]:`
 /** A word right behind a time is a level where it is padded, or where a name with a colon follows. */
-const LOOSE_LEVEL = /[A-Za-z]{3,13}(?=\s{2})|[a-z]{3,13}(?=\/[A-Z]| [\w.[\]-]{1,64}: )/y;
+const LOOSE_LEVEL = /[A-Za-z]{3,13}(?=\s{2}|[,;]|\/[A-Z])|[a-z]{3,13}(?= [\w.[\]-]{1,64}: )/y;
 
 function isMarkedAt(text: string, at: number, isOpen: boolean): boolean {
   const code = text.charCodeAt(at);
   if (code === COLON) return text.charCodeAt(at + 1) !== COLON;
-  if (code === TAB || code === BAR) return true;
+  if (code === TAB || code === BAR || (isOpen && code === SLASH)) return true;
   if (code === BRACKET) return endOfMatch(CODE_IN_BRACKETS, text, at) > 0;
   const next = code <= SPACE ? text.charCodeAt(endOfSpace(text, at)) : code;
   return next === BRACKET_END || (isOpen && (next === PARENTHESIS + 1 || next === GREATER_THAN || next === BRACE_END));
 }
 
-/** Whether a level in capitals may end here: `ERRO[0012]`, `ERROR/MainProcess`, `ERR!`, `ERROR;`. */
+/** Whether a level in capitals may end here: `ERRO[0012]`, `ERR!`. */
 const isEndOfCapitals = (text: string, at: number) =>
-  isEndOfWord(text, at) ||
-  (text.charCodeAt(at) <= SEMICOLON && /[!,/;]/.test(text.charAt(at))) ||
-  text.charCodeAt(at) === BRACKET;
+  isEndOfWord(text, at) || text.charCodeAt(at) === BRACKET || text.charCodeAt(at) === BANG;
 
 // -- times
 
@@ -3948,6 +3970,8 @@ interface FoundTime {
   timeUs: number | undefined;
   /** Where the text goes on. */
   end: number;
+  /** Whether it is more than a time of day. */
+  isDated: boolean;
   /** Whether the text names its zone. */
   isZoned: boolean;
 }
@@ -4024,13 +4048,15 @@ const DATE_PARTS: Record<string, string> = {
 };
 const DATE_TOKEN = /YYYY|YY|MM|Mon|DD|D|Www|hh|mm|ss/g;
 const BEFORE_CLOCK_ALONE = String.raw`(?=\d\d?:\d\d)`;
-const BEFORE_CLOCK = `(?:[Tt]|,? +|[_-]|:{1,2})${BEFORE_CLOCK_ALONE}`;
+const BEFORE_CLOCK = `(?:[Tt]|,? +|[_-])${BEFORE_CLOCK_ALONE}`;
+const BEFORE_CLOCK_OF_YEAR = `(?:[Tt]|,? +|[_-]|:{1,2})${BEFORE_CLOCK_ALONE}`;
 
 /** A date's pattern, with a group for each of its parts but the day of the week; `parts` names them. */
 const DATE_FORMS = DATES.map(([form]) => {
   const parts = (form.match(DATE_TOKEN) ?? []).filter((part) => part !== "Www");
   const date = form.replaceAll(".", "\\.").replace(DATE_TOKEN, (part) => DATE_PARTS[part] ?? part);
-  const behind = form.includes("hh") ? String.raw`(?!\d)` : /[:-]$/.test(form) ? BEFORE_CLOCK_ALONE : BEFORE_CLOCK;
+  const before = form.includes("YYYY") ? BEFORE_CLOCK_OF_YEAR : BEFORE_CLOCK;
+  const behind = form.includes("hh") ? String.raw`(?!\d)` : /[:-]$/.test(form) ? BEFORE_CLOCK_ALONE : before;
   return {
     form,
     parts,
@@ -4064,7 +4090,7 @@ function timeOfEpoch(value: number): FoundTime | undefined {
   const timeUs = Math.round(
     value < 1e11 ? value * 1e6 : value < 1e14 ? value * 1e3 : value < 1e17 ? value : value / 1e3,
   );
-  return { timeUs, end: 0, isZoned: true };
+  return { timeUs, end: 0, isDated: true, isZoned: true };
 }
 
 const MAX_TIME = 80; // characters
@@ -4079,9 +4105,9 @@ const ZONE_PLACE = /([A-Z][A-Za-z]+(?:\/[A-Z][\w+-]+){1,2})(?![\w/])/y;
 const BEHIND_OFFSET =
   /(?: ([A-Z]{2,5}|[+-]\d{2,4})(?![\w/]))?(?:\[[A-Z]\w*(?:\/[\w+-]+)*\](?!\S)| \([A-Z][A-Za-z ]+\))?(?: m=[+-][\d.]+)?/y;
 
-/** Offset from UTC in ms, `undefined` where it is not certain, and where the text goes on. */
+/** Offset from UTC in ms, NaN where it is not certain, and where the text goes on. */
 interface FoundZone {
-  offsetMs: number | undefined;
+  offsetMs: number;
   end: number;
 }
 
@@ -4144,10 +4170,11 @@ export class TimeReader {
     return digits === 10 ? epochAt(text, at, false) : undefined;
   }
 
-  /** A time, or an epoch, behind a syslog priority. */
+  /** A date with its time, or an epoch, behind a syslog priority. */
   ofSyslogAt(text: string, at: number): FoundTime | undefined {
     const found = this.at(text, at) ?? epochAt(text, at, true);
-    return found?.timeUs === undefined && text.charCodeAt(at + 2) === COLON ? undefined : found;
+    if (found === undefined || !found.isDated) return undefined;
+    return isEndOfWord(text, found.end) || text.charCodeAt(found.end) === COLON ? found : undefined;
   }
 
   /** `Nov 22 10:00:00`, as nearly all of syslog has it. */
@@ -4190,38 +4217,40 @@ export class TimeReader {
     const hourEnd = isDigit(text.charCodeAt(at + 1)) ? at + 2 : at + 1;
     const hours = hourEnd === at + 2 ? twoDigits(text, at) : text.charCodeAt(at) - ZERO;
     const minutes = twoDigits(text, hourEnd + 1);
-    const hasSeconds = text.charCodeAt(hourEnd + 3) === COLON && isDigit(text.charCodeAt(hourEnd + 4));
+    const hasSeconds = text.charCodeAt(hourEnd + 3) === COLON;
     const seconds = hasSeconds ? twoDigits(text, hourEnd + 4) : 0;
     if (text.charCodeAt(hourEnd) !== COLON || Number.isNaN(minutes + seconds)) return undefined;
-    return this.#finish(text, hourEnd + (hasSeconds ? 6 : 3), year, month, day, clockMs(hours, minutes, seconds));
+    const found = this.#finish(
+      text,
+      hourEnd + (hasSeconds ? 6 : 3),
+      year,
+      month,
+      day,
+      clockMs(hours, minutes, seconds),
+    );
+    return hasSeconds || found === undefined || endOfMatch(BEHIND_MINUTES, text, found.end) >= 0 ? found : undefined;
   }
 
   /** Reads what stands behind a time of day: fraction, half of the day, zone, and the year where it comes last. */
   #finish(text: string, at: number, year: number, month: number, day: number, clock: number): FoundTime | undefined {
     const isPointed = text.charCodeAt(at) === DOT || text.charCodeAt(at) === COMMA;
     const fractionEnd = isPointed ? endOfDigits(text, at + 1, at + MAX_FRACTION) : endOfMatch(COLON_MILLIS, text, at);
-    const micros = fractionEnd > at + 1 ? microsOf(text, at + 1, fractionEnd) : 0;
-    let end = fractionEnd > at + 1 ? fractionEnd : at;
-    let inDay = clock;
-    const halfAt = text.charCodeAt(end) === SPACE ? end + 1 : end;
-    if ((text.charCodeAt(halfAt + 1) | SPACE) === LOWER_M && endOfMatch(HALF_OF_DAY, text, halfAt) > 0) {
-      end = halfAt + 2;
-      const half = (text.charCodeAt(halfAt) | SPACE) === LOWER_P ? 12 * HOUR : 0;
-      if (clock < 13 * HOUR) inDay = (clock % (12 * HOUR)) + half;
-    }
-    const zone = this.#zoneAt(text, end, year, month, day);
-    end = zone?.end ?? end;
+    const halfAt = fractionEnd > at + 1 ? fractionEnd : at;
+    const half = halfOfDayAt(text, halfAt);
+    const zone = this.#zoneAt(text, half?.end ?? halfAt, year, month, day);
+    let end = zone?.end ?? half?.end ?? halfAt;
     const mayHaveYear = year === 0 && month > 0 && isDigit(text.charCodeAt(end + 1));
-    const [yearPart = "", yearBehind] = mayHaveYear ? matchAt(YEAR_BEHIND, text, end) : [];
+    const [yearPart = "", yearBehind = year] = mayHaveYear ? matchAt(YEAR_BEHIND, text, end) : [];
     end += yearPart.length;
-    if (isWordCode(text.charCodeAt(end))) return undefined;
-    if (month === 0) return { timeUs: undefined, end, isZoned: false };
-    const localMs = this.#dayMs(yearBehind === undefined ? year : Number(yearBehind), month, day) + inDay;
-    const offsetMs = Number.isNaN(localMs) || zone === undefined ? undefined : zone.offsetMs;
-    if (Number.isNaN(localMs) || (zone !== undefined && offsetMs === undefined))
-      return { timeUs: undefined, end, isZoned: false };
-    const ms = localMs - (offsetMs ?? this.#local.offsetAt(localMs));
-    return { timeUs: ms * 1000 + micros, end, isZoned: zone !== undefined };
+    if (isWordCode(text.charCodeAt(end)) || (zone === undefined && endOfMatch(MORE_DIGITS, text, end) > 0))
+      return undefined;
+    if (month === 0) return { timeUs: undefined, end, isDated: false, isZoned: false };
+    const inDay = half === undefined || clock >= 13 * HOUR ? clock : (clock % (12 * HOUR)) + half.startMs;
+    const localMs = this.#dayMs(Number(yearBehind), month, day) + inDay;
+    const offsetMs = zone?.offsetMs ?? (isSignedAt(text, end) ? Number.NaN : this.#local.offsetAt(localMs));
+    const micros = fractionEnd > at + 1 ? microsOf(text, at + 1, fractionEnd) : 0;
+    const timeUs = (localMs - offsetMs) * 1000 + micros;
+    return { timeUs: Number.isNaN(timeUs) ? undefined : timeUs, end, isDated: true, isZoned: zone !== undefined };
   }
 
   #zoneAt(text: string, at: number, year: number, month: number, day: number): FoundZone | undefined {
@@ -4241,10 +4270,8 @@ export class TimeReader {
     const [part = "", sign, hours = "", minutes = ""] =
       next === PLUS || next === DASH ? matchAt(UTC_OFFSET, text, end) : [];
     const isCertain = zone !== undefined && (part === "" || zone === 0);
-    return {
-      offsetMs: isCertain ? zone * MINUTE + offsetMsOf(sign, hours, minutes) : undefined,
-      end: end + part.length,
-    };
+    const offsetMs = isCertain ? zone * MINUTE + offsetMsOf(sign, hours, minutes) : Number.NaN;
+    return { offsetMs, end: end + part.length };
   }
 
   /** `Europe/Berlin`, as PHP writes it. */
@@ -4255,8 +4282,7 @@ export class TimeReader {
     if (!this.#places.has(name)) this.#places.set(name, zoneNamed(name));
     const zone = this.#places.get(name);
     const dayMs = this.#dayMs(year, month, day);
-    if (zone === undefined || Number.isNaN(dayMs)) return undefined;
-    return { offsetMs: zone.offsetAt(dayMs), end: at + part.length };
+    return zone && { offsetMs: zone.offsetAt(dayMs), end: at + part.length };
   }
 
   /** A day's beginning as if it were UTC, in ms; without a year the most recent such day, with one of slack. */
@@ -4282,6 +4308,8 @@ export class TimeReader {
 const MAX_FRACTION = 20; // digits
 const MAX_PLACES = 100;
 const MAX_YEARS_BACK = 9; // a leap day may be eight years ago
+const BEHIND_MINUTES = /(?![^\s\])|,;])/y; // a time without seconds must stand alone
+const MORE_DIGITS = /[.:]\d/y;
 const COLON_MILLIS = /:\d{3}(?![\d:])/y;
 const MAX_ZONE_NAME = 5;
 const NAMED_ZONES = new Map(Object.entries(ZONES));
@@ -4293,6 +4321,17 @@ function zoneNamed(name: string): Zone | undefined {
     return undefined; // no such place: it is a word
   }
 }
+
+/** `AM` or `PM`, and when that half of the day begins. */
+function halfOfDayAt(text: string, at: number): { end: number; startMs: number } | undefined {
+  const start = text.charCodeAt(at) === SPACE ? at + 1 : at;
+  if ((text.charCodeAt(start + 1) | SPACE) !== LOWER_M || endOfMatch(HALF_OF_DAY, text, start) < 0) return undefined;
+  return { end: start + 2, startMs: (text.charCodeAt(start) | SPACE) === LOWER_P ? 12 * HOUR : 0 };
+}
+
+/** Whether there is what could be an offset, but is none that we know. */
+const isSignedAt = (text: string, at: number) =>
+  (text.charCodeAt(at) === PLUS || text.charCodeAt(at) === DASH) && isDigit(text.charCodeAt(at + 1));
 
 function offsetZoneAt(text: string, at: number): FoundZone | undefined {
   const [part, sign, hours = "0", minutes = "0"] = matchAt(ZONE_OFFSET, text, at);
@@ -4340,6 +4379,7 @@ class Zone {
 
   /** How far ahead of UTC the zone is at a time of its own, in ms. */
   offsetAt(localMs: number): number {
+    if (Number.isNaN(localMs)) return localMs;
     const hour = localMs - (localMs % HOUR);
     if (hour !== this.#hour) {
       this.#hour = hour;
