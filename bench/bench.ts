@@ -349,35 +349,56 @@ async function measureMysql(bench: Bench, name: string): Promise<string[]> {
 }
 
 // ---- Latency ---------------------------------------------------------------
-// One sender that waits for each `ok`, in turns with the bare disk.
+// Senders that wait for each `ok`, in turns with the bare disk, whose p50 and p99 give the bounds.
 
 const ROUNDS = 20;
 const PER_ROUND = 100;
+const SENDERS = [1, 10, 100];
+const NO_DATABASE = "postgres://nobody@127.0.0.1:1/none";
 
 async function measureLatency(bench: Bench) {
   await dropTables(bench.sql);
-  const collector = await startCollector(bench, bench.url);
-  await waitFor(
-    "the schema",
-    async () => (await bench.sql`select from logs limit 1`.catch(() => undefined)) !== undefined,
-  );
-  const sendOne = await stopAndWait(collector.port);
+  const stores = { "without a database": NO_DATABASE, PostgreSQL: bench.url, PGlite: "" };
+  const rows: string[][] = [];
+  for (const [store, url] of Object.entries(stores)) rows.push(...(await latenciesWith(bench, store, url)));
+  return {
+    title: "from a line to its `ok`, one at a time",
+    head: ["", "p50", "p99", "p50 at most", "p99 at most"],
+    rows,
+  };
+}
+
+/** A row for the disk alone and one for each number of senders; the first round warms up. */
+async function latenciesWith(bench: Bench, store: string, url: string): Promise<string[][]> {
+  const collector = await startCollector(bench, url);
+  const senders = await Promise.all(range(Math.max(...SENDERS)).map(() => stopAndWait(collector.port)));
   const file = openSync(join(collector.dataDir, "bare"), "a");
-  const acked: number[] = [];
-  const synced: number[] = [];
+  const bare: number[] = [];
+  const acked = new Map<number, number[]>(SENDERS.map((count) => [count, []]));
   for (const round of range(ROUNDS + 1)) {
-    const [ofAcks, ofSyncs] = [await timesOf(sendOne), await timesOf(() => writeAndSync(file))];
-    if (round === 0) continue; // warms up
-    acked.push(...ofAcks);
-    synced.push(...ofSyncs);
+    const synced = await timesOf(PER_ROUND, () => writeAndSync(file));
+    if (round > 0) bare.push(...synced);
+    for (const [number, times] of acked) {
+      const each = Math.max(PER_ROUND / number, 5);
+      const waited = await Promise.all(senders.slice(0, number).map((sendOne) => timesOf(each, sendOne)));
+      if (round > 0) times.push(...waited.flat());
+    }
   }
   closeSync(file);
-  await collector.stop();
-  const rows = [
-    ["line to `ok`", ...percentiles(acked)],
-    ["bare write + fdatasync", ...percentiles(synced)],
+  await collector.kill();
+  const [p50, p99] = [percentile(bare, 0.5), percentile(bare, 0.99)];
+  const bounds = [1.5 * p50 + 0.15, 5 * p99].map(formatMs);
+  return [
+    [`${store}: bare write + fdatasync`, formatMs(p50), formatMs(p99), "", ""],
+    ...Array.from(acked, ([number, times]) => {
+      const found = [0.5, 0.99].map((share) => formatMs(percentile(times, share)));
+      return [
+        `${store}: ${number} ${number === 1 ? "sender" : "senders"}`,
+        ...found,
+        ...(number === 1 ? bounds : ["", ""]),
+      ];
+    }),
   ];
-  return { title: `one sender, ${count(acked.length)} lines, one at a time`, head: ["", "p50", "p99"], rows };
 }
 
 async function stopAndWait(port: number): Promise<(n: number) => Promise<void>> {
@@ -397,9 +418,9 @@ function writeAndSync(file: number): void {
 }
 
 /** Of some calls, one after the other, in milliseconds. */
-async function timesOf(call: (n: number) => unknown): Promise<number[]> {
+async function timesOf(calls: number, call: (n: number) => unknown): Promise<number[]> {
   const times: number[] = [];
-  for (const n of range(PER_ROUND)) {
+  for (const n of range(calls)) {
     const startedAt = performance.now();
     await call(n);
     times.push(performance.now() - startedAt);
@@ -407,10 +428,11 @@ async function timesOf(call: (n: number) => unknown): Promise<number[]> {
   return times;
 }
 
-function percentiles(times: number[]): string[] {
-  const sorted = times.toSorted((one, other) => one - other);
-  return [0.5, 0.99].map((share) => `${sorted[Math.floor(share * sorted.length)]?.toFixed(2)} ms`);
+function percentile(times: number[], share: number): number {
+  return times.toSorted((one, other) => one - other)[Math.floor(share * times.length)] ?? 0;
 }
+
+const formatMs = (ms: number) => `${ms.toFixed(2)} ms`;
 
 // ---- Backlog ---------------------------------------------------------------
 // The database is away, then the collector is killed with -9, then both are
