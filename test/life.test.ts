@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { Server } from "node:net";
+import { join } from "node:path";
 import { describe, test } from "node:test";
 import { promisify } from "node:util";
 import { startCollector } from "../collector.ts";
@@ -136,7 +137,7 @@ describe("life of the process", () => {
   });
 
   test("the first start prints commands to try, which end by themselves and show the line", async (t) => {
-    const dataDir = await folder(t);
+    const dataDir = join(await folder(t), "data");
     const program = await Program.start(t, ["--data-dir", dataDir]);
     await eventually(() => assert.match(program.stderr, /^to look: .*\n/m));
     const [, first = ""] = /^try: (.+)$/m.exec(program.stderr) ?? [];
