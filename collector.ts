@@ -5907,7 +5907,7 @@ async function* awaitStored(journal: Journal, database: Database, signal: AbortS
     }
     await deadline(journal.whenReleased(wanted), SETTLE_LOOK_MS).catch(() => {});
     const lines = `${countOf(missingLines, "line")} to be stored`;
-    if (database.isOpening) yield { waitingFor: `${database.name} to open` };
+    if (database.isOpening) yield { waitingFor: "the database to open" };
     else yield { waitingFor: state === "away" ? `${lines} (database away: ${cause})` : lines };
   }
 }
@@ -7574,6 +7574,7 @@ const SQLSTATES: Record<string, [reaction: Reaction, meaning?: string]> = {
   "28": ["away", "this user may not connect"],
   "28P01": ["away", "wrong password"],
   "3D": ["away", "no such database"],
+  "3F": ["own", "this role may use no schema"],
   "40": ["away", "another transaction was in the way"],
   "42501": ["own", "this role lacks rights"],
   "42703": ["set up anew", "a column is missing"],
@@ -7626,9 +7627,11 @@ const REMEDIES: Record<string, (account: Account, message: string) => string> = 
   "28P01": ({ user, password }) =>
     `of user ${user}${password === "" ? "; there is none in the URL, PGPASSWORD or ~/.pgpass" : ""}`,
   "3D000": (account) => `; ${createDatabase(account)} makes it`,
-  "42501": (account, message) => `: ${message}; grant that, or use a database of its own: ${createDatabase(account)}`,
+  "3F000": (account) => `; ${grantOr(account)}`,
+  "42501": (account, message) => `: ${message}; ${grantOr(account)}`,
 };
 
+const grantOr = (account: Account) => `grant that, or use a database of its own: ${createDatabase(account)}`;
 const createDatabase = ({ user, database }: Account) =>
   `create database ${quoteName(database)} owner ${quoteName(user)}`;
 const quoteName = (name: string) => (/^[a-z_][a-z\d_]*$/.test(name) ? name : `"${name.replaceAll('"', '""')}"`);

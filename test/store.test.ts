@@ -1,7 +1,10 @@
 /* oxlint-disable eslint/no-await-in-loop, typescript/no-floating-promises -- a test does one thing after the other; node:test waits for tests */
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
+import { once } from "node:events";
 import { readFile } from "node:fs/promises";
+import { createServer } from "node:net";
+import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { describe, test } from "node:test";
 import type { TestContext } from "node:test";
@@ -322,6 +325,34 @@ describe("database", () => {
     await eventually(async () => assert.equal(await countOf(sql, "logs"), 1001));
     await eventually(() => assert.match(program.stderr, / is back/));
     assert.deepEqual([program.stderr.match(/ is back/g)?.length, await program.stop()], [1, 0]);
+  });
+
+  test("what an operator can mend is told in words: host, password, database, rights", async (t) => {
+    const { url, sql, name } = await freshDatabase(t);
+    const role = await freshRole(t);
+    const as = (user: string, password: string) => Object.assign(new URL(url), { username: user, password }).href;
+    const causeOf = async (databaseUrl: string) => {
+      const collector = await start(t, { databaseUrl });
+      await eventually(() => assert.equal(collector.health().database.state, "away"));
+      return collector.health().database.cause ?? "";
+    };
+    const port = await serverThatRefuses(t, "28P01");
+    const own = `grant that, or use a database of its own: create database ${name} owner ${role}`;
+
+    assert.match(await causeOf("postgres://nowhere.invalid/x"), /^(?:ENOTFOUND, there is no host|EAI_AGAIN, no name)/);
+    assert.equal(await causeOf(NOWHERE), "ECONNREFUSED, nothing listens there");
+    assert.equal(
+      await causeOf(`postgres://app:wrong@127.0.0.1:${port}/x`),
+      "SQLSTATE 28P01, wrong password of user app",
+    );
+    assert.match(
+      await causeOf(`postgres://app@127.0.0.1:${port}/x`),
+      /of user app; there is none in the URL, PGPASSWORD/,
+    );
+    await sql.unsafe("revoke create on schema public from public");
+    assert.match(await causeOf(as(role, role)), new RegExp(`^SQLSTATE 42501, .*denied for schema public; ${own}$`));
+    await sql.unsafe("revoke all on schema public from public");
+    assert.match(await causeOf(as(role, role)), new RegExp(`^SQLSTATE 3F000, .*; ${own}$`));
   });
 
   test("an outage is one line, whatever the causes it goes through; its end is logged at once", async (t) => {
@@ -741,4 +772,16 @@ async function maintained(collector: Collector): Promise<void> {
   await whenStored(collector);
   await eventually(() => assert.ok(collector.health().maintained["retention"]));
   await collector.close();
+}
+
+/** A port on which each connection is answered with a server's error. */
+async function serverThatRefuses(t: TestContext, sqlstate: string): Promise<number> {
+  const fields = Buffer.from(`SFATAL\0C${sqlstate}\0Mrefused\0\0`);
+  const head = Buffer.from([69, 0, 0, 0, fields.length + 4]); // "E", and the length
+  const refusing = createServer((socket) =>
+    socket.on("error", () => {}).once("data", () => socket.end(Buffer.concat([head, fields]))),
+  );
+  undoAfter(t, () => refusing.close());
+  await once(refusing.listen(0, "127.0.0.1"), "listening");
+  return (refusing.address() as AddressInfo).port;
 }
