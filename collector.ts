@@ -3,7 +3,7 @@
  *
  *     sockets ─► Framer ─► Journal ─► follow ─► AsyncQueue ─► work ─► PostgreSQL
  *        ▲                    │ fdatasync, then `ok`  (parsed batches)   one COPY a batch,
- *        └─ backpressure: 2 MiB are read ahead while a sync runs         exactly once
+ *        └─ backpressure: 8 MiB at most are read and not durable yet     exactly once
  *
  * Guarantees
  * - `ok` is sent only once its line is written to the journal and synced: it survives kill -9 and a power cut.
@@ -19,7 +19,8 @@
  * On the wire: TCP, or TLS 1.2 and newer. A frame is a line that ends with \n, \r\n, NUL or the connection, or
  * `<count> <n>…` (RFC 6587, octet counting). Empty ones are ignored. Each is answered `ok\n` or, where it was cut,
  * `error: line of N bytes cut to M\n`; under --ack auto, JSON, syslog and counted frames get no reply. `#ack on` or
- * `#ack off` as the first line overrides it, and is answered `ok`. HTTP, or TLS on a plain port: `error: …\n`, closed.
+ * `#ack off` as the first line overrides it, and is answered `ok`. A connection that begins as HTTP, TLS or another
+ * protocol does gets `error: …\n` and is closed. A PROXY header may stand before all, from whom --proxy-from names.
  *
  * On disk, in DATA_DIR: lock.<N> (Unix socket), postgres/ (PGlite) and journal/, whose files are
  *   <sequence>-<journal id>.segment, .bad (damaged, set aside), and -<end position>.released (empty: keys to prune)
@@ -403,10 +404,10 @@ class Intake {
   readonly #tls: TlsServer | undefined;
   readonly #isAllowed: (address: string) => boolean;
   readonly #isProxy: (address: string) => boolean;
-  // Places: for the served of other machines, for those of this one, and for those whose TLS handshake has not ended.
+  // Places, of each kind as many: for senders of other machines, for those of this one, for unfinished TLS handshakes.
   readonly #remote: Places;
   readonly #local: Places;
-  readonly #greeted: Places;
+  readonly #handshaking: Places;
   readonly #beginning = new Set<Socket>(); // accepted, but not served yet
   readonly #handshakes = new Map<string, Deferred<TLSSocket>>(); // by the connection's two ends
   readonly #serving = new Map<Replies, Promise<void>>();
@@ -415,15 +416,17 @@ class Intake {
   readonly #logged = new Set<string>();
 
   constructor(options: Options, tls: TlsServer | undefined, journal: Journal, log: Log) {
-    const { maxConnections: max, maxConnectionsPerPeer: maxOfPeer, allow, proxyFrom } = options;
+    const { maxConnections: max, maxConnectionsPerPeer, allow, proxyFrom } = options;
+    const maxOfPeer = maxConnectionsPerPeer === "half" ? Math.ceil(max / 2) : maxConnectionsPerPeer;
     this.#options = options;
     this.#journal = journal;
     this.#log = log;
     this.#isAllowed = allow.length > 0 ? matcherOf(allow) : () => true;
     this.#isProxy = matcherOf(proxyFrom);
-    this.#remote = new Places(max, maxOfPeer === "half" ? Math.ceil(max / 2) : maxOfPeer, this.#isProxy);
-    this.#greeted = new Places(max, maxOfPeer === "half" ? Math.ceil(max / 2) : maxOfPeer, this.#isUnbounded);
-    this.#local = new Places(max, max, () => true);
+    const isUnbounded = (peer: string) => LOOPBACK.test(peer) || this.#isProxy(peer);
+    this.#remote = new Places(max, maxOfPeer, isUnbounded);
+    this.#local = new Places(max, maxOfPeer, isUnbounded);
+    this.#handshaking = new Places(max, maxOfPeer, isUnbounded);
     this.#tls = tls;
     tls?.on("secureConnection", (socket) => this.#handshakes.get(endsOf(socket))?.resolve(socket));
     tls?.on("tlsClientError", (error, socket) => this.#handshakes.get(endsOf(socket))?.reject(error));
@@ -487,7 +490,7 @@ class Intake {
     try {
       if (this.#isProxy(address)) peer = (await this.#readSource(socket, address)) ?? address;
       if (!this.#isAllowed(peer)) throw new Refused("--allow does not name this address");
-      if (isTls) stream = await this.#greeted.during(address, () => this.#secure(socket));
+      if (isTls) stream = await this.#handshaking.during(peer, () => this.#secure(socket));
       isTold = true;
       if (stream !== socket) this.#checkCertificate(stream as TLSSocket);
       this.#beginning.delete(socket);
@@ -501,8 +504,6 @@ class Intake {
   #placesOf(peer: string): Places {
     return LOOPBACK.test(peer) ? this.#local : this.#remote;
   }
-
-  readonly #isUnbounded = (address: string) => LOOPBACK.test(address) || this.#isProxy(address);
 
   /** The sender's address as a proxy gives it; `undefined` where it gives none. */
   #readSource(socket: Socket, proxy: string): Promise<string | undefined> {
@@ -532,14 +533,17 @@ class Intake {
     throw new Refused(`--tls-ca does not accept its certificate: ${String(stream.authorizationError)}`);
   }
 
+  /** Serves a sender, so that a stop finds it. */
   async #attend(stream: Socket, peer: string): Promise<void> {
     const replies = new Replies(stream);
-    const served = this.#serve(stream, peer, replies);
-    this.#serving.set(
-      replies,
-      served.catch(() => {}),
-    ); // whoever called this handles it
-    await served.finally(() => this.#serving.delete(replies));
+    const ended = deferred<void>();
+    this.#serving.set(replies, ended.promise);
+    try {
+      await this.#serve(stream, peer, replies);
+    } finally {
+      this.#serving.delete(replies);
+      ended.resolve();
+    }
   }
 
   /** Reads a sender to its end. What has come is made durable first, and only then answered `ok`. */
@@ -6105,7 +6109,7 @@ const escapeJson = (text: string) =>
 // How much of senders is taken at a time, and how many of them: places, memory that is read ahead, replies that are
 // owed.
 
-/** Places for connections: so many in all, and so many for each address that is not `isUnbounded`. */
+/** Places for connections: a number in all, and one for each address that is not `isUnbounded`. */
 class Places {
   readonly #max: number;
   readonly #maxOfPeer: number;
@@ -6139,7 +6143,7 @@ class Places {
 }
 
 /** How much has been read from all senders that is not durable yet: that is what memory holds. */
-class InFlight {
+export class InFlight {
   #size = 0;
   #inboxes = 0;
   #isLettingIn = false;
@@ -6162,8 +6166,8 @@ class InFlight {
     if (!this.#isLettingIn) this.#letIn();
   }
 
-  /** Whether more than this must not be read ahead from one sender. */
-  isShare(size: number): boolean {
+  /** Whether a sender must not be read from for now, so much of it being read ahead. */
+  mustPause(size: number): boolean {
     return size >= Math.max(READ_AHEAD_MIN_SIZE, READ_AHEAD_SIZE / this.#inboxes) || this.isFull;
   }
 
@@ -6172,13 +6176,13 @@ class InFlight {
   }
 
   /** Resolves when it is a sender's turn to be read from. */
-  async room(): Promise<void> {
+  async turn(): Promise<void> {
     const turn = deferred<void>();
     this.#waiting.push(turn);
     await turn.promise;
   }
 
-  /** Lets as many in as there is room for, if each sends a whole chunk; then looks what they did send. */
+  /** Has as many read from as there is room for, if each sends a whole chunk; then looks at what they did send. */
   #letIn(): void {
     const count = Math.ceil((IN_FLIGHT_MAX_SIZE - this.#size) / CHUNK_SIZE);
     for (const turn of this.#waiting.splice(0, Math.max(0, count))) turn.resolve();
@@ -6191,7 +6195,7 @@ class InFlight {
  * What a sender has sent and nobody has taken yet: up to its end, a silence of `idleMs` (0: none is too long) or a cut.
  * While the taker is busy, little more is read; small chunks are copied together, as each costs more than it has.
  */
-class Inbox {
+export class Inbox {
   readonly #stream: Socket;
   readonly #inFlight: InFlight;
   readonly #idleMs: number;
@@ -6246,7 +6250,7 @@ class Inbox {
   async #wait(): Promise<void> {
     if (this.#inFlight.isFull) {
       this.#stream.pause();
-      await this.#inFlight.room();
+      await this.#inFlight.turn();
     }
     this.#stream.resume();
     if (this.#size > 0 || this.#isAll) return;
@@ -6265,7 +6269,7 @@ class Inbox {
     else this.#copy(chunk);
     this.#size += chunk.length;
     this.#inFlight.add(chunk.length);
-    if (this.#inFlight.isShare(this.#size)) this.#stream.pause();
+    if (this.#inFlight.mustPause(this.#size)) this.#stream.pause();
     this.#changed.notify();
   };
 

@@ -1,10 +1,14 @@
 /* oxlint-disable eslint/no-await-in-loop, typescript/no-floating-promises -- a test does one thing after the other; node:test waits for tests */
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { writeFile } from "node:fs/promises";
+import type { Socket } from "node:net";
 import { join } from "node:path";
+import { PassThrough } from "node:stream";
 import { describe, test } from "node:test";
-import { readOptions, startCollector } from "../collector.ts";
+import { setImmediate as immediate, setTimeout as sleep } from "node:timers/promises";
+import { InFlight, Inbox, readOptions, startCollector } from "../collector.ts";
 import { KIB, eventually, range, repeat } from "./support/basics.ts";
 import { certificates } from "./support/certificates.ts";
 import type { Certificate } from "./support/certificates.ts";
@@ -205,15 +209,115 @@ describe("connections", () => {
     await eventually(() => assert.equal(sender.replies.length, 3 * lines));
   });
 
-  test("300 senders at once each get their ok, and nothing is logged", async (t) => {
+  test("900 senders at once each get their ok, and nothing is logged", async (t) => {
     const flags = ["--data-dir", await folder(t), "--drain-timeout", "0s"];
     const program = await Program.start(t, flags, { DATABASE_URL: NOWHERE });
-    const senders = await Promise.all(Array.from({ length: 300 }, () => Sender.connect(t, program.port)));
+    const senders = await Promise.all(range(900).map(() => Sender.connect(t, program.port)));
 
     await Promise.all(senders.map((sender) => sender.send("hello\n")));
 
     await Promise.all(senders.map((sender) => sender.hears("ok\n")));
     assert.doesNotMatch(program.stderr, /warning/i);
+  });
+});
+
+describe("memory", () => {
+  test("1,000 small chunks that wait for their taker are copied together, byte for byte", async () => {
+    const stream = new PassThrough();
+    const inbox = new Inbox(stream as unknown as Socket, new InFlight(), 0, new AbortController().signal);
+    const sent = range(1000).map((n) => Buffer.from(`${n} `));
+
+    for (const chunk of sent) stream.write(chunk);
+    await inbox.isFilled();
+    await eventually(() => assert.equal(stream.readableLength + stream.writableLength, 0));
+    const chunks = inbox.take() ?? [];
+
+    assert.deepEqual(Buffer.concat(chunks), Buffer.concat(sent));
+    assert.ok(chunks.length <= 4, `${chunks.length} chunks`);
+  });
+
+  test("a sender that is read no more, as too much is in flight, goes on when it is its turn, also if it is the last", async () => {
+    const inFlight = new InFlight();
+    inFlight.open();
+    inFlight.add(8 * KIB ** 2);
+    const stream = new PassThrough();
+    const inbox = new Inbox(stream as unknown as Socket, inFlight, 0, new AbortController().signal);
+
+    const filled = inbox.isFilled();
+    stream.write("line\n");
+    await immediate();
+    const isEarly = inbox.take() !== undefined;
+    inFlight.remove(8 * KIB ** 2);
+
+    assert.deepEqual([isEarly, await filled], [false, true]);
+    assert.equal(Buffer.concat(inbox.take() ?? []).toString(), "line\n");
+  });
+
+  for (const [what, chunk] of [
+    ["tiny counted frames", "3 <1>".repeat(13_000)],
+    ["tiny frames that are counted wrong", "5 <1>\n1x".repeat(8000)],
+  ] as const)
+    test(`300 senders that flood it with ${what} take no memory`, async (t) => {
+      const program = await Program.start(t, ["--data-dir", await folder(t), "--drain-timeout", "0s"], {
+        DATABASE_URL: NOWHERE,
+      });
+      const senders = await Promise.all(range(300).map(() => Sender.connect(t, program.port)));
+      const until = performance.now() + 6000;
+
+      await Promise.all(
+        senders.map(async ({ socket }) => {
+          while (performance.now() < until && !socket.destroyed) {
+            if (!socket.write(chunk)) await Promise.race([once(socket, "drain"), sleep(until - performance.now())]);
+          }
+          socket.destroy();
+        }),
+      );
+
+      assert.ok(peakRss(program.pid) < 256 * KIB ** 2, `${peakRss(program.pid) / KIB ** 2} MiB`);
+    });
+
+  test("the start warns where lines of --max-connections senders may take over 512 MiB", async (t) => {
+    const warnings = async (options: Parameters<typeof startCollector>[0]) =>
+      (await start(t, options)).said.filter((line) => line.includes("memory"));
+
+    const [large] = await warnings({ maxLine: "16MiB", maxConnections: 60 });
+    const small = await warnings({ maxLine: "8MiB", maxConnections: 64 });
+
+    assert.match(large ?? "", /^warning: 60 senders with lines of 16777216 bytes may take 1\.9 GiB of memory; lower/);
+    assert.deepEqual(small, []);
+  });
+});
+
+describe("encodings", () => {
+  test("UTF-16 that begins with its byte order mark is decoded, either way round; NUL ends no line there", async (t) => {
+    for (const swap of [false, true]) {
+      const bytes = Buffer.from('\ufeff{"level":"error","message":"Größe"}\r\nplain Ā\n', "utf16le");
+      const { rows } = await storedFrom(t, swap ? bytes.swap16() : bytes, { ack: "never" });
+
+      assert.deepEqual(
+        rows.map(({ level, message, attributes }) => [level, message, attributes]),
+        [
+          [400, "Größe", null],
+          [200, "plain Ā", null],
+        ],
+      );
+    }
+  });
+
+  test("UTF-16 without its mark is a row a line, with the bytes as they came", async (t) => {
+    const { rows } = await storedFrom(t, Buffer.from("first line\nsecond line", "utf16le"), { ack: "never" });
+
+    const raw = rows.map(({ attributes }) => (attributes as { "@collector": { raw: string } })["@collector"].raw);
+    assert.deepEqual(
+      raw.map((text) => Buffer.from(text, "base64").toString("latin1").replaceAll("\0", "")),
+      ["first line", "second line"],
+    );
+  });
+
+  test("a UTF-8 byte order mark at a connection's beginning is dropped: JSON behind it is JSON", async (t) => {
+    const { rows, replies } = await storedFrom(t, '\ufeff{"level":"error","message":"x"}\n');
+
+    assert.deepEqual([rows[0]?.level, rows[0]?.message, replies], [400, "x", ""]);
   });
 });
 
