@@ -1401,7 +1401,7 @@ export class Journal {
     const maxSize = Math.min(GROUP_MAX_SIZE, this.#maxSize / 8);
     const last = this.#groups.at(-1);
     if (last?.hasRoomFor(frames, maxSize)) return last;
-    const group = new Group(this.#id, this.#stamps, this.#spare ?? Buffer.allocUnsafeSlow(MIB));
+    const group = new Group(this.#id, this.#stamps, this.#spare ?? Buffer.allocUnsafeSlow(Math.min(MIB, 2 * maxSize)));
     this.#spare = undefined;
     this.#groups.push(group);
     return group;
@@ -1409,14 +1409,15 @@ export class Journal {
 
   async #write(): Promise<void> {
     await this.#retry(() => this.#addSegment());
-    for (let group; (group = await this.#nextGroup());) {
-      const current = group;
-      const isDurable = await this.#retry(() => this.#makeDurable(current));
-      if (isDurable) group.durable.resolve();
-      else group.durable.reject(notDurable());
-      if (group.buffer.length <= 4 * GROUP_MAX_SIZE) this.#spare = group.buffer;
-      this.#changed.synced.notify();
-    }
+    for (let group; (group = await this.#nextGroup());) await this.#settle(group);
+  }
+
+  async #settle(group: Group): Promise<void> {
+    const isDurable = await this.#retry(() => this.#makeDurable(group));
+    if (isDurable) group.durable.resolve();
+    else group.durable.reject(notDurable());
+    if (group.buffer.length <= 4 * GROUP_MAX_SIZE) this.#spare = group.buffer;
+    this.#changed.synced.notify();
   }
 
   /** The oldest group, when the journal has room; `undefined` when no more will come. */
@@ -1444,7 +1445,7 @@ export class Journal {
       try {
         await attempt();
         this.#report(undefined);
-        return true;
+        return this.#isIntact();
       } catch (error) {
         if (error instanceof SyncFailed) this.#fail(error); // the promise at stake is `ok` itself
         if (this.#phase !== "open") return false;
@@ -1452,6 +1453,11 @@ export class Journal {
       }
     }
     return false;
+  }
+
+  /** Whether nothing failed, also while something was awaited. */
+  #isIntact(): boolean {
+    return this.#phase !== "failed";
   }
 
   #report(trouble: string | undefined): void {
@@ -1543,6 +1549,7 @@ const notDurable = () => new NotDurable("Cannot write the journal, and the colle
 
 const BATCH_SIZE = 1.5 * MIB; // about: read, parsed and stored at a time
 const BATCH_LINES = 20_000; // about: rows of short lines are many times as long
+
 /**
  * Follows the journal, in batches; the queue's bound keeps it a few of them ahead of the database. Having caught up, it
  * rests: each commit syncs the journal's disk, so a trickle of lines must not be a commit each. What comes after a

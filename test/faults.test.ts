@@ -260,6 +260,25 @@ describe("faults: the data directory", () => {
       assert.equal(sender.replies, "ok\n");
     });
 
+  test("a data directory that is deleted while lines are being synced leaves them without an ok", async (t) => {
+    const files = await faultyFiles(t);
+    const dataDir = join(files.dataDir, "data");
+    const collector = await start(t, { dataDir });
+    const sender = await Sender.connect(t, collector.port);
+    await sender.asks("before\n", "ok\n");
+    files.syncs = "held";
+    await sender.send("during\n");
+    await eventually(() => assert.ok(files.goOn));
+
+    await rm(dataDir, { recursive: true });
+    await assert.rejects(collector.done, /^Error: Cannot keep lines in/);
+    files.syncs = "";
+    files.goOn?.();
+
+    await eventually(() => assert.ok(sender.isClosed));
+    assert.equal(sender.replies, "ok\n");
+  });
+
   test("a data directory that a power cut may take, as its parent can't be synced, ends the start", async (t) => {
     const files = await faultyFiles(t);
     const dataDir = join(files.dataDir, "new");
