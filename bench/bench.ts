@@ -4,6 +4,7 @@
  *     npm run bench                                       all rows, about four minutes
  *     npm run bench -- plain latency --pairs 5            some of them; `--lines N` sends fewer or more
  *     npm run bench -- mariadb mariadb-insert             into a MariaDB, beside its command line's LOAD DATA LOCAL INFILE
+ *     npm run bench -- viewer --lines 20000000            the log page, which is not among all: see viewer.ts
  *     BENCH_DATABASE_URL=postgres://… npm run bench       on a server of yours, in a database made for the run
  *
  * A pair is one run through the collector and one `\copy` of the same rows into the same table, emptied, with a
@@ -27,6 +28,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import postgres from "postgres";
 import { measureMariaDb } from "./mariadb.ts";
+import { measureViewer } from "./viewer.ts";
 
 const HERE = fileURLToPath(new URL("..", import.meta.url)); // the repository
 const MIB = 1024 * 1024;
@@ -103,7 +105,7 @@ async function main(): Promise<void> {
 
 function readCommandLine(): { names: string[]; lines: number; pairs: number } {
   const ownServer = [...LOADS.keys(), "embedded", "latency", "backlog"];
-  const known = [...ownServer, "mariadb", "mariadb-insert"];
+  const known = [...ownServer, "mariadb", "mariadb-insert", "viewer"];
   const options = { lines: { type: "string", default: "1000000" }, pairs: { type: "string", default: "3" } } as const;
   const { values, positionals } = parseArgs({ options, allowPositionals: true });
   const unknown = positionals.find((name) => !known.includes(name));
@@ -124,9 +126,20 @@ async function measure(bench: Bench, names: string[]): Promise<void> {
     else if (name === "latency") tables.push(await measureLatency(bench));
     else if (name.startsWith("mariadb")) throughput.push(await measureMysql(bench, name));
     else if (name === "backlog") tables.push(await measureBacklog(bench));
+    else if (name === "viewer") tables.push(await measurePage(bench));
     else throughput.push(await measureEmbedded(bench));
   }
   for (const { title, head, rows } of tables) if (rows.length > 0) say(`\n${title}\n\n${tableOf([head, ...rows])}`);
+}
+
+async function measurePage({ url, sql, lines }: Bench) {
+  await dropTables(sql);
+  const rows = await measureViewer(url, sql, lines, say);
+  return {
+    title: `the log page on ${count(lines)} lines, median of 20`,
+    head: ["what", "alone", "beside a sender"],
+    rows,
+  };
 }
 
 async function introduce(folder: string, sql: postgres.Sql): Promise<void> {

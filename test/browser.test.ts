@@ -51,8 +51,10 @@ async function collectorWithPage(t: TestContext) {
 
 const rowsShown = (page: Page) => page.locator("#lines tr.line");
 const messagesShown = (page: Page) => page.locator("#lines tr.line td.message").allTextContents();
-const finished = (page: Page) =>
-  page.waitForFunction(`/shown/.test(document.querySelector("#status")?.textContent ?? "")`);
+/** Resolves when an expression is true there; `waitForFunction` would need eval, which the page forbids. */
+const holds = (page: Page, expression: string) => eventually(async () => assert.ok(await page.evaluate(expression)));
+
+const finished = (page: Page) => holds(page, `/shown/.test(document.querySelector("#status")?.textContent ?? "")`);
 
 const REAL_LINES: Line[] = range(200).map((n) => ({
   message: n % 40 === 7 ? "java.lang.IllegalStateException: cart is empty" : `GET /api/orders/${n} 200 in ${n % 90} ms`,
@@ -88,7 +90,7 @@ describe("The page in a browser", { skip: NO_BROWSER, timeout: 180_000 }, () => 
       await page.locator("#bars button").first().waitFor();
       found["lines"] = await violationsOf(page);
       await page.locator("#query").fill("level:emergency");
-      await page.waitForFunction(`document.querySelectorAll("#lines tr.line").length < 50`);
+      await holds(page, `document.querySelectorAll("#lines tr.line").length < 50`);
       await rowsShown(page).nth(3).click();
       await page.locator("tr.detail").waitFor();
       found["open"] = await violationsOf(page);
@@ -207,7 +209,7 @@ describe("The page in a browser", { skip: NO_BROWSER, timeout: 180_000 }, () => 
     const waiting = (count: number) => page.getByText(`${count} new lines ↑`).waitFor();
 
     await page.mouse.wheel(0, 400);
-    await page.waitForFunction(`scrollY > 300`);
+    await holds(page, `scrollY > 300`);
     const scrolled = await top();
     await send(0, 40);
     await waiting(40);

@@ -607,7 +607,7 @@ class Counts {
   #page;
   #bars = byId("bars", HTMLDivElement);
   #more = byId("count-on", HTMLButtonElement);
-  /** @type {{ [name: string]: Map<string, number> }} */
+  /** @type {{ [name: string]: Map<string | null, number> }} */
   #facets = { level: new Map(), app: new Map(), host: new Map() };
   /** @type {Map<number, Bar>} */
   #counted = new Map();
@@ -668,12 +668,14 @@ class Counts {
       const [, ...known] = this.#counted.get(at) ?? [time, 0, 0, 0];
       this.#counted.set(at, [time, (known[0] ?? 0) + added[0], (known[1] ?? 0) + added[1], (known[2] ?? 0) + added[2]]);
     }
-    const merge = (/** @type {string} */ name, /** @type {[string | number | null, number][]} */ counts) => {
+    const merge = (/** @type {string} */ name, /** @type {[string | null, number][]} */ counts) => {
       const facet = this.#facets[name];
-      for (const [value, added] of counts)
-        facet?.set(JSON.stringify(value), (facet.get(JSON.stringify(value)) ?? 0) + added);
+      for (const [value, added] of counts) facet?.set(value, (facet.get(value) ?? 0) + added);
     };
-    merge("level", answer.levels);
+    merge(
+      "level",
+      answer.levels.map(([level, lines]) => [levelName(level), lines]),
+    );
     merge("app", answer.apps);
     merge("host", answer.hosts);
     this.#showBars(answer.end === "range" ? 0 : Date.parse(answer.reached.split(",")[0] ?? ""), answer);
@@ -727,15 +729,12 @@ class Counts {
   }
 
   showFacets() {
+    const focused = document.activeElement instanceof HTMLElement ? document.activeElement.dataset["term"] : undefined;
     for (const [name, counts] of Object.entries(this.#facets)) {
-      const section = document.querySelector(`[data-facet="${name}"]`);
-      const all = [...counts]
-        .map(([value, lines]) => /** @type {[string | number | null, number]} */ ([JSON.parse(value), lines]))
-        .filter(([, lines]) => lines > 0);
-      all.sort(
-        name === "level" ? ([one], [other]) => Number(other) - Number(one) : ([, one], [, other]) => other - one,
-      );
-      const isUseful = name === "level" || all.length > 1 || all.some(([value]) => value !== null);
+      const all = [...counts].filter(([, lines]) => lines > 0);
+      const rank = (/** @type {[string | null, number]} */ [value, lines]) =>
+        name === "level" ? -LEVELS.findIndex(([, known]) => known === value) : lines;
+      all.sort((one, other) => rank(other) - rank(one));
       const shown = all
         .slice(0, this.#unfolded.has(name) ? 50 : 10)
         .map(([value, lines]) => this.#facetOf(name, value, lines));
@@ -745,28 +744,23 @@ class Counts {
       };
       if (all.length > shown.length && shown.length === 10)
         shown.push(button(`${Math.min(50, all.length) - 10} more`, unfold, "quiet"));
-      section?.replaceChildren(...(isUseful && all.length > 0 ? [make("h2", {}, name), ...shown] : []));
+      const isUseful = all.some(([value]) => value !== null);
+      const section = document.querySelector(`[data-facet="${name}"]`);
+      section?.replaceChildren(...(isUseful ? [make("h2", {}, name), ...shown] : []));
     }
+    for (const facet of document.querySelectorAll("#facets [data-term]"))
+      if (facet instanceof HTMLElement && facet.dataset["term"] === focused) facet.focus();
   }
 
-  /** @param {string} name @param {string | number | null} value @param {number} lines */
+  /** @param {string} name @param {string | null} value @param {number} lines */
   #facetOf(name, value, lines) {
-    const text = typeof value === "number" ? levelName(value) : value;
-    const term = termOf(name, text);
+    const term = termOf(name, value);
     const isOn = this.#page.terms.includes(term);
-    const pressed = {
-      type: "button",
-      class: "facet",
-      "aria-pressed": String(isOn),
-      title: isOn ? "take this filter away" : `only ${term}`,
-    };
+    const title = isOn ? "take this filter away" : `only ${term}`;
+    const pressed = { type: "button", class: "facet", "aria-pressed": String(isOn), title, "data-term": term };
     const act = () => (isOn ? this.#page.dropTerm(term) : this.#page.addTerm(term));
-    return make(
-      "button",
-      { ...pressed, click: act },
-      make("span", {}, text === null ? "(none)" : visible(text)),
-      make("span", {}, count(lines)),
-    );
+    const text = value === null ? "(none)" : visible(value);
+    return make("button", { ...pressed, click: act }, make("span", {}, text), make("span", {}, count(lines)));
   }
 
   /** A click on a bar, or a drag over several, zooms; arrow keys go from bar to bar. */
@@ -1079,7 +1073,7 @@ class Page {
       this.#end === "range" && !isSearching
         ? "searched all of the range · "
         : `${isSearching ? "searching" : "searched"} ${to}`;
-    byId("progress", HTMLSpanElement).textContent = `${did}${read} · ${count(rows.length)} shown`;
+    byId("progress", HTMLSpanElement).textContent = `${did}${read} · ${this.#matches()}`;
     this.#older.textContent = isSearching ? "stop" : this.#end === "page" ? "older lines" : "search on";
     this.#older.hidden = !isSearching && this.#end === "range";
     if (isSearching) return;
@@ -1140,9 +1134,13 @@ class Page {
     if (rows.length > 0 && !this.lines.isHeld) this.#showShown();
   }
 
+  #matches() {
+    return `${count(this.lines.rows.length)} ${this.view.q === "" ? "shown" : "match"}`;
+  }
+
   #showShown() {
     const shown = byId("progress", HTMLSpanElement);
-    shown.textContent = (shown.textContent ?? "").replace(/[\d,]+ shown$/, `${count(this.lines.rows.length)} shown`);
+    shown.textContent = (shown.textContent ?? "").replace(/[\d,]+ (?:shown|match)$/, this.#matches());
   }
 
   #showLive() {
