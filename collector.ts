@@ -5174,7 +5174,7 @@ class Session {
     const leave = () => void this.cancel().catch(() => {});
     signal.addEventListener("abort", leave);
     try {
-      await this.run(this.sql.unsafe("begin read only; set local statement_timeout = '2s'"));
+      await this.run(this.sql.unsafe("begin read only; set local statement_timeout = '2s'; set local jit = off"));
       const rows = (await this.run(this.sql.unsafe(statement, values).raw())) as unknown as RawRows;
       await this.run(this.sql`commit`);
       return rows.map((row) => row.map((value) => value?.toString() ?? null));

@@ -60,9 +60,9 @@ export async function measureViewer(url: string, sql: postgres.Sql, lines: numbe
       ],
       ["no match: until progress is seen", "/api/logs?q=nowhere&budget=700"],
     ];
-    const alone = await measureAll(steps, ask);
+    const alone = await measureAll(steps, ask, say);
     const sender = sendForever(collector.port);
-    const beside = await measureAll(steps, ask).finally(() => sender.destroy());
+    const beside = await measureAll(steps, ask, say).finally(() => sender.destroy());
     const seconds = await timeExport(`${collector.http}/api/export`);
     say(`download: ${Math.round(lines / seconds).toLocaleString("en-US")} lines/s`);
     return steps.map(([title], at) => [title, alone[at] ?? "", beside[at] ?? ""]);
@@ -87,9 +87,13 @@ async function makeLines(sql: postgres.Sql, lines: number, say: (line: string) =
   await sql`vacuum analyze logs`;
 }
 
-async function measureAll(steps: [string, string][], ask: (path: string) => Promise<unknown>): Promise<string[]> {
+async function measureAll(
+  steps: [string, string][],
+  ask: (path: string) => Promise<unknown>,
+  say: (line: string) => void,
+): Promise<string[]> {
   const figures: string[] = [];
-  for (const [, path] of steps) {
+  for (const [title, path] of steps) {
     await ask(path);
     const times: number[] = [];
     for (let time = 0; time < TIMES; time++) {
@@ -98,6 +102,7 @@ async function measureAll(steps: [string, string][], ask: (path: string) => Prom
       times.push(performance.now() - started);
     }
     figures.push(`${Math.round(times.toSorted((one, other) => one - other)[TIMES / 2] ?? NaN)} ms`);
+    say(`${title}: ${figures.at(-1)}`);
   }
   return figures;
 }

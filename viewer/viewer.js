@@ -489,6 +489,7 @@ class Lines {
     }
     this.render();
     if (this.open !== undefined) this.#detail?.scrollIntoView({ block: "nearest" });
+    this.#shown.get(key)?.line.scrollIntoView({ block: "nearest" }); // also where the detail is higher than the screen
     this.#page.setAt(this.open ?? "");
     if (this.open === undefined && !this.isHeld) this.flush();
   }
