@@ -5168,10 +5168,13 @@ class Session {
     throw new Error(`the driver reports ${command} ${count}, not COPY ${lines}; postgres@${DRIVER_VERSION} is known`);
   }
 
-  /** Runs one statement that may only read, for 2 s at most; a session whose reader left is not used again. */
+  /**
+   * Runs one statement that may only read, for 2 s at most; a session whose reader left is not used again. PGlite has one
+   * session and can't stop a statement: there it runs to its end.
+   */
   async read(statement: string, values: string[], signal: AbortSignal): Promise<(string | null)[][]> {
     signal.throwIfAborted();
-    const leave = () => void this.cancel().catch(() => {});
+    const leave = () => void (this.#server.isShared && this.cancel().catch(() => {}));
     signal.addEventListener("abort", leave);
     try {
       await this.run(this.sql.unsafe("begin read only; set local statement_timeout = '2s'; set local jit = off"));
@@ -5180,7 +5183,7 @@ class Session {
       return rows.map((row) => row.map((value) => value?.toString() ?? null));
     } finally {
       signal.removeEventListener("abort", leave);
-      if (signal.aborted) this.close();
+      if (signal.aborted && this.#server.isShared) this.close();
     }
   }
 
