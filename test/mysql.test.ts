@@ -16,12 +16,13 @@ import type { Batch, LogRecord, Store, StoredLine, Table } from "../collector.ts
 import { openMysqlStore } from "../mysql/mysql.ts";
 import { DAY, KIB, MIB, eventually, range } from "./support/basics.ts";
 import { certificates } from "./support/certificates.ts";
-import { ROOT, undoAfter } from "./support/files.ts";
+import { Program, bunPath, runProgram, start, whenStored } from "./support/collectors.ts";
+import { MODULES, ROOT, bareCopy, folder, undoAfter } from "./support/files.ts";
 import { freshMysql, mysqlServer, noMariaDb, setGlobal } from "./support/mariadb.ts";
-import { rows } from "./support/mariadbServer.ts";
-import type { connectTo } from "./support/mariadbServer.ts";
+import { MariaDbServer, connectTo, rows } from "./support/mariadbServer.ts";
 import { MUTANTS, isProven, openMutant, proveMysql } from "./support/mysqlProof.ts";
 import { Proxy } from "./support/proxies.ts";
+import { TirelessSender, converse } from "./support/senders.ts";
 
 const TODAY = Math.floor(Date.now() / DAY);
 const TODAY_US = TODAY * DAY * 1000;
@@ -925,5 +926,130 @@ describeStore("MySQL: connections", () => {
           return true;
         },
       );
+  });
+});
+
+describeStore("MySQL: the collector", () => {
+  test("under kill -9 of it and of the server every acknowledged line is stored, none twice, in order", async (t) => {
+    const server = await MariaDbServer.create(await folder(t));
+    undoAfter(t, () => server.stop());
+    const admin = await connectTo(server.url);
+    await admin.query("create database logs");
+    await admin.end();
+    const flags = ["--data-dir", await folder(t), "--database-url", `${server.url}/logs`];
+    let program = await Program.start(t, flags);
+    const again = [...flags, "--listen", `127.0.0.1:${program.port}`];
+    const senders = ["a", "b"].map((name) => new TirelessSender(name, program.port));
+    for (const sender of senders) undoAfter(t, () => sender.giveUp());
+    const acknowledged = () => senders.reduce((sum, sender) => sum + sender.acknowledged.length, 0);
+    const more = (lines: number) => {
+      const target = acknowledged() + lines;
+      return eventually(() => assert.ok(acknowledged() >= target, `${acknowledged()} of ${target}`));
+    };
+
+    for (let round = 0; round < 3; round++) {
+      await more(1000);
+      await server.stop("SIGKILL");
+      await more(500);
+      await program.kill();
+      await server.start();
+      program = await Program.start(t, again);
+    }
+    await Promise.all(senders.map((sender) => sender.stop()));
+    const code = await program.stop();
+
+    assert.equal(code, 0, program.stderr);
+    const sql = await connectTo(`${server.url}/logs`);
+    const stored = await messagesIn(sql);
+    await sql.end();
+    for (const { name, acknowledged: numbers } of senders) {
+      const found = stored.filter((message) => message.startsWith(name)).map((message) => Number(message.slice(2)));
+      assert.deepEqual(
+        found,
+        [...new Set(found)].toSorted((a, b) => a - b),
+        "none twice, and in order",
+      );
+      const known = new Set(found);
+      assert.deepEqual(
+        numbers.filter((number) => !known.has(number)),
+        [],
+        "every acknowledged line",
+      );
+    }
+  });
+
+  test("it lists, counts and streams by the command line; lines and the password never appear in its output", async (t) => {
+    const { url, sql } = await freshMysql(t);
+    const flags = ["--data-dir", await folder(t), "--database-url", url];
+    const program = await Program.start(t, flags);
+    await eventually(() => partitionsIn(sql).then((names) => assert.equal(names.length, 9)));
+    await sql.query(`${REFUSING_CHECK}; create trigger wait before insert on logs for each row
+      if new.message like '%wait%' then signal sqlstate '40001' set mysql_errno = 1213, message_text = 'xyzzy'; end if`);
+
+    await converse(program.port, 'bad xyzzy\n{"msg":"bad xyzzy"}\nhello xyzzy\n');
+    const listed = await runProgram(["dead", "list", "--json", ...flags]);
+    const printed = await runProgram(["query", "select level, message from logs", ...flags]);
+    await converse(program.port, "xyzzy wait\n");
+    await eventually(() => assert.match(program.stderr, /1213/));
+    await program.kill();
+
+    assert.match(printed.stdout, /^level {2}message *\n-+ {2}-+\n200 {4}hello xyzzy\n$/, printed.stderr);
+    assert.deepEqual(
+      listed.stdout
+        .split("\n")
+        .filter(Boolean)
+        .map((row) => (JSON.parse(row) as { line: string }).line),
+      ["bad xyzzy", '{"msg":"bad xyzzy"}'],
+    );
+    assert.match(program.stderr, new RegExp(`^storing into MySQL at ${new URL(url).host}/\\w+$`, "m"));
+    assert.doesNotMatch(program.stderr + program.stdout, /xyzzy|w\?rd|w%3Frd/);
+  });
+
+  test("the days of an old backlog get partitions, unless a later day has lines already", async (t) => {
+    const { url, sql } = await freshMysql(t);
+    const dataDir = await folder(t);
+    const past = await start(t, { dataDir, drainTimeout: 0 });
+    const clock = t.mock.method(Date, "now", () => (TODAY - 20) * DAY + 1000);
+    await converse(past.port, "old\n");
+    clock.mock.restore();
+    await past.close();
+
+    const collector = await start(t, { dataDir, databaseUrl: url });
+    await converse(collector.port, "new\n");
+    await whenStored(collector);
+
+    assert.deepEqual(await messagesIn(sql), ["old", "new"]);
+    assert.ok((await partitionsIn(sql)).includes(nameOf(TODAY)));
+    const [old] = await rows<{ day: string }>(sql, "select date(created_at) as day from logs where message = 'old'");
+    assert.equal(old?.day, new Date((TODAY - 20) * DAY).toISOString().slice(0, 10));
+  });
+
+  for (const [runtime, command] of [
+    ["tsx", [process.execPath, join(MODULES, "tsx/dist/cli.mjs")]],
+    ["Bun", [bunPath()]],
+  ] as const)
+    test(`copied into an empty folder, it works with mysql/ and mysql2 under ${runtime}`, async (t) => {
+      const { url, sql } = await freshMysql(t);
+      const cwd = await bareCopy(t, ["collector.ts", "schema.sql", "mysql"]);
+      const program = [...command, "collector.ts"];
+
+      const collector = await Program.start(t, ["--database-url", url], {}, { program, cwd });
+      const replies = await converse(collector.port, "one\n");
+
+      assert.equal(replies, "ok\n");
+      await eventually(async () => assert.deepEqual(await messagesIn(sql), ["one"]));
+    });
+
+  test("a copy without mysql/, or without mysql2, names what to copy or to install, exit code 2", async (t) => {
+    const files = ["collector.ts", "schema.sql"];
+    const program = [process.execPath, join(MODULES, "tsx/dist/cli.mjs"), "collector.ts"];
+    const folders = [await bareCopy(t, files), await bareCopy(t, [...files, "mysql"], ["tsx"])];
+    const flags = ["--listen", "127.0.0.1:0", "--database-url", "mysql://127.0.0.1:1/logs"];
+
+    const [noFolder, noDriver] = await Promise.all(folders.map((cwd) => runProgram(flags, { program, cwd })));
+
+    assert.match(noFolder!.stderr, /^Cannot find \S+mysql\/mysql\.ts: copy the folder mysql\/ beside collector\.ts\n$/);
+    assert.equal(noDriver!.stderr, "Cannot find mysql2: type npm i mysql2@3.24.6\n");
+    assert.deepEqual([noFolder!.code, noDriver!.code], [2, 2]);
   });
 });
