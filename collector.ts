@@ -4783,7 +4783,6 @@ class EmbeddedPostgres implements DatabaseServer {
   async query(statement: string, { isWrite, timeoutMs, maxRows, signal }: StatementOptions): Promise<FileHandle> {
     const path = join(this.#dataDir, `answer-${randomUUID()}`);
     const file = await open(path, "wx+", 0o600);
-    await rm(path);
     let isLate = false;
     const end = () => void this.#terminate();
     const late = setTimeout(() => {
@@ -4797,11 +4796,12 @@ class EmbeddedPostgres implements DatabaseServer {
         statement,
         isWrite,
         maxRows: Number.isFinite(maxRows) ? maxRows : 0,
-        fd: file.fd,
+        path,
       });
       return file;
     } catch (error) {
       await file.close();
+      await rm(path, { force: true });
       throw isLate ? tookTooLong(timeoutMs) : error;
     } finally {
       clearTimeout(late);
@@ -4892,7 +4892,7 @@ interface ThreadAnswer {
 
 /** Plain JavaScript: Node 20's threads do not inherit tsx's loader. */
 const EMBEDDED_THREAD = `
-  const { appendFileSync } = require("node:fs");
+  const { appendFileSync, closeSync, openSync, unlinkSync } = require("node:fs");
   const { parentPort, workerData } = require("node:worker_threads");
   const run = async () => {
     const { PGlite, protocol } = await import(workerData.pglite);
@@ -4913,7 +4913,9 @@ const EMBEDDED_THREAD = `
       if (affectedRows !== lines) throw new Error("PGlite reports " + affectedRows + " rows, not " + lines);
       return true;
     });
-    const query = async ({ statement, isWrite, maxRows, fd }) => {
+    const query = async ({ statement, isWrite, maxRows, path }) => {
+      const fd = openSync(path, "a"); // Deno's threads share no descriptors
+      unlinkSync(path);
       const parser = new protocol.Parser();
       let [columns, rows, outcome, failure] = [[], [], "", undefined];
       const write = () => appendFileSync(fd, JSON.stringify({ columns, rows: rows.splice(0), outcome }) + "\\n");
@@ -4929,12 +4931,18 @@ const EMBEDDED_THREAD = `
       };
       const { parse, bind, describe, execute, sync } = protocol.serialize;
       const steps = [parse({ text: statement }), bind(), describe({ type: "P" }), execute({ rows: maxRows }), sync()];
-      await db.exec(isWrite ? "begin" : "begin read only");
-      for (const step of steps) await db.execProtocolRawStream(step, { onRawData });
-      await db.exec(isWrite && !failure ? "commit" : "rollback");
+      try {
+        await db.exec(isWrite ? "begin" : "begin read only");
+        for (const step of steps) await db.execProtocolRawStream(step, { onRawData });
+        if (isWrite && !failure) await db.exec("commit");
+        if (!failure) write();
+      } catch (error) {
+        failure ??= error;
+      }
+      closeSync(fd);
+      await db.exec("rollback"); // a warning, where all is over
       await db.exec("discard all");
       if (failure) throw failure;
-      write();
     };
     const asServer = ({ message, code, constraint, table, hint }) =>
       ({ message, code, constraint_name: constraint, table_name: table, hint });
