@@ -2648,8 +2648,7 @@ interface Format {
   example: string;
   /** The first character of such a line. */
   starts: RegExp;
-  /** Whether such a line begins with a time. */
-  isTimed?: true;
+  /** `time` is the one that the line begins with, if it does. */
   read: (text: string, context: LineContext, time: FoundTime | undefined) => Layer | undefined;
 }
 
@@ -2668,78 +2667,31 @@ interface LineContext {
 
 /** What may stand around a body, in the order in which it is tried. */
 export const ENVELOPES: readonly Format[] = [
+  { name: "syslog, RFC 5424", starts: /</, read: readSyslog5424, example: "<14>1 2026-11-22T10:00:00Z h shop 7 - - x" },
   {
-    name: "syslog, RFC 5424",
-    example: '<14>1 2026-11-22T10:00:00Z web-1 shop 42 ID7 [order@1 id="7"] sold',
-    starts: /</,
-    read: readSyslog5424,
-  },
-  {
-    name: "syslog, RFC 3164, Cisco's, NetScaler's and Meraki's",
-    example: "<14>Nov 22 10:00:00 web-1 shop[42]: sold",
+    name: "syslog, RFC 3164",
     starts: /</,
     read: readSyslog3164,
+    example: "<14>Nov 22 10:00:00 h a[7]: x",
   },
-  {
-    name: "syslog without its priority, as files and journalctl have it",
-    example: "Nov 22 10:00:00 web-1 shop[42]: sold",
-    starts: /[A-Z\d]/i,
-    isTimed: true,
-    read: readSyslogOfFile,
-  },
-  {
-    name: "Kubernetes (CRI)",
-    example: "2026-11-22T10:00:00.123456789Z stderr F ERROR sold out",
-    starts: /\d/,
-    isTimed: true,
-    read: readCri,
-  },
-  {
-    name: "a time in front of JSON or logfmt",
-    example: '2026-11-22T10:00:00Z level=info msg="sold"',
-    starts: /[\d[A-Z]/,
-    isTimed: true,
-    read: readTimed,
-  },
-  { name: "Docker Compose", example: "web-1  | WARNING: sold out", starts: /[a-z]/i, read: readCompose },
+  { name: "syslog in files", starts: /[A-Z\d]/, read: readSyslogOfFile, example: "Nov 22 10:00:00 h a[7]: x" },
+  { name: "Kubernetes (CRI)", starts: /\d/, read: readCri, example: "2026-11-22T10:00:00.1Z stderr F x" },
+  { name: "a time in front", starts: /[\d[A-Z]/, read: readTimed, example: "2026-11-22 10:00:00 level=info msg=x" },
+  { name: "Docker Compose", starts: /[a-z]/i, read: readCompose, example: "web-1  | WARNING: x" },
 ];
 
 /** What a line or an envelope may hold, in the order in which it is tried. */
 export const BODIES: readonly Format[] = [
-  {
-    name: "JSON object: pino, GELF 1.1, ECS, CLEF, journald, Docker's json-file and others",
-    example: '{"level":30,"time":1795341600000,"hostname":"web-1","msg":"sold","order":7}',
-    starts: /[{\s@]/,
-    read: readJson,
-  },
-  {
-    name: "audit",
-    example: 'type=CWD msg=audit(1795341600.123:7): cwd="/"',
-    starts: /[nt]/,
-    read: readAudit,
-  },
-  {
-    name: "logfmt, and other keys and values with a level or a message",
-    example: 'time=2026-11-22T10:00:00Z level=info msg="sold" order=7',
-    starts: /[a-z@_]/i,
-    read: readLogfmt,
-  },
-  {
-    name: "text with a time, a level, or an exception's name where people put it",
-    example: "2026-11-22 10:00:00,123 [main] WARN shop.Order - sold out",
-    starts: /[\w[(%/: ]/,
-    read: readText,
-  },
+  { name: "JSON, GELF, Docker's json-file", starts: /[{\s@]/, read: readJson, example: '{"level":30,"msg":"x","n":7}' },
+  { name: "audit", starts: /[nt]/, read: readAudit, example: 'type=CWD msg=audit(1795341600.123:7): cwd="/"' },
+  { name: "logfmt", starts: /[a-z@_]/i, read: readLogfmt, example: 'level=info msg="x y" n=7' },
+  { name: "text", starts: /[\w[(%/: ]/, read: readText, example: "2026-11-22 10:00:00,123 [main] WARN shop.Cart - x" },
 ];
 
-/** The readers by the code of a line's first character, and whether it begins with a time. */
-const [UNTIMED_READERS, TIMED_READERS] = [false, true].map((hasTime) =>
-  Array.from({ length: 128 }, (_, code) =>
-    [...ENVELOPES, ...BODIES]
-      .filter(({ starts, isTimed = false }) => starts.test(String.fromCharCode(code)) && (hasTime || !isTimed))
-      .map(({ read }) => read),
-  ),
-) as [Format["read"][][], Format["read"][][]];
+/** The readers by the code of a line's first character. */
+const LINE_READERS = Array.from({ length: 128 }, (_, code) =>
+  [...ENVELOPES, ...BODIES].filter(({ starts }) => starts.test(String.fromCharCode(code))).map(({ read }) => read),
+);
 const MAX_LAYERS = 4; // envelopes in envelopes; what is deeper stays text
 
 /** Turns lines into records. One serves one collector: it remembers the keys, the day and the hour of the line before. */
@@ -2773,7 +2725,7 @@ export class LineParser {
     const time = this.#context.times.inFrontOf(text);
     const wordEnd = endOfLetters(text, 0);
     if (time === undefined && isProse(text, wordEnd)) return layerOfText(levelOfAlarm(text, 0), undefined);
-    const readers = (time === undefined ? UNTIMED_READERS : TIMED_READERS)[text.charCodeAt(0)];
+    const readers = LINE_READERS[text.charCodeAt(0)];
     if (readers === undefined) return undefined;
     this.#context.outer = outer;
     this.#context.wordEnd = wordEnd;
@@ -2992,7 +2944,8 @@ function readSyslog3164(text: string, { times }: LineContext): Layer | undefined
 function readSyslogOfFile(text: string, _: LineContext, time: FoundTime | undefined): Layer | undefined {
   if (time?.timeUs === undefined || text.charCodeAt(time.end) !== SPACE) return undefined;
   const isBsd = isLetter(text.charCodeAt(0)) && text.charCodeAt(3) === SPACE && !isLetter(text.charCodeAt(4));
-  if (!isBsd && (text.charCodeAt(10) !== UPPER_T || text.indexOf(": ", time.end) < 0)) return undefined;
+  const mark = text.charCodeAt(10); // that of an epoch is a dot
+  if (!isBsd && ((mark !== UPPER_T && mark !== DOT) || text.indexOf(": ", time.end) < 0)) return undefined;
   const sender = senderAt(text, endOfSpace(text, time.end), false, false);
   if (sender.app === undefined || (sender.host !== undefined && levelNamed(sender.host) !== undefined))
     return undefined;
@@ -3000,7 +2953,7 @@ function readSyslogOfFile(text: string, _: LineContext, time: FoundTime | undefi
   return layerOfSyslog(text, sender, "", time);
 }
 
-const RSYSLOG_TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}[+-]\d\d:\d\d /; // RSYSLOG_FileFormat
+const RSYSLOG_TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[.,]\d{6}[+-]\d\d:\d\d /; // RSYSLOG_FileFormat, dmesg's iso
 
 interface SyslogSender {
   /** Where the message begins. */
@@ -3704,7 +3657,7 @@ function readText(
   if (code === PERCENT && outer?.level !== undefined) return undefined; // Cisco's severity is the priority's
   const level = wordEnd > 1 ? levelOfWord(text, wordEnd) : levelInFront(text);
   if (level !== undefined) return layerOfText(level, timeBehindLevel(text, times));
-  return wordEnd > 1 && !isDashAt(text, endOfWord(text, wordEnd)) ? undefined : readLateTime(text, times);
+  return wordEnd > 1 && !isClientAt(text, endOfWord(text, wordEnd)) ? undefined : readLateTime(text, times);
 }
 
 function layerOfText(level: number | undefined, time: FoundTime | undefined): Layer | undefined {
@@ -3721,6 +3674,10 @@ function timeBehindLevel(text: string, times: TimeReader): FoundTime | undefined
   const at = endOfMatch(BETWEEN_LEVEL_AND_TIME, text, 0);
   return at < 0 ? undefined : times.at(text, at);
 }
+
+/** Whether a word that ends at `at` may be a client, or a host with a port and a client behind it. */
+const isClientAt = (text: string, at: number) =>
+  isDashAt(text, at) || (isDigit(text.charCodeAt(at - 1)) && isDigit(text.charCodeAt(at + 1)));
 
 const KLOG = /([IWEF])(\d{4}|\d\d)?(\d\d)(\d\d) (?=\d\d:\d\d:\d\d(?:\.\d+)? +\d+ )/y;
 const REDIS = /(?:\d{1,10}:[XCSM]|\[\d{1,10}\]) (?=\d\d [A-Z])/y;
@@ -3925,8 +3882,9 @@ function levelBehind(text: string, start: number, isBehindTime = true): number |
 }
 
 const CISCO_LEVEL = /%[A-Z\d_-]+-([0-7])-[A-Z\d_]+:/y;
-const LETTER_IN_FRONT = /[VDIWEF](?:\/[\w.$-]{1,64} ?(?:\( *\d+\))?: |! | \(\d+\) )|[EW]: /y;
-const LETTER_BEHIND_TIME = /[VDIWEF]\/[\w.$-]{1,64} ?\( *\d+\): |[TDIWEFCN] (?:\| | *(?=[A-Z-]))|[DIWE]! /y;
+const LETTER_IN_FRONT = /[VDIWEF](?:\/[\w.$-]{1,64} *(?:\( *\d+\))?: |! | \(\d+\) )|[EW]: /y;
+const LETTER_BEHIND_TIME =
+  /[VDIWEF]\/[\w.$-]{1,64} *\( *\d+\): |[IWEF] (?=[\w./-]+:\d+\] )|[TDIWEFCN] (?:\| | *(?=[A-Z-]))|[DIWE]! /y;
 const LETTER_BEHIND_NUMBERS = /[VDIWEF] /y;
 
 const letterLevelAt = (text: string, at: number, pattern: RegExp) =>
@@ -3958,7 +3916,7 @@ const isOpening = (code: number) => code === BRACKET || code === PARENTHESIS || 
 const LETTER_IN_BRACKETS = /\](?=[[\s])| (?=\d)/y; // `[E][wifi:7]`, and Tornado's `[E 261122 10:00:00 web:1]`
 const CODE_IN_BRACKETS = /\[\w{1,16}\]:/y; // rustc's `error[E0308]:`
 /** A word right behind a time is a level where it is padded, or where a name with a colon follows. */
-const LOOSE_LEVEL = /[A-Za-z]{3,13}(?=\s{2}|[,;]|\/[A-Z])|[a-z]{3,13}(?= [\w.[\]-]{1,64}: )/y;
+const LOOSE_LEVEL = /[A-Za-z]{3,13}(?=\s{2}|[,;]|\/[A-Z][a-z])|[a-z]{3,13}(?= [\w.[\]-]{1,64}: )/y;
 
 function isMarkedAt(text: string, at: number, isOpen: boolean): boolean {
   const code = text.charCodeAt(at);
@@ -4006,6 +3964,8 @@ export const DATES: readonly [form: string, example: string, writers: string][] 
   ["Mon D, YYYY", "Nov 22, 2026 10:00:00 AM", "java.util.logging"],
   ["YYYY Mon D", "2026 Nov 22 10:00:00", "Cisco NX-OS"],
   ["Www Mon D", "Sun Nov 22 10:00:00 2026", "Apache's error log, OpenVPN, date"],
+  ["Www D Mon", "Sun 22 Nov 10:00:00 UTC 2026", "date"],
+  ["Www YYYY-MM-DD", "Sun 2026-11-22 10:00:00 UTC", "journalctl -o short-full"],
   ["Www Mon D YYYY", "Sun Nov 22 2026 10:00:00 GMT+0100", "JavaScript"],
   ["Www, D Mon YYYY", "Sun, 22 Nov 2026 10:00:00 GMT", "RFC 5322, HTTP"],
   ["DD/Mon/YYYY", "22/Nov/2026:10:00:00 +0000", "access logs"],
@@ -4013,6 +3973,7 @@ export const DATES: readonly [form: string, example: string, writers: string][] 
   ["D Mon YYYY", "22 Nov 2026 10:00:00.123", "Redis"],
   ["D Mon", "22 Nov 10:00:00.123", "Redis before 4"],
   ["DD.MM.YYYY", "22.11.2026 10:00:00", "German programs"],
+  ["DD-MM-YYYY", "22-11-2026 10:00:00", "European programs; none where it could be either order"],
   ["MM/DD/YYYY:", "11/22/2026:10:00:00", "NetScaler"],
   ["MM/DD/YYYY-", "11/22/2026-10:00:00.123456", "Suricata"],
   ["MM/DD-", "11/22-10:00:00.123456", "Snort"],
@@ -4207,7 +4168,7 @@ export class TimeReader {
     let year = part("YYYY") ?? fullYear(part("YY") ?? 0);
     let month = parts.includes("Mon") ? MONTHS.indexOf(name.toLowerCase()) + 1 : (part("MM") ?? 0);
     let day = part("DD") ?? part("D") ?? 0;
-    if (form === "MM/DD/YYYY") {
+    if (form === "MM/DD/YYYY" || form === "DD-MM-YYYY") {
       if (month > 12) [month, day] = [day, month];
       else if (day <= 12 && day !== month) day = Number.NaN;
     }

@@ -68,6 +68,20 @@ const ZONE_PLACES: Record<string, string> = {
   ...{ AEST: "Australia/Sydney", AEDT: "Australia/Sydney", NZST: "Pacific/Auckland", NZDT: "Pacific/Auckland" },
 };
 
+/** Envelopes around a JSON object. */
+const WRAPPERS: ((body: string) => string)[] = [
+  (body) => `<14>1 2026-11-22T10:00:00Z web-1 shop 7 - [a@1 b="c"] ${body}`,
+  (body) => `<14>Nov 22 10:00:00 web-1 shop[7]: ${body}`,
+  (body) => `<14>${body}`,
+  (body) => `Nov 22 10:00:00 web-1 shop[7]: ${body}`,
+  (body) => `2026-11-22T10:00:00.123456789Z stderr F ${body}`,
+  (body) => `2026-11-22T10:00:00Z ${body}`,
+  (body) => `web-1  | ${body}`,
+  (body) => JSON.stringify({ log: `${body}\n`, stream: "stdout", time: "2026-11-22T10:00:00Z" }),
+  (body) => JSON.stringify({ MESSAGE: body, PRIORITY: "6", _HOSTNAME: "web-1" }),
+  (body) => `<14>Nov 22 10:00:00 web-1 relay: <14>Nov 22 10:00:00 web-2 shop[7]: ${body}`,
+];
+
 describe("records", () => {
   test("levelOf knows the loggers' names in any case, pino's numbers and Monolog's", () => {
     const names = ["trace", "verbose", "DEBUG", "info", "Notice", "warn", "WARNING", "error", "critical", "alert"];
@@ -454,6 +468,23 @@ describe("records", () => {
             `{${list.map(([id, ps]) => `${JSON.stringify(id)}:{${ps.map(([n, v]) => `${JSON.stringify(n)}:${JSON.stringify(v)}`).join(",")}}`).join(",")}}`,
           ),
         );
+      }),
+      { numRuns: 1000 },
+    );
+  });
+
+  test("what a body has comes back out of every envelope: level, message, and attributes with every digit", () => {
+    const number = fc.stringMatching(/^-?[1-9]\d{0,30}(\.\d{1,30})?$/);
+    const object = fc.tuple(fc.dictionary(fc.stringMatching(/^x[^"\\]*$/), fc.jsonValue(), { maxKeys: 4 }), number);
+    fc.assert(
+      fc.property(object, fc.constantFrom(...WRAPPERS), ([others, digits], wrap) => {
+        const rest = Object.entries(others).map(([key, value]) => `${JSON.stringify(key)}:${JSON.stringify(value)}`);
+        const body = `{${[...rest, `"n":${digits}`, '"level":"error"', '"msg":"x y"'].join(",")}}`;
+        const bare = parseLine(body);
+        const { level, message, attributes = "" } = parseLine(wrap(body));
+
+        assert.deepEqual([level, message], [400, "x y"], wrap(body));
+        assert.ok(attributes.includes(bare.attributes!.slice(1, -1)), wrap(body));
       }),
       { numRuns: 1000 },
     );

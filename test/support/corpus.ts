@@ -471,6 +471,22 @@ export const CORPUS: Record<string, Sample[]> = {
     ['[2026-11-22T10:00:00.123456+00:00] app.ERROR: x {"a":1} []', 400, { time: "2026-11-22T10:00:00.123456Z" }],
     ["F, [2026-11-22T10:00:00.123456 #7] FATAL -- : x", 600, { time: "2026-11-22T10:00:00.123456Z" }],
   ],
+  "dates of common daemons, once more": [
+    ["22-11-2026 10:00:00 ERROR x", 400, { time: T }],
+    ["05-11-2026 10:00:00 ERROR x", 400, { time: NONE }],
+    ["Sun 2026-11-22 10:00:00 UTC h systemd[7]: x", 200, { time: T, host: "h", app: "systemd", message: "x" }],
+    ["1795341600.123456 h systemd[7]: x", 200, { time: "2026-11-22T10:00:00.123456Z", host: "h", app: "systemd" }],
+    ["2026-11-22T10:00:00,123456+00:00 kernel: x", 200, { time: "2026-11-22T10:00:00.123456Z", app: "kernel" }],
+    ["Sun 22 Nov 10:00:00 UTC 2026 x", 200, { time: T }],
+    ['example.org:80 192.0.2.1 - - [22/Nov/2026:11:00:00 +0100] "GET /" 200 1', 200, { time: T }],
+    ["2026-11-22 10:00:00.123456: W tensorflow/core/x.cc:7] y", 300, { time: "2026-11-22T10:00:00.123456Z" }],
+    ["W/Tag     (  7): x", 300],
+    ["2026-11-22T10:00:00:123456Z ERROR x", 200, { time: NONE }],
+    ["2026-11-22 10:00:00+01:e x", 200, { time: NONE }],
+    ["<14>1 - x", 200, { message: "1 - x" }],
+    ["<14>Nov 22 10:00:00 10.0.0.1: x", 200, { host: "10.0.0.1", message: "x" }],
+    ["[7] production.CRITICAL: x", 500],
+  ],
   "where a level stands": [
     ["2026-11-22 10:00:00|ERROR|a|x", 400, { time: T }],
     ["2026-11-22 10:00:00.1234|WARN|Shop.Cart|x", 300, { time: "2026-11-22T10:00:00.1234Z" }],
@@ -726,6 +742,12 @@ the answer was "ERROR: not found"
 it replied (ERROR) and hung up
 it replied [ERROR] and hung up
 GET /error HTTP/1.1
+F/M0 no answer
+I/O error on a disk of another
+W/O a doubt
+C/C++ is a language
+Uncaught fish are the biggest
+WARN/BROTHERS were a studio
 GET /errors/warning?level=error
 opened /var/log/error.log
 sent mail to error@example.org

@@ -21,7 +21,7 @@ export const HOSTILE: Record<string, [start: string, repeated: string, end?: str
   "json escapes": ['{"a":"', "\\u0041", '"}'],
   "json open string": ['{"a":"', "x"],
   "json unsound": ['{"a":"', "\\u0000", '"}'],
-  "json exps": ['{"a":[', "1e999,", "1]}"],
+  "whole JSON: exponents": ['{"a":[', "1e999,", "1]}"],
   "whole JSON: array": ['{"a":[', "1,", "1]}"],
   "whole JSON: strings": ['{"a":[', '"",', "1]}"],
   "json spaces": ['{"a":', " ", "1}"],
