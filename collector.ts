@@ -590,7 +590,7 @@ class Intake {
   #refuse(stream: Socket, peer: string, { message, isBySender }: Refused, isTold: boolean): void {
     this.refused++;
     const what = isBySender ? `${peer} refused this collector` : `collector refused ${peer}`;
-    this.#logOnce(`${what}: ${message}`);
+    if (peer !== "") this.#logOnce(`${what}: ${message}`); // one without an address has left already: a probe
     if (!isTold || this.#leaving.size >= LEAVING_MAX) return void stream.destroy();
     this.#leaving.add(stream.once("close", () => this.#leaving.delete(stream)));
     setTimeout(() => stream.destroy(), SECOND).unref(); // whatever it still sends

@@ -1,6 +1,6 @@
 /* oxlint-disable eslint/no-await-in-loop, typescript/no-floating-promises -- a test does one thing after the other; node:test waits for tests */
 import assert from "node:assert/strict";
-import { execFile } from "node:child_process";
+import { execFile, spawnSync } from "node:child_process";
 import { describe, test } from "node:test";
 import { promisify } from "node:util";
 import { isInstalled } from "./support/processes.ts";
@@ -150,6 +150,17 @@ describe("PROXY headers", () => {
     for (const header of [proxyV1("192.0.2.7"), proxyV2(1, 0x11, body)])
       assert.match(await converse(other.port, header), /^error: a PROXY header; --proxy-from does not name/);
     assert.deepEqual([naming.ledger().received, other.ledger().received], [0, 0]);
+  });
+
+  test("a proxy that looks whether we are there, and resets the connection before we accept it, is not logged", async (t) => {
+    const collector = await start(t, PROXY);
+    const touch = `const socket = net.connect(${collector.port}, "127.0.0.1", () =>
+      socket.write("PROXY TCP4 192.0.2.1 192.0.2.2 1 2\\r\\n", () => socket.resetAndDestroy()))`;
+
+    spawnSync(process.execPath, ["-e", touch]); // we accept nothing meanwhile
+    assert.equal(await converse(collector.port, "hello\n"), "ok\n");
+
+    assert.doesNotMatch(collector.said.join("\n"), /refused/);
   });
 
   test("a proxy's address may also send lines without a header", async (t) => {
