@@ -539,6 +539,32 @@ describeStore("MySQL: set-up", () => {
     await storeOn(t, url).setUp();
   });
 
+  test("the rights that docs/mysql.md lists suffice for all that a collector does", async (t) => {
+    const { name, url, sql } = await freshMysql(t);
+    const { admin } = await mysqlServer();
+    const [, rights = ""] = /^grant (.*) on logs\.\* to collector;$/m.exec(
+      await readFile(join(ROOT, "docs/mysql.md"), "utf8"),
+    )!;
+    await admin.query(`revoke all on ${name}.* from ${name}; grant ${rights} on ${name}.* to ${name}`);
+    const store = storeOn(t, url);
+
+    await store.setUp();
+    await sql.query(REFUSING_CHECK);
+    for (const day of [TODAY - 3, TODAY]) await store.makePartition(day);
+    const { batch, lines } = batchOf(store, [["good", "bad 1", "bad 2"]]);
+    const refused = await storeOrTakeApart(store, batch, lines);
+    const [id = ""] = await store.deadLetterIds();
+    const retried = await store.retryDeadLetters([id], ({ timeUs, line: bytes }) => [line(bytes.toString(), timeUs)]);
+    const dropped = await store.dropDeadLetters(await store.deadLetterIds());
+    await store.deleteLevels({ from: 0, to: 100, sinceUs: 0, ageMs: 0 });
+    await store.pruneKeys(batch.journal, 1e9);
+    const day = await store.dropPartition(DAY);
+
+    assert.deepEqual([refused, retried, dropped, day], [2, { stored: 0, refused: 1 }, 2, nameOf(TODAY - 3)]);
+    assert.deepEqual(store.logged, []);
+    await assert.rejects(queried(store, "select sleep(9)", { timeoutMs: 200 }), /took longer/);
+  });
+
   test("a table named logs that is not ours, or one of another engine, is refused with words, and left alone", async (t) => {
     for (const [prepare, words] of [
       [

@@ -29,7 +29,8 @@ export class MariaDbServer {
     const home = join(folder, "mariadb");
     await mkdir(home);
     const user = process.getuid?.() === 0 ? ["--user=root"] : [];
-    const common = ["--no-defaults", `--datadir=${join(home, "data")}`, ...user];
+    const own = [`--datadir=${join(home, "data")}`, `--tmpdir=${home}`]; // a server that starts empties its tmpdir
+    const common = ["--no-defaults", ...own, ...user];
     const installing = [...common, "--auth-root-authentication-method=normal", "--skip-test-db"];
     await promisify(execFile)("mariadb-install-db", installing, { env: senderEnvironment() });
     const port = await freePort();
