@@ -216,7 +216,7 @@ export interface Collector {
   /** Resolves after `close()`; rejects where durability can't be promised, or the database is not one for us. */
   done: Promise<void>;
   ledger(): Ledger;
-  /** What /healthz says. */
+  /** What /healthz shows. */
   health(): Health;
   /** Where /healthz and /metrics are, such as `http://127.0.0.1:8889`; `undefined` for nowhere. */
   http: string | undefined;
@@ -224,7 +224,7 @@ export interface Collector {
   page: string | undefined;
   /** Runs a command such as `{ words: ["query", "select 1"] }`, when what was acknowledged before is stored. */
   run(command: Command, signal?: AbortSignal): AsyncGenerator<Answer>;
-  /** Reads the TLS files again, for connections to come; keeps the old ones, and says so, where it can't. */
+  /** Reads the TLS files again, for connections to come; keeps the old ones, and logs that, where it can't. */
   reloadCertificates(): void;
   /** Takes nothing new, acknowledges what was on its way, and drains to the database for up to `drainTimeout`. */
   close(): Promise<void>;
@@ -273,14 +273,7 @@ export async function startCollector(given: GivenOptions & { log?: Log } = {}): 
       answerCommand(command, journal, database, signal);
     lock.answer(run);
     for (const line of greeting(options, store.name, listeners, http, isFirstStart)) log(line);
-    const steps = [pages, intake, { close: () => journal.seal() }, loops, database, journal];
-    const close = async () => {
-      const closed = closeAll([...steps.map((part) => () => part.close()), () => lock.unlock()]);
-      await closed.then(loops.done.resolve, loops.done.reject);
-      log(farewell(journal.ledger()));
-      await closed;
-    };
-    let closing: Promise<void> | undefined;
+    const parts = [pages, intake, { close: () => journal.seal() }, loops, database, journal, { close: lock.unlock }];
     const ports = listeners.map(({ port }) => port);
     return {
       port: ports[0]!,
@@ -292,12 +285,23 @@ export async function startCollector(given: GivenOptions & { log?: Log } = {}): 
       health: () => vitals.health(),
       reloadCertificates: () => intake.reloadCertificates(),
       run,
-      close: () => (closing ??= close()),
+      close: makeClose(parts, () => log(farewell(journal.ledger())), loops.done),
     };
   } catch (error) {
     await closeAll(opened).catch(() => {});
     throw error;
   }
+}
+
+/** What closes parts, in their order and once; `done` settles with it. */
+function makeClose(parts: { close(): unknown }[], report: () => void, done: Deferred<void>): () => Promise<void> {
+  let closing: Promise<void> | undefined;
+  const start = () => {
+    const closed = closeAll(parts.map((part) => () => part.close())).then(report);
+    closed.then(done.resolve, done.reject);
+    return closed;
+  };
+  return () => (closing ??= start());
 }
 
 /** Closes one after the other, also behind one that fails; then rejects with the first error. */
@@ -6777,7 +6781,7 @@ function troublesOf({ status }: Availability, tasks: PeriodicTask[], deadLettere
   const troubles = state === "up" ? [] : [`database ${state} since ${isoTime(sinceMs)}: ${cause}`];
   for (const { name, succeededAtMs } of tasks) {
     const lastMs = Math.max(succeededAtMs, performance.timeOrigin);
-    if (Date.now() - lastMs > DAY) troubles.push(`${name} not maintained since ${isoTime(lastMs)}, the log says why`);
+    if (Date.now() - lastMs > DAY) troubles.push(`${name} not maintained since ${isoTime(lastMs)}, the log has why`);
   }
   if (deadLettered > 0) {
     const lines = countOf(deadLettered, "line");
@@ -7112,7 +7116,7 @@ function isInForeground(): boolean {
 interface DirectoryLock {
   /** From now on, commands of other processes are run. */
   answer(run: Collector["run"]): void;
-  unlock(): void;
+  unlock: () => void;
 }
 
 /** Who holds a directory. */
@@ -7901,7 +7905,7 @@ async function collect({ http, ...options }: Options, isHttpAsked: boolean): Pro
  * one on twice. SIGHUP has the TLS files read again; without TLS it ends the process, as a closed terminal should.
  */
 function obeySignals(starting: Promise<Collector>, options: Pick<Options, "drainTimeout" | "tlsCert">, log: Log): void {
-  const obey = (act: (collector: Collector) => unknown) => void starting.then(act, () => {}); // main says why it failed
+  const obey = (act: (collector: Collector) => unknown) => void starting.then(act).catch(() => {}); // main tells why it failed
   const signals: number[] = [];
   const stop = () => {
     if (signals.push(Date.now()) === 1) {
