@@ -1917,19 +1917,17 @@ async function work(queue: AsyncQueue<Batch>, journal: Journal, database: Databa
 
 const RETRY_MIN_MS = 100;
 const RETRY_MAX_MS = 5 * SECOND;
-const SUSPECT_AFTER = 3; // failures in a row with one code, until a line is suspected
+const SUSPECT_AFTER = 3; // failures of a batch with one code, until a line is suspected
 
 /** How to store a batch: as it is; after making its days' partitions; in halves; line by line. */
 type Step = "whole" | "partition" | "halves" | "lines";
 
 /** What the tries to store one batch have shown so far. */
 interface Trial {
-  failures: number;
-  code: string;
-  /** Failures in a row with this code. */
-  repeats: number;
-  /** The code that counts as a line's own by now, whatever it means elsewhere. */
-  suspect: string | undefined;
+  /** The number of failures, by code. */
+  failures: Map<string, number>;
+  /** The codes that count as a line's own by now, whatever they mean elsewhere. */
+  suspects: Set<string>;
   /** Number of dead letters of the entries that were stored line by line. */
   deadLetters: Map<Entry, number>;
 }
@@ -1985,9 +1983,9 @@ class Database {
   }
 
   /** Resolves when the batch is committed, to its number of dead letters; rejects only when stopped or refused. */
-  async store(batch: Batch, suspect?: string): Promise<number> {
-    const trial: Trial = { failures: 0, code: "", repeats: 0, suspect, deadLetters: new Map() };
-    for (let step: Step = "whole"; ; trial.failures++) {
+  async store(batch: Batch, suspects = new Set<string>()): Promise<number> {
+    const trial: Trial = { failures: new Map(), suspects, deadLetters: new Map() };
+    for (let step: Step = "whole"; ;) {
       try {
         const deadLettered = await this.#try(batch, step, trial);
         this.availability.noteUp(batch);
@@ -1996,7 +1994,8 @@ class Database {
         if (this.#stop.aborted || error instanceof DatabaseRefused) throw error;
         this.retries++;
         const next = this.#nextStep(error, batch, step, trial);
-        if (next === step || next === "whole") await this.rest(error, trial.failures, batch);
+        if (next === step || next === "whole")
+          await this.rest(error, (trial.failures.get(codeOf(error)) ?? 1) - 1, batch);
         step = next;
       }
     }
@@ -2060,7 +2059,7 @@ class Database {
   async #try(batch: Batch, step: Step, trial: Trial): Promise<number> {
     if (step === "partition") this.#days.clear();
     await this.makePartitions(daysOf(batch.entries));
-    if (step === "halves") return this.#storeHalves(batch, trial.suspect);
+    if (step === "halves") return this.#storeHalves(batch, trial.suspects);
     const started = performance.now();
     const deadLettered = step === "lines" ? await this.#storeLines(batch, trial) : 0;
     if (step !== "lines") await this.use((store) => store.storeBatch(batch));
@@ -2068,19 +2067,19 @@ class Database {
     return deadLettered;
   }
 
-  async #storeHalves(batch: Batch, suspect: string | undefined): Promise<number> {
+  async #storeHalves(batch: Batch, suspects: Set<string>): Promise<number> {
     const middle = Math.floor(batch.entries.length / 2);
-    const first = await this.store({ ...batch, entries: batch.entries.slice(0, middle) }, suspect);
-    return first + (await this.store({ ...batch, entries: batch.entries.slice(middle) }, suspect));
+    const first = await this.store({ ...batch, entries: batch.entries.slice(0, middle) }, suspects);
+    return first + (await this.store({ ...batch, entries: batch.entries.slice(middle) }, suspects));
   }
 
   /** Parses the entries once more, from the journal: what is taken apart is rare, and its records are not kept. */
-  async #storeLines(batch: Batch, { deadLetters, suspect }: Trial): Promise<number> {
+  async #storeLines(batch: Batch, { deadLetters, suspects }: Trial): Promise<number> {
     const whole = new Map((await this.#journal.reread(batch)).map((entry) => [entry.position, entry]));
     for (const entry of batch.entries) {
       if (deadLetters.has(entry)) continue;
       const lines = linesOf(whole.get(entry.position) ?? entry, this.#parser);
-      const count = await this.use((store) => store.storeLines(batch.journal, entry, lines, suspect));
+      const count = await this.use((store) => store.storeLines(batch.journal, entry, lines, suspects));
       deadLetters.set(entry, count);
     }
     return [...deadLetters.values()].reduce((sum, count) => sum + count, 0);
@@ -2099,22 +2098,23 @@ class Database {
    */
   #nextStep(error: unknown, { entries }: Batch, step: Step, trial: Trial): Step {
     const reaction = this.reactionTo(error);
-    if (reaction === "no bulk load") return "lines";
+    if (reaction === "no bulk load" && step !== "lines") return "lines";
     const code = codeOf(error);
-    trial.repeats = code === trial.code ? trial.repeats + 1 : 1;
-    trial.code = code;
+    const failures = (trial.failures.get(code) ?? 0) + 1;
+    trial.failures.set(code, failures);
     const apart: Step = entries.length > 1 ? "halves" : "lines";
     if (reaction === "content" || reaction === "too long") return apart;
-    if (reaction === "partition" && step !== "partition" && code !== trial.suspect) return "partition";
-    const isSuspect = code === trial.suspect || trial.repeats >= SUSPECT_AFTER || reaction === "partition";
-    if (!isSuspect || !CAN_BE_A_LINE.has(reaction)) return "whole";
-    trial.suspect = code;
+    if (reaction === "partition" && step !== "partition" && !trial.suspects.has(code)) return "partition";
+    const isSuspect = trial.suspects.has(code) || failures >= SUSPECT_AFTER || reaction === "partition";
+    if (!CAN_BE_A_LINE.has(reaction)) return "whole";
+    if (!isSuspect) return step === "lines" ? "lines" : "whole";
+    trial.suspects.add(code);
     return apart;
   }
 }
 
 /** Reactions to errors that a trigger, a policy or a view may raise for one line only. */
-const CAN_BE_A_LINE = new Set<Reaction>(["own", "partition", "set up anew"]);
+const CAN_BE_A_LINE = new Set<Reaction>(["own", "no bulk load", "partition", "set up anew"]);
 
 /** Days, counted since 1970, of the entries' lines. */
 const daysOf = (entries: Entry[]) =>
@@ -2151,9 +2151,9 @@ export interface Store {
   storeBatch(batch: Batch): Promise<void>;
   /**
    * Commits one entry line by line; resolves to the number of its lines that are in `dead_letters` instead. An error
-   * whose code is `suspect` counts as a line's own, unless the table takes no line at all: then it rejects.
+   * whose code is among `suspects` counts as a line's own, unless the table takes no line at all: then it rejects.
    */
-  storeLines(journal: string, entry: Entry, lines: StoredLine[], suspect: string | undefined): Promise<number>;
+  storeLines(journal: string, entry: Entry, lines: StoredLine[], suspects: ReadonlySet<string>): Promise<number>;
   /** Makes the partition of a day, counted since 1970. */
   makePartition(day: number): Promise<void>;
   /** Drops the oldest day whose lines are all older than `ageMs`; resolves to its name, `undefined` for none. */
@@ -4463,8 +4463,8 @@ class PostgresStore implements Store {
     if (!isStored) throw new StoredInPart();
   }
 
-  storeLines(journal: string, entry: Entry, lines: StoredLine[], suspect: string | undefined): Promise<number> {
-    return storeInSlices(this.#pool, journal, entry, lines, suspect);
+  storeLines(journal: string, entry: Entry, lines: StoredLine[], suspects: ReadonlySet<string>): Promise<number> {
+    return storeInSlices(this.#pool, journal, entry, lines, suspects);
   }
 
   async makePartition(day: number): Promise<void> {
@@ -4530,7 +4530,7 @@ class PostgresStore implements Store {
     return this.#pool.use(async (session) => {
       await session.run(session.sql.unsafe(BEGIN));
       const lines = (await takeDeadLetters(session, ids)).flatMap(readLetter);
-      const refused = await storeOrSetAside(session, lines, undefined);
+      const refused = await storeOrSetAside(session, lines, new Set());
       await session.commit();
       return { stored: lines.length - refused, refused };
     });
@@ -4569,12 +4569,12 @@ async function storeInSlices(
   journal: string,
   { position }: Entry,
   lines: StoredLine[],
-  suspect: string | undefined,
+  suspects: ReadonlySet<string>,
 ): Promise<number> {
   let deadLettered = 0;
   for (let size = lines.length; ;) {
     try {
-      const slice = await pool.use((session) => storeSlice(session, journal, position, lines, size, suspect));
+      const slice = await pool.use((session) => storeSlice(session, journal, position, lines, size, suspects));
       deadLettered += slice.deadLettered;
       if (slice.isLast) return deadLettered;
     } catch (error) {
@@ -4590,7 +4590,7 @@ async function storeSlice(
   position: number,
   lines: StoredLine[],
   size: number,
-  suspect: string | undefined,
+  suspects: ReadonlySet<string>,
 ): Promise<{ deadLettered: number; isLast: boolean }> {
   const { sql } = session;
   const isEntry = sql`journal = ${journal} and position = ${position}`;
@@ -4604,7 +4604,7 @@ async function storeSlice(
   const start = (found?.["stored_lines"] as number | null | undefined) ?? lines.length;
   const slice = lines.slice(start, start + size);
   const isLast = start + size >= lines.length;
-  const deadLettered = await storeOrSetAside(session, slice, suspect);
+  const deadLettered = await storeOrSetAside(session, slice, suspects);
   await session.run(sql`update log_entries set stored_lines = ${isLast ? null : start + size} where ${isEntry}`);
   await session.commit();
   return { deadLettered, isLast };
@@ -4622,16 +4622,16 @@ const isoTimeUs = (us: number) =>
   new Date(Math.floor(us / 1000)).toISOString().replace("Z", `${String(us % 1000).padStart(3, "0")}Z`);
 
 /** Stores lines, or sets them aside in `dead_letters`; resolves to how many of them it set aside. */
-async function storeOrSetAside(session: Session, lines: StoredLine[], suspect: string | undefined): Promise<number> {
+async function storeOrSetAside(session: Session, lines: StoredLine[], suspects: ReadonlySet<string>): Promise<number> {
   if (lines.length === 0) return 0;
   const { sql } = session;
   const [row] = await session.run(sql`
-    select count(*) filter (where not store_or_set_aside(line, ${suspect ?? null})) as "setAside"
+    select count(*) filter (where not store_or_set_aside(line, ${arrayOf([...suspects])})) as "setAside"
     from json_array_elements(${JSON.stringify(lines.map(rowOfLine))}::text::json) as line`);
   const setAside = Number(row?.["setAside"]);
-  if (suspect === undefined || setAside < lines.length) return setAside;
+  if (suspects.size === 0 || setAside < lines.length) return setAside;
   const [probe] = await session.run(sql`select logs_take_lines() as "doTake"`);
-  if (probe?.["doTake"] !== true) throw new ServerError({ code: suspect });
+  if (probe?.["doTake"] !== true) throw new ServerError({ code: [...suspects].at(-1) });
   return setAside;
 }
 
@@ -7558,7 +7558,7 @@ const SQLSTATES: Record<string, [reaction: Reaction, meaning?: string]> = {
   "22": ["content", "the data is refused"],
   "23": ["content", "a constraint refuses it"],
   "25006": ["set up anew", "the server is read-only"],
-  "28": ["away", "this user may not connect"],
+  "28": ["own", "this user may not connect"],
   "28P01": ["away", "wrong password"],
   "3D": ["away", "no such database"],
   "3F": ["own", "this role may use no schema"],
@@ -7578,7 +7578,7 @@ const SQLSTATES: Record<string, [reaction: Reaction, meaning?: string]> = {
   "57P": ["away", "the server is starting or stopping"],
   "58": ["away", "a system error at the server"],
   P0001: ["content", "a trigger refuses it"],
-  XX: ["away", "an internal error of the server"],
+  XX: ["own", "an internal error of the server"],
 };
 
 const PARTITION_MISSING = "23514"; // where it names no constraint

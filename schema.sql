@@ -137,11 +137,11 @@ begin
 end $$;
 
 -- Stores a line, or sets it aside in dead_letters where this database refuses it for its content: data (SQLSTATE class
--- 22), constraints (23), limits (54), a view (44), a trigger's `raise` (P0001), or the SQLSTATE that the collector
--- suspects by now, as a trigger may raise any. JSON that jsonb can't hold is stored as the text that it is. The line is
--- {"created_at", "level", "message", "logged_at", "host", "app", "peer", "attributes", "source", "notes"}, all of them
--- text to be read as the column's type, whatever that is.
-create or replace function store_or_set_aside(line json, suspect text) returns boolean language plpgsql as $$
+-- 22), constraints (23), limits (54), a view (44), a trigger's `raise` (P0001), or one of the SQLSTATEs that the
+-- collector suspects by now, as a trigger may raise any. JSON that jsonb can't hold is stored as the text that it is.
+-- The line is {"created_at", "level", "message", "logged_at", "host", "app", "peer", "attributes", "source", "notes"},
+-- all of them text to be read as the column's type, whatever that is.
+create or replace function store_or_set_aside(line json, suspects text[]) returns boolean language plpgsql as $$
 declare
   code text;
   reason text;
@@ -157,16 +157,16 @@ begin
   return true;
 exception when others or assert_failure then
   get stacked diagnostics code = returned_sqlstate, reason = message_text, constrained = constraint_name;
-  if code is distinct from suspect
+  if code <> all (suspects)
      and (code !~ '^(22|23|44|54|P0001$)' or (code = '23514' and constrained = '')) then  -- 23514 of none: no partition
     raise;
   end if;
   if code ~ '^(22003|22P0[25]|5400[01])$' and line ->> 'attributes' is distinct from line ->> 'notes' then
     return store_or_set_aside(json_build_object(
       'created_at', line -> 'created_at', 'level', 200, 'message', line -> 'source', 'peer', line -> 'peer',
-      'attributes', line -> 'notes', 'source', line -> 'source', 'notes', line -> 'notes'), suspect);
+      'attributes', line -> 'notes', 'source', line -> 'source', 'notes', line -> 'notes'), suspects);
   end if;
-  if code = suspect then
+  if code = any (suspects) then
     reason := reason || ' (refused again and again, while the table takes other lines)';
   end if;
   insert into dead_letters (created_at, peer, line, sqlstate, error)

@@ -113,12 +113,12 @@ class MysqlStore implements Store {
   }
 
   /** Slices commit: each takes half as many lines where the one before took too long. */
-  async storeLines(journal: string, entry: Entry, lines: StoredLine[], suspect: string | undefined): Promise<number> {
+  async storeLines(journal: string, entry: Entry, lines: StoredLine[], suspects: ReadonlySet<string>): Promise<number> {
     let refused = 0;
     for (let size = lines.length; ;) {
       try {
         const slice = await this.#sessions.use((session) =>
-          this.#storeSlice(session, keyOf(journal, entry), lines, size, suspect),
+          this.#storeSlice(session, keyOf(journal, entry), lines, size, suspects),
         );
         refused += slice.refused;
         if (slice.isLast) return refused;
@@ -198,7 +198,7 @@ class MysqlStore implements Store {
         `select created_at as time, coalesce(peer, '') as peer, line ${some} order by id for update`,
       );
       const lines = letters.flatMap(({ time, ...letter }) => readLetter({ timeUs: timeOfDatetime(time), ...letter }));
-      const refused = await this.#storeOrSetAside(session, lines, undefined);
+      const refused = await this.#storeOrSetAside(session, lines, new Set());
       await session.query(`delete ${some}`);
       await session.query("commit");
       return { stored: lines.length - refused, refused };
@@ -243,7 +243,7 @@ class MysqlStore implements Store {
     key: string,
     lines: StoredLine[],
     size: number,
-    suspect: string | undefined,
+    suspects: ReadonlySet<string>,
   ): Promise<{ refused: number; isLast: boolean }> {
     await session.query(`begin; insert into log_entries (journal, position, stored_lines) values (${key}, 0)
       on duplicate key update position = position`);
@@ -253,34 +253,34 @@ class MysqlStore implements Store {
     );
     const start = found?.count ?? lines.length;
     const isLast = start + size >= lines.length;
-    const refused = await this.#storeOrSetAside(session, lines.slice(start, start + size), suspect);
+    const refused = await this.#storeOrSetAside(session, lines.slice(start, start + size), suspects);
     await session.query(`update log_entries set stored_lines = ${isLast ? "null" : start + size} where ${isEntry}`);
     await session.query("commit");
     return { refused, isLast };
   }
 
   /** Inserts lines; those that are refused go into `dead_letters`. Resolves to how many. */
-  async #storeOrSetAside(session: Session, lines: StoredLine[], suspect: string | undefined): Promise<number> {
+  async #storeOrSetAside(session: Session, lines: StoredLine[], suspects: ReadonlySet<string>): Promise<number> {
     let refused = 0;
-    for (const group of groupLines(lines)) refused += await this.#halveOrSetAside(session, group, suspect);
-    if (suspect !== undefined && refused > 0 && refused === lines.length) await checkTakesLines(session);
+    for (const group of groupLines(lines)) refused += await this.#halveOrSetAside(session, group, suspects);
+    if (suspects.size > 0 && refused > 0 && refused === lines.length) await checkTakesLines(session);
     return refused;
   }
 
   /** The transaction goes on after a statement that failed: that is undone alone, or else its savepoint is gone, too. */
-  async #halveOrSetAside(session: Session, lines: StoredLine[], suspect: string | undefined): Promise<number> {
+  async #halveOrSetAside(session: Session, lines: StoredLine[], suspects: ReadonlySet<string>): Promise<number> {
     const writer = this.createRowWriter(MIB);
     for (const line of lines) writer.add(line, line.timeUs, line.peer);
     try {
       await session.query(`savepoint before_lines; ${INSERT}${withoutComma(writer.written())}`);
       return 0;
     } catch (error) {
-      if (reactionTo(error) !== "content" && (error as ServerError).code !== suspect) throw error;
+      if (reactionTo(error) !== "content" && !suspects.has((error as ServerError).code)) throw error;
       await session.query("rollback to before_lines");
       if (lines.length === 1) return setAside(session, lines[0]!, error as ServerError);
       const middle = lines.length >> 1;
-      const refused = await this.#halveOrSetAside(session, lines.slice(0, middle), suspect);
-      return refused + (await this.#halveOrSetAside(session, lines.slice(middle), suspect));
+      const refused = await this.#halveOrSetAside(session, lines.slice(0, middle), suspects);
+      return refused + (await this.#halveOrSetAside(session, lines.slice(middle), suspects));
     }
   }
 

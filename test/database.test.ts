@@ -57,6 +57,9 @@ describe("a line that the database refuses, whatever it says", { concurrency: tr
     "42501",
     "44000",
     "42P01",
+    "0A000",
+    "28000",
+    "XX000",
   ])
     test(`a trigger that raises ${code} costs its line only, and the letter says why`, async (t) => {
       const { url, sql } = await databaseWithTables(t);
@@ -75,6 +78,18 @@ describe("a line that the database refuses, whatever it says", { concurrency: tr
       );
       assert.equal(collector.ledger().deadLettered, 4);
     });
+
+  test("lines of one entry that are refused with different SQLSTATEs cost these lines only", async (t) => {
+    const { url, sql } = await databaseWithTables(t);
+    await sql.unsafe(RAISE_AT_POISON);
+    const collector = await start(t, { databaseUrl: url });
+
+    await converse(collector.port, "good\npoison P0002\ngood\npoison 42501\npoison 28000\nlast\n");
+    await whenStored(collector);
+
+    assert.equal(await countOf(sql, "logs"), 3);
+    assert.deepEqual((await lettersOf(sql)).map(({ sqlstate }) => sqlstate).toSorted(), ["28000", "42501", "P0002"]);
+  });
 
   test("a policy's `with check` costs its line only", async (t) => {
     const role = await freshRole(t);

@@ -75,11 +75,11 @@ async function storeByLines(
   store: Store,
   { journal, entries }: Batch,
   lines: Map<number, StoredLine[]>,
-  suspect?: string,
+  ...suspects: string[]
 ) {
   let refused = 0;
   for (const entry of entries)
-    refused += await store.storeLines(journal, entry, lines.get(entry.position) ?? [], suspect);
+    refused += await store.storeLines(journal, entry, lines.get(entry.position) ?? [], new Set(suspects));
   return refused;
 }
 
@@ -410,7 +410,7 @@ describeStore("MySQL: what it refuses", () => {
     const { store, sql } = await freshStore(t);
     const { batch, lines } = batchOf(store, [["one", "two", "three"], ["four"]]);
     const { journal, entries } = batch;
-    await store.storeLines(journal, entries[0]!, lines.get(0)!, undefined);
+    await store.storeLines(journal, entries[0]!, lines.get(0)!, new Set());
     await sql.query("delete from logs where message = 'three'; update log_entries set stored_lines = 2");
 
     await assert.rejects(store.storeBatch(batch), (error) => store.reactionTo(error) === "content");

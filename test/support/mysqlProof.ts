@@ -216,7 +216,7 @@ class Proof {
     for (let tries = 0; tries < TRIES; tries++) {
       try {
         if (!isByLine) await store.storeBatch(batch);
-        else for (const { entry, lines } of made) await store.storeLines(journal, entry, lines, undefined);
+        else for (const { entry, lines } of made) await store.storeLines(journal, entry, lines, new Set());
         return;
       } catch (error) {
         const reaction = store.reactionTo(error);
