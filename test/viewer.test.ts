@@ -202,9 +202,9 @@ describe("The query language", () => {
 
   test("finds the same in PGlite", async (t) => holdsTheLanguage(await embeddedTable(t)));
 
-  test("compiles any text to SQL that PostgreSQL takes", async (t) => acceptsAnyText(await serverTable(t), 150));
+  test("compiles any text to SQL that PostgreSQL takes", async (t) => acceptsAnyText(await serverTable(t), 80));
 
-  test("compiles any text to SQL that PGlite takes", async (t) => acceptsAnyText(await embeddedTable(t), 25));
+  test("compiles any text to SQL that PGlite takes", async (t) => acceptsAnyText(await embeddedTable(t), 15));
 
   test("puts nothing that was typed into the statement", () => {
     fc.assert(

@@ -24,6 +24,7 @@ const SECOND_US = 1e6;
 
 const BUDGET_MS = 2 * SECOND_MS; // of one request; the page asks on
 const [STRETCH_ROWS, STRETCH_MIN_ROWS, STRETCH_MAX_ROWS] = [10_000, 100, 500_000];
+const NEAR_ROWS = 1000; // a first stretch around a line, whose neighbours are rarely far
 const STRETCH_EMBEDDED_MAX_ROWS = 20_000; // PGlite has one session, and can't stop a statement
 const [STRETCH_FAST_MS, STRETCH_SLOW_MS] = [100, 300]; // a faster one is doubled, a slower one halved
 const [PAGE_ROWS, PAGE_MAX_ROWS] = [200, 1000];
@@ -369,9 +370,17 @@ class Walk {
   readonly #direction: Direction;
   readonly #signal: AbortSignal;
   readonly #maxRows: number;
-  #stretchRows = STRETCH_ROWS;
+  #stretchRows: number;
 
-  constructor(reader: LogReader, terms: Term[], range: KeyRange, direction: Direction, signal: AbortSignal) {
+  constructor(
+    reader: LogReader,
+    terms: Term[],
+    range: KeyRange,
+    direction: Direction,
+    signal: AbortSignal,
+    stretchRows = STRETCH_ROWS,
+  ) {
+    this.#stretchRows = stretchRows;
     this.#reader = reader;
     this.#terms = terms;
     this.range = range;
@@ -1019,10 +1028,14 @@ class LogViewer implements Viewer {
     if (!line)
       throw new RequestError(404, `Cannot find the line ${keyText(key)}: it is not in the table, or no longer`);
     const terms = neighbourTerms(line, by);
-    const backward = new Walk(reader, terms, { low: EVERYTHING.low, high: key }, "desc", signal);
-    const forward = new Walk(reader, terms, { low: keyAfter(key), high: EVERYTHING.high }, "asc", signal);
-    const before = await collectRows(backward, older!);
-    const after = await collectRows(forward, newer!);
+    const [past, future] = [
+      { low: EVERYTHING.low, high: key },
+      { low: keyAfter(key), high: EVERYTHING.high },
+    ];
+    const [before, after] = await Promise.all([
+      collectRows(new Walk(reader, terms, past, "desc", signal, NEAR_ROWS), older!),
+      collectRows(new Walk(reader, terms, future, "asc", signal, NEAR_ROWS), newer!),
+    ]);
     return {
       before: before.rows.toReversed(),
       line,
