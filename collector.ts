@@ -2816,8 +2816,8 @@ function layerOfSyslog(
   const layer = newLayer(time);
   const facility = priority === undefined ? "" : `,"facility":"${FACILITIES[priority >> 3]}"`;
   if (priority !== undefined) layer.level = SEVERITIES[priority & 7];
-  layer.host = sender.host;
-  layer.app = sender.app;
+  layer.host = nameOfField(sender.host);
+  layer.app = nameOfField(sender.app);
   layer.members = (facility + memberOf("procid", sender.procid) + members).slice(1);
   layer.message = layer.body = withoutNewline(text.slice(sender.end)) || undefined;
   return layer;

@@ -484,6 +484,7 @@ export const CORPUS: Record<string, Sample[]> = {
     ["2026-11-22T10:00:00:123456Z ERROR x", 200, { time: NONE }],
     ["2026-11-22 10:00:00+01:e x", 200, { time: NONE }],
     ["<14>1 - x", 200, { message: "1 - x" }],
+    ["<14>1 2026-11-22T10:00:00Z - - x", 200, { time: T, host: undefined, app: undefined, message: "x" }],
     ["<14>Nov 22 10:00:00 10.0.0.1: x", 200, { host: "10.0.0.1", message: "x" }],
     ["[7] production.CRITICAL: x", 500],
   ],
