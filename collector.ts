@@ -1405,6 +1405,7 @@ export class Journal {
     const maxSize = Math.min(GROUP_MAX_SIZE, this.#maxSize / 8);
     const last = this.#groups.at(-1);
     if (last?.hasRoomFor(frames, maxSize)) return last;
+    last?.end(); // before another begins: positions and times follow each other
     const group = new Group(this.#id, this.#stamps, this.#spare ?? Buffer.allocUnsafeSlow(Math.min(MIB, 2 * maxSize)));
     this.#spare = undefined;
     this.#groups.push(group);
@@ -1435,6 +1436,7 @@ export class Journal {
       await this.#changed.room.wait();
     }
     this.#report(undefined);
+    this.#groups[0]?.end(); // before another begins
     return this.#groups.shift();
   }
 

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { describe, test } from "node:test";
 import { promisify } from "node:util";
 import { crc32 } from "node:zlib";
-import type { Batch } from "../collector.ts";
+import type { Batch, Entry } from "../collector.ts";
 import { Journal } from "../collector.ts";
 import { KIB, eventually, seeded } from "./support/basics.ts";
 import { NOWHERE, Program } from "./support/collectors.ts";
@@ -50,6 +50,28 @@ describe("journal", () => {
       Array.from({ length: 500 }, (_, index) => `line-${index}`),
     );
     assert.ok(blocks.length < 50, `${blocks.length} entries`);
+  });
+
+  test("positions and times increase from line to line, also over groups that are laid out while one is written", async (t) => {
+    const journal = await Journal.open(await folder(t), 16 * KIB, () => {});
+    const many = frames(Array.from({ length: 500 }, () => "x"));
+
+    const appended = Promise.all(Array.from({ length: 20 }, () => journal.append("192.0.2.1", many)));
+    const entries: Omit<Entry, "body">[] = [];
+    for await (const batch of journal.read()) {
+      entries.push(...batch.entries.map(({ position, size, timeUs, lines }) => ({ position, size, timeUs, lines })));
+      await journal.release(batch, 0);
+      if (journal.released === 20 * 500) break;
+    }
+    await appended;
+    await journal.seal();
+    await journal.close();
+
+    for (const [index, { position, size, timeUs, lines }] of entries.slice(0, -1).entries()) {
+      const next = entries[index + 1];
+      assert.equal(next?.position, position + size);
+      assert.ok(next.timeUs >= timeUs + lines, `entry ${index + 1}`);
+    }
   });
 
   test("reread gives a block's entries once more, and rejects where one was damaged since", async (t) => {
