@@ -5,7 +5,7 @@
 import { execFile } from "node:child_process";
 import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
-import { SECOND } from "../support/basics.ts";
+import { SECOND, eventually } from "../support/basics.ts";
 import type { Random } from "../support/basics.ts";
 import { freePort } from "../support/processes.ts";
 import type { PostgresServer } from "../support/server.ts";
@@ -188,21 +188,21 @@ function renameAway(database: Database): Inflict {
   return async (_, holdMs) => {
     await database.admin((sql) => sql`alter table logs rename to logs_away`);
     await sleep(holdMs);
-    await database.admin((sql) =>
-      sql.unsafe(`do $$ begin
-      if to_regclass('logs') is not null then
-        lock table logs in access exclusive mode;
-        alter table logs_away drop constraint refused;
-        set local prove.moves = 'on';
-        insert into logs_away select * from logs;
-        drop table logs;
-        alter table logs_away add ${CHECK};
-      end if;
-      alter table logs_away rename to logs;
-    end $$`),
-    );
+    await eventually(() => database.admin((sql) => sql.unsafe(RENAME_BACK))); // the collector may make one just now
   };
 }
+
+const RENAME_BACK = `do $$ begin
+  if to_regclass('logs') is not null then
+    lock table logs in access exclusive mode;
+    alter table logs_away drop constraint refused;
+    set local prove.moves = 'on';
+    insert into logs_away select * from logs;
+    drop table logs;
+    alter table logs_away add ${CHECK};
+  end if;
+  alter table logs_away rename to logs;
+end $$`;
 
 /** As on a disk with little room, of batches some pass; on `log_entries`, as `logs` may be renamed. */
 function fillServer(database: Database): Inflict {
