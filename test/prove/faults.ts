@@ -188,11 +188,11 @@ function renameAway(database: Database): Inflict {
   return async (_, holdMs) => {
     await database.admin((sql) => sql`alter table logs rename to logs_away`);
     await sleep(holdMs);
-    await eventually(() => database.admin((sql) => sql.unsafe(RENAME_BACK))); // the collector may make one just now
+    await eventually(() => database.admin((sql) => sql.unsafe(renameBack()))); // the collector may make one just now
   };
 }
 
-const RENAME_BACK = `do $$ begin
+const renameBack = () => `do $$ begin
   if to_regclass('logs') is not null then
     lock table logs in access exclusive mode;
     alter table logs_away drop constraint refused;
