@@ -370,7 +370,9 @@ class CuttingProxy {
 
 async function main(words: string[]): Promise<void> {
   const given = new Map(words.map((word) => word.split("=") as [string, string]));
-  const server = await MariaDbServer.create(await mkdtemp(join(tmpdir(), "collector-proof-")));
+  const folder = await mkdtemp(join(tmpdir(), "collector-proof-"));
+  process.on("exit", () => rmSync(folder, { recursive: true, force: true, maxRetries: 5 }));
+  const server = await MariaDbServer.create(folder);
   const admin = await connectTo(server.url);
   await admin.query("create database proof");
   await admin.end();
