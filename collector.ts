@@ -4710,6 +4710,7 @@ class EmbeddedPostgres implements DatabaseServer {
   readonly #dataDir: string;
   readonly #log: Log;
   #thread: Worker | undefined;
+  #isClosed = false;
   #socket: SocketPath | undefined;
   #ended: Promise<unknown> = Promise.resolve();
 
@@ -4776,11 +4777,12 @@ class EmbeddedPostgres implements DatabaseServer {
     }
   }
 
+  /** A start that is under way ends, too. */
   async close(): Promise<void> {
-    if (!this.#thread) return;
-    const exited = once(this.#thread, "exit");
-    this.#thread.postMessage("close");
-    await deadline(exited, CANCEL_MS).catch(() => this.#terminate());
+    this.#isClosed = true;
+    const exited = this.#thread && once(this.#thread, "exit");
+    this.#thread?.postMessage("close");
+    if (exited) await deadline(exited, CANCEL_MS).catch(() => this.#terminate());
     await this.#socket?.release();
   }
 
@@ -4816,6 +4818,7 @@ class EmbeddedPostgres implements DatabaseServer {
     const [pglite, socket] = locatePackages(...EMBEDDED);
     const prepared = (await this.#beginFirstOpen()) ? findPackage(PREPARED) : undefined;
     const workerData = { pglite, socket, prepared, path, directory: this.#directory() };
+    if (this.#isClosed) throw new Error(ENDED);
     const thread = new Worker(EMBEDDED_THREAD, { eval: true, workerData }).on("error", () => {}); // `exit` follows
     this.#thread = thread.once("exit", () => (this.#thread = undefined)); // from now on, `close()` ends it
     const slow = setTimeout(() => this.#log("preparing the embedded database"), SECOND);
@@ -5953,7 +5956,7 @@ async function* askDirectory(options: Options, command: Command, signal: AbortSi
   }
   holder?.leave();
   await refuseElsewhere(dataDir);
-  const store = new PostgresStore(options, readSchema(), writeLog);
+  const store = new PostgresStore(options, readSchema(), () => {}); // what is printed is the answer alone
   const lock = await lockDirectory(dataDir, store.name, true);
   try {
     for await (const table of runCommand(store, command, signal)) yield { table };
@@ -7357,16 +7360,19 @@ exactly once.
 
   collector.ts [options]           collect
   collector.ts query "select …"    print the rows of one SQL statement
+  collector.ts search "…"          print the lines that match, in the log page's language
+  collector.ts tail "…"            print the lines that match as they come
   collector.ts page                print the log page's link
   collector.ts dead list           print the lines that the database refused
   collector.ts dead retry [ID …]   store them, all or some, now that the reason is mended
   collector.ts dead drop [ID …]    forget them, all or some
 
-With query and dead list:
+With query, search, tail and dead list:
   --json                       print JSON objects, a line each
   --limit N                    print N rows; without it, ${formatCount(ROWS_ON_A_TERMINAL)} on a terminal, else all
-  --timeout TIME               cancel what takes longer; without it, ${STATEMENT_DEADLINE_MS / SECOND}s
-  --write                      with query alone: let the statement write
+  --timeout TIME               with query and dead list: cancel what takes longer; else ${STATEMENT_DEADLINE_MS / SECOND}s
+  --since TIME, --until TIME   with search: its range, as times or ages such as 2h
+  --write                      with query: let the statement write
 
 ${rows.join("\n")}
   --help, --version

@@ -1,15 +1,19 @@
 /* oxlint-disable typescript/no-floating-promises -- node:test waits for tests */
 import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
-import { readFile } from "node:fs/promises";
+import { readFile, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { describe, test } from "node:test";
-import { runProgram } from "./support/collectors.ts";
+import { eventually } from "./support/basics.ts";
+import { runProgram, start } from "./support/collectors.ts";
 import { codeBlocks, readDocs, withTables } from "./support/docs.ts";
-import { ROOT, folder } from "./support/files.ts";
+import { ROOT, bareCopy, folder } from "./support/files.ts";
+import { freshDatabase, rowsOf } from "./support/postgres.ts";
 import { lacks } from "./support/programs.ts";
 
 const openssl = { skip: lacks("openssl", "version", /^OpenSSL 3/, "openssl") };
+
+const python = { skip: lacks("python3", "--version", /^Python 3/, "python3") };
 
 describe("docs", () => {
   test("the tables of options and of formats are those of the code; `npm run docs` writes them", async () => {
@@ -45,6 +49,55 @@ describe("docs", () => {
     assert.ok(lists.length > 2);
     for (const [, name = "", version] of lists.flat().map((word) => /^(@?[^@]+)(?:@(.+))?$/.exec(word) ?? []))
       if (/^\d/.test(dependencies[name])) assert.equal(version, dependencies[name], name);
+  });
+
+  test("the clients for senders read an ok for each line, one at a time and to the end", python, async (t) => {
+    const { port } = await start(t);
+    const senders = (await readDocs()).get("docs/senders.md")?.replaceAll("8888", String(port)) ?? "";
+    const [inNode = ""] = codeBlocks(senders, "js");
+    const [inPython = "", inHurry = ""] = codeBlocks(senders, "python");
+
+    const node = await runProgram(["--input-type=module", "-e", inNode], { program: [process.execPath] });
+    const waiting = await runProgram(["-c", inPython], { program: ["python3"] });
+    const hurried = await runProgram(["-c", inHurry], { program: ["python3"] });
+
+    assert.equal(node.stdout, "first ok\nsecond ok\n", node.stderr);
+    assert.equal(waiting.stdout, "first ok\nsecond ok\n", waiting.stderr);
+    assert.equal(hurried.stdout, "100000 sent, 100000 on disk\n", hurried.stderr);
+  });
+
+  test(
+    "the recipe for stack traces of Python makes an event one row, with its level and its trace",
+    python,
+    async (t) => {
+      const { url, sql } = await freshDatabase(t);
+      const { port } = await start(t, { databaseUrl: url });
+      const recipe = codeBlocks((await readDocs()).get("docs/senders.md") ?? "", "python").find((code) =>
+        /stack/.test(code),
+      );
+
+      const ended = await runProgram(["-c", recipe?.replaceAll("8888", String(port)) ?? ""], { program: ["python3"] });
+
+      assert.equal(ended.code, 0, ended.stderr);
+      const [row, ...others] = await eventually(async () => {
+        const rows = await rowsOf(sql);
+        assert.ok(rows.length > 0);
+        return rows;
+      });
+      assert.deepEqual([row?.level, row?.message, row?.app, others.length], [400, "order 42 failed", "root", 0]);
+      assert.match(JSON.stringify(row?.attributes), /"stack":"Traceback .*ZeroDivisionError/);
+    },
+  );
+
+  test("the program that embeds the collector runs in a folder that has its two files", async (t) => {
+    const cwd = await bareCopy(t, ["collector.ts", "schema.sql"]);
+    const [source = ""] = codeBlocks((await readDocs()).get("docs/options.md") ?? "", "ts");
+    await writeFile(join(cwd, "embed.mts"), source);
+
+    const ended = await runProgram(["embed.mts"], { program: [process.execPath, "--import", "tsx"], cwd });
+
+    assert.match(ended.stdout, /^\d+ \{ received: 0, stored: 0, deadLettered: 0, inJournal: 0 \}\n/, ended.stderr);
+    assert.equal(ended.code, 0);
   });
 
   test("the recipe for TLS makes certificates that clients which verify strictly take", openssl, async (t) => {
