@@ -1,35 +1,38 @@
 /**
- * collector — a TCP log collector that stores every line in PostgreSQL exactly once.
+ * collector — a TCP log collector that stores every line exactly once: in PostgreSQL or, through mysql/, in MySQL.
  *
- *     sockets ─► Framer ─► Journal ─► follow ─► AsyncQueue ─► work ─► PostgreSQL
- *        ▲                    │ fdatasync, then `ok`  (parsed batches)   one COPY a batch,
- *        └─ backpressure: 8 MiB at most are read and not durable yet     exactly once
+ *     sockets ─► framing ─► journal ─► reader ─► records, rows ─► queue ─► workers ─► store
+ *        ▲                     │ synced, then `ok`                (batches)           one transaction a batch,
+ *        └─ backpressure       └─ the queue on disk                                   exactly once
  *
  * Guarantees
- * - `ok` is sent only once its line is written to the journal and synced: it survives kill -9 and a power cut.
- * - Such a line gets into the table, once: a batch and the keys of its entries are stored by one transaction, so what
- *   is sent again adds nothing. A line that the database refuses for its content goes to `dead_letters` instead.
- * - Memory is bounded whatever the backlog: what is not stored is on disk, and a full journal pauses the senders.
+ * - `ok` is sent only after its line was written to the journal and synced: the line survives kill -9 and a power cut.
+ * - Such a line is stored once. One transaction stores a batch and the keys of its entries, so a batch that is sent
+ *   again adds nothing. A line that the database refuses for its content goes to the table `dead_letters` instead.
+ * - Memory is bounded, however long the backlog: up to 8 MiB are read and not synced yet, lines that are not stored
+ *   wait on disk, and a full journal pauses the senders.
  * Limits
  * - A database that forgets commits (restored, failed over to a lagging replica, synchronous_commit off) forgets lines.
- * - The embedded PGlite does not sync its files: a power cut can damage what was already moved into it.
- * - A data directory put back to an older copy sends again lines whose keys may have been pruned since.
- * - Senders without replies can lose what was on its way when either side stops.
+ * - The embedded PGlite does not sync its files: a power cut can damage lines that are stored in it already.
+ * - A data directory restored from an older copy sends lines again; those with keys pruned since are stored twice.
+ * - A sender that gets no replies can lose the lines that are on their way when it or the collector stops.
  *
- * On the wire: TCP, or TLS 1.2 and newer. A frame is a line that ends with \n, \r\n, NUL or the connection, or
- * `<count> <n>…` (RFC 6587, octet counting). Empty ones are ignored. Each is answered `ok\n` or, where it was cut,
- * `error: line of N bytes cut to M\n`; under --ack auto, JSON, syslog and counted frames get no reply. `#ack on` or
- * `#ack off` as the first line overrides it, and is answered `ok`. A connection that begins as HTTP, TLS or another
- * protocol does gets `error: …\n` and is closed. A PROXY header may stand before all, from whom --proxy-from names.
+ * On the wire: TCP, or TLS 1.2 and newer. A frame is a line that ends with \n, \r\n, NUL or the connection's end, or it
+ * is counted: `<count> <n>…` (RFC 6587, octet counting). Empty frames are ignored. Each frame is answered `ok\n` or, if
+ * it was cut, `error: line of N bytes cut to M\n`; under --ack auto, JSON, syslog and counted frames get no reply. A
+ * first line `#ack on` or `#ack off` overrides --ack, and is itself answered `ok`. A connection that begins like HTTP,
+ * TLS or another protocol gets `error: …\n` and is closed. A proxy named by --proxy-from may send a PROXY header first.
  *
- * On disk, in DATA_DIR: lock.<N> (Unix socket), postgres/ (PGlite) and journal/, whose files are
+ * On disk, in DATA_DIR: lock.<N> (Unix socket), database (name of the server), page-token, postgres/ (PGlite) and
+ * journal/, whose files are
  *   <sequence>-<journal id>.segment, .bad (damaged, set aside), and -<end position>.released (empty: keys to prune)
- * Integers are little-endian, times in µs since 1970.
+ * Integers are little-endian, times in µs since 1970, sizes in bytes.
  *   segment  "COLLECTR" · version u32 · crc32 u32 · journal id (16 bytes) · last time given u64 · entries · zeros
- *   entry    "LOG\x01" · crc32 u32 · body's bytes u32 · lines u32 · position u64 · first line's time u64 · sections
- *   section  bytes u32 · frame's bytes u32 · address's bytes u8 · address · lines as they came; where the frame's bytes
- *            are 2³²-1, counted frames as they came; where they are not 0, the first bytes of one frame of that many
- * The segment's CRC covers the rest of its header; an entry's, the journal's id and all that follows it.
+ *   entry    "LOG\x01" · crc32 u32 · body's size u32 · lines u32 · position u64 · first line's time u64 · sections
+ *   section  bytes' size u32 · frame's size u32 · address's size u8 · address · bytes
+ * A section's frame's size tells what its bytes are: 0, whole lines as they came; 2³²-1, counted frames as they came;
+ * else the first bytes of one frame that had this size.
+ * A segment's CRC covers the rest of its header; an entry's covers the journal's id and what follows the CRC.
  */
 import { isUtf8 } from "node:buffer";
 import { execFile } from "node:child_process";
@@ -64,11 +67,12 @@ export const VERSION = "0.1.0";
 // ==== Part I: a line's way ====
 
 // ---- Options ----------------------------------------------------------------
-// One table; the flags, the environment, --help and docs/options.md follow from it.
+// One table. The flags, the environment variables, --help and docs/options.md follow from it: a new option is one entry
+// here, then `npm run docs`.
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
-const SECOND = 1000; // ms, as all times but those of lines
+const SECOND = 1000; // all times are in ms, except those of lines (µs)
 const MINUTE = 60 * SECOND;
 const HOUR = 60 * MINUTE;
 const DAY = 24 * HOUR;
@@ -79,6 +83,7 @@ const QUANTITIES = {
   TIME: { name: "a time (ms, s, m, h, d)", units: { ms: 1, s: SECOND, m: MINUTE, h: HOUR, d: DAY } },
 };
 
+/** Each option's default, parser, and meaning. */
 const OPTIONS = {
   listen: ["127.0.0.1:8888", listenAddresses(), "where senders connect; port 0 for a free one, tls:// for TLS"],
   tlsCert: ["", filePath("FILE"), "certificate (PEM) for TLS; without tls:// in --listen, for all of it"],
@@ -116,48 +121,50 @@ const OPTIONS = {
   ],
 } satisfies Record<string, [fallback: string, parser: Parser<unknown>, meaning: string]>;
 
-/** The options' values: sizes in bytes, times in milliseconds; 0, "" or an empty list where an option is off. */
+/** The options' values: sizes in bytes, times in ms; an option that is off is 0, "", "off" or an empty list. */
 export type Options = { [Name in OptionName]: (typeof OPTIONS)[Name][1] extends Parser<infer Value> ? Value : never };
 
-/** Options as they may be given: as values, or as the texts that the command line takes. */
+/** Options as a caller may give them: values, or the texts that the command line takes. */
 export type GivenOptions = { [Name in OptionName]?: Options[Name] | string | undefined };
 
 type OptionName = keyof typeof OPTIONS;
 
 // ---- Types ------------------------------------------------------------------
-// What a line is on its way: a frame in a section, in an entry, in a batch; then a record and a row.
+// What a line becomes on its way: a frame in a section, the section in an entry, the entry in a batch; then a record,
+// and a row of the database.
 
-/** Some of a sender's bytes, cut between frames. */
+/** Consecutive frames of one sender, or one frame that was cut. */
 interface Section {
   bytes: Buffer;
-  /** 0: whole lines with their endings; COUNTED: counted frames as they came; else these are one frame's first bytes. */
+  /** 0: whole lines with their endings; COUNTED: counted frames as they came; else the size that a cut frame had. */
   frameBytes: number;
   /** Number of frames; empty ones are not counted. */
   lines: number;
 }
 
-/** A number of `ok`, or the text of one error line. */
+/** A number of `ok` lines, or the text of one error line. */
 type Reply = number | string;
 
-/** What a sender's next chunks complete. */
+/** What a sender's next chunks complete: its frames and, once these are durable, the replies to them. */
 export interface Framed {
   sections: Section[];
+  /** Number of frames in the sections. */
   lines: number;
   replies: Reply[];
   /** Number of frames whose octet count is wrong. */
   miscounted: number;
 }
 
-/** What the journal holds: lines, with who sent them and when. */
+/** What the journal holds: lines, who sent them, and when they came. */
 export interface Entry {
-  /** Offset in bytes since this journal's beginning; with the journal's id the key in `log_entries`. */
+  /** Offset in bytes since the journal's beginning. With the journal's id, it is the entry's key in `log_entries`. */
   position: number;
-  /** When its first line was received, in µs since 1970; each further line is one later. */
+  /** When its first line was received, in µs since 1970; each further line's time is 1 µs later. */
   timeUs: number;
   lines: number;
   /** Size of the whole entry in bytes, header included. */
   size: number;
-  /** Its sections; valid until the next batch is read. */
+  /** Bytes of its sections; valid until the next batch is read. */
   body: Buffer;
   /** Its lines as rows of `logs`, as a store sends them; Records fills them in. */
   rows?: Buffer;
@@ -165,13 +172,16 @@ export interface Entry {
   altered?: number;
 }
 
-/** Consecutive entries of one segment on their way to the database; a half of it is `{ ...batch, entries: half }`. */
+/**
+ * Consecutive entries of one segment on their way to the database. Half of a batch is `{ ...batch, entries: half }`:
+ * only its entries are fewer; the other fields still describe the whole.
+ */
 export interface Batch {
   /** Id of the journal that the entries' positions belong to. */
   journal: string;
   entries: Entry[];
   lines: number;
-  /** Where the journal finds it again: its segment, and the offsets at which it starts and ends. */
+  /** Where the journal finds it again: its segment, and the offsets in that at which it starts and ends. */
   segment: Segment;
   start: number;
   end: number;
@@ -185,23 +195,27 @@ export interface LogRecord {
   loggedAt?: number | undefined;
   host?: string | undefined;
   app?: string | undefined;
-  /** What else it carries: the text of a JSON object. */
+  /** The line's other fields, as the text of a JSON object. */
   attributes?: string | undefined;
-  /** Whether something in it had to be changed, so that the line as it came must be kept. */
+  /** Whether something in the line had to be changed, so that the line as it came must be kept, too. */
   isAltered?: boolean | undefined;
 }
 
-/** Our own notes on a frame, under `@collector` in its attributes; `raw` is the line as it came, in base64. */
+/** What the collector adds to a record's attributes, under `@collector`. */
 interface Notes {
+  /** Size of the frame before it was cut. */
   cut_from?: number;
+  /** The line as it came, in base64. */
   raw?: string;
 }
 
 // ---- Collector --------------------------------------------------------------
-// Wires the parts along a line's path; close() undoes it in the same order.
+// startCollector() wires the parts along a line's way; close() stops them in the same order, from the sockets to the
+// database, so that each part can finish what the one before it handed on.
 
-/** In lines since the start: received, and found in the journal by it, = stored + deadLettered + inJournal. */
+/** Numbers of lines since the start: at any time, received = stored + deadLettered + inJournal. */
 export interface Ledger {
+  /** From senders, and those that the start found in the journal. */
   received: number;
   stored: number;
   deadLettered: number;
@@ -211,33 +225,34 @@ export interface Ledger {
 export interface Collector {
   /** The port that senders connect to: the first of `ports`. */
   port: number;
-  /** One for each address of `listen`. */
+  /** A port for each address of `listen`, in its order. */
   ports: number[];
-  /** Resolves after `close()`; rejects where durability can't be promised, or the database is not one for us. */
+  /** Resolves after `close()`; rejects if lines can't be made durable, or if the database is not one to store into. */
   done: Promise<void>;
   ledger(): Ledger;
-  /** What /healthz shows. */
+  /** What /healthz answers. */
   health(): Health;
-  /** Where /healthz and /metrics are, such as `http://127.0.0.1:8889`; `undefined` for nowhere. */
+  /** Where /healthz and /metrics are, such as `http://127.0.0.1:8889`; `undefined` if they are not served. */
   http: string | undefined;
-  /** The log page's link, to show to who may look at it; `undefined` where there is none. */
+  /** The log page's link, for those who may read the logs; `undefined` if there is no page. */
   page: string | undefined;
-  /** Runs a command such as `{ words: ["query", "select 1"] }`, when what was acknowledged before is stored. */
+  /** Runs a command such as `{ words: ["query", "select 1"] }`, once all that was acknowledged before is stored. */
   run(command: Command, signal?: AbortSignal): AsyncGenerator<Answer>;
-  /** Reads the TLS files again, for connections to come; keeps the old ones, and logs that, where it can't. */
+  /** Reads the TLS files again, for connections to come. If it can't, it logs that and keeps the old ones. */
   reloadCertificates(): void;
-  /** Takes nothing new, acknowledges what was on its way, and drains to the database for up to `drainTimeout`. */
+  /**
+   * Takes nothing new, acknowledges what was on its way, and drains to the database for up to `drainTimeout`. When the
+   * promise resolves, all is closed; lines that are not stored wait in the journal for the next start.
+   */
   close(): Promise<void>;
 }
 
 type Log = (line: string) => void;
 
-const writeLog: Log = (line) => void process.stderr.write(`${line}\n`);
-
 /**
- * Starts a collector. It accepts lines when the promise resolves, whether or not its database is there. Throws
- * {@link UsageError} for a missing file or package, or a data directory that another collector holds. A port of `http`
- * that is taken ends the start only if `http` is given.
+ * Starts a collector. When the promise resolves, it accepts lines, whether or not its database can be reached. Throws
+ * {@link UsageError} for a missing file or package, or a data directory that another collector holds. If the port of
+ * `http` is taken, the start fails only if the caller gave `http`; else it goes on without.
  *
  * @example
  * const collector = await startCollector({ listen: "127.0.0.1:0", dataDir: "/var/lib/collector" });
@@ -252,8 +267,8 @@ export async function startCollector(given: GivenOptions & { log?: Log } = {}): 
   const tls = makeTlsServer(options);
   const isFirstStart = await makeFolder(options.dataDir);
   const lock = await lockDirectory(options.dataDir, store.name);
-  const opened: (() => unknown)[] = [() => lock.unlock()]; // what a refused start closes
-  const stop = new AbortController(); // aborted when the drain has taken long enough
+  const opened: (() => unknown)[] = [() => lock.unlock()]; // closed again if the start fails
+  const stop = new AbortController(); // aborted when all is stored, or the drain has taken too long
   try {
     await noteDatabase(options, store.name);
     const journal = await Journal.open(join(options.dataDir, "journal"), options.journalMax, log);
@@ -293,7 +308,36 @@ export async function startCollector(given: GivenOptions & { log?: Log } = {}): 
   }
 }
 
-/** What closes parts, in their order and once; `done` settles with it. */
+/** Starts the loops from the journal to the database, the periodic tasks, and the watch over the database's driver. */
+function startLoops(
+  options: Options,
+  journal: Journal,
+  database: Database,
+  tasks: PeriodicTask[],
+  stop: AbortController,
+  log: Log,
+) {
+  const done = deferred<void>();
+  const queue = new AsyncQueue<Batch>(1);
+  const loops = [
+    follow(journal, queue, database, options.linger),
+    ...database.workers(() => work(queue, journal, database)),
+  ];
+  const housekeeping = keepHouse(tasks, database, stop.signal);
+  stop.signal.addEventListener("abort", () => queue.close());
+  for (const loop of [journal.failed, housekeeping, ...loops])
+    loop.catch((error) => stop.signal.aborted || done.reject(error)); // a stop makes loops fail, too: that is no error
+  const endWatch = watchDriver(() => database.disconnect(), log);
+  /** Resolves when all is stored or `drainTimeout` is over; the rest waits in the journal. */
+  const close = async () => {
+    await deadline(Promise.allSettled(loops), options.drainTimeout).catch(() => {});
+    stop.abort();
+    endWatch();
+  };
+  return { done, close };
+}
+
+/** Returns what closes the parts, in their order and only once; `done` settles with it. */
 function makeClose(parts: { close(): unknown }[], report: () => void, done: Deferred<void>): () => Promise<void> {
   let closing: Promise<void> | undefined;
   const start = () => {
@@ -304,7 +348,7 @@ function makeClose(parts: { close(): unknown }[], report: () => void, done: Defe
   return () => (closing ??= start());
 }
 
-/** Closes one after the other, also behind one that fails; then rejects with the first error. */
+/** Closes one after the other. If one fails, closes the rest, too, then rejects with the first error. */
 async function closeAll(closers: (() => unknown)[]): Promise<void> {
   const errors: unknown[] = [];
   for (const close of closers)
@@ -316,83 +360,25 @@ async function closeAll(closers: (() => unknown)[]): Promise<void> {
   if (errors.length > 0) throw errors[0];
 }
 
-/** Starts the loops between the journal and the database, and the watch over its driver. */
-function startLoops(
-  options: Options,
-  journal: Journal,
-  database: Database,
-  chores: PeriodicTask[],
-  stop: AbortController,
-  log: Log,
-) {
-  const done = deferred<void>();
-  const queue = new AsyncQueue<Batch>(1);
-  const tasks = [
-    follow(journal, queue, database, options.linger),
-    ...database.workers(() => work(queue, journal, database)),
-  ];
-  const housekeeping = keepHouse(chores, database, stop.signal);
-  stop.signal.addEventListener("abort", () => queue.close());
-  for (const task of [journal.failed, housekeeping, ...tasks])
-    task.catch((error) => stop.signal.aborted || done.reject(error));
-  const endWatch = watchDriver(() => database.disconnect(), log);
-  /** Resolves when all is stored, or `drainTimeout` is over: the rest waits in the journal. */
-  const close = async () => {
-    await deadline(Promise.allSettled(tasks), options.drainTimeout).catch(() => {});
-    stop.abort();
-    endWatch();
-  };
-  return { done, close };
-}
-
-const LINES_IN_MEMORY_SIZE = 512 * MIB;
-
-/** Each sender may have a line in memory: one that has not ended, and once more on its way to the journal. */
-function memoryWarnings({ maxConnections, maxLine }: Options): string[] {
-  if (maxConnections * maxLine <= LINES_IN_MEMORY_SIZE) return [];
-  const gibibytes = ((2 * maxConnections * maxLine) / (1024 * MIB)).toFixed(1);
-  const bound = `${maxConnections} senders with lines of ${maxLine} bytes may take ${gibibytes} GiB of memory`;
-  return [`warning: ${bound}; lower --max-connections or --max-line`];
-}
-
-/** Commands to try; each ends by itself, with Debian's `nc` too. */
-function hints({ host, port }: Listener, dataDir: string): string[] {
-  const folder = dataDir === "./collector-data" ? "" : ` --data-dir ${dataDir}`;
-  return [
-    `try: echo hello | nc -q1 ${host} ${port}`,
-    `without nc: bash -c 'exec 3<>/dev/tcp/${host}/${port}; echo hello >&3; head -n1 <&3'`,
-    `to look: collector.ts query "select created_at, message from logs"${folder}`,
-  ];
-}
+const writeLog: Log = (line) => void process.stderr.write(`${line}\n`);
 
 // ---- Connections ------------------------------------------------------------
-// A sender's life: let in, read, made durable, and only then answered. While its last lines are not on disk, little more
-// is read from it: that is the backpressure.
+// A sender is let in; its lines are read, made durable, and only then answered. While its last lines are not synced,
+// little more is read from it: that is the backpressure. A sender that is not let in gets one error line.
 
-const READ_AHEAD_SIZE = 2 * MIB; // shared by all senders, while their last lines are being synced
-const READ_AHEAD_MIN_SIZE = 16 * KIB; // of one sender, where there are many
-const IN_FLIGHT_MAX_SIZE = 8 * MIB; // read and not durable yet, of all senders: then they take turns
-const CHUNK_SIZE = 64 * KIB; // at most: what Node reads from a socket at a time
-const SMALL_SIZE = 4 * KIB; // of a chunk that is copied to others: by itself it costs 200 bytes more than it has
-const STOP_READING_MS = 500;
-const KEEP_ALIVE_MS = MINUTE; // of silence, then the kernel asks whether the sender's machine is still there
-const LINGER_MS = 30 * SECOND;
-const HANDSHAKE_MS = 10 * SECOND;
-const LEAVING_MAX = 1000; // refused connections that are still told why
-const LOGGED_ONCE_MAX = 1000;
+const READ_AHEAD_SIZE = 2 * MIB; // for all senders together, read while their last lines are being synced
+const READ_AHEAD_MIN_SIZE = 16 * KIB; // for each sender, however many there are
+const IN_FLIGHT_MAX_SIZE = 8 * MIB; // of all senders together, read and not durable yet; beyond it, they take turns
+const CHUNK_SIZE = 64 * KIB; // the largest chunk: what Node reads from a socket at a time
+const SMALL_SIZE = 4 * KIB; // smaller chunks are copied together, as each takes 200 bytes besides its own
+const STOP_READING_MS = 500; // how long a stop goes on reading
+const KEEP_ALIVE_MS = MINUTE; // after such a silence, the kernel asks whether the sender's machine is still there
+const UNREAD_REPLIES_MS = 30 * SECOND; // how long a sender that has ended may leave its last replies unread
+const HANDSHAKE_MS = 10 * SECOND; // for a TLS handshake, and for a PROXY header
+const LEAVING_MAX = 1000; // refused connections that are still being told why
+const LOGGED_ONCE_MAX = 1000; // different lines that are logged once; further ones are not logged
 
-/** A connection is not served. The message tells why; the sender gets it, where it can read it. */
-class Refused extends Error {
-  /** Whether it was the sender that refused us. */
-  readonly isBySender: boolean;
-
-  constructor(message: string, isBySender = false) {
-    super(message);
-    this.isBySender = isBySender;
-  }
-}
-
-/** Takes in connections, and what they send. TLS is laid over connections that were accepted as plain TCP. */
+/** Accepts connections and serves them. TLS, too, begins as plain TCP: a PROXY header and --allow come first. */
 class Intake {
   /** Since the start: connections, those of them that were refused, and replies. */
   accepted = 0;
@@ -403,21 +389,21 @@ class Intake {
   readonly #options: Options;
   readonly #journal: Journal;
   readonly #log: Log;
-  readonly #cutOff = new AbortController(); // aborted when a stop has read long enough
+  readonly #cutOff = new AbortController(); // aborted when a stop has read for STOP_READING_MS
   readonly #servers: Server[] = [];
   readonly #tls: TlsServer | undefined;
   readonly #isAllowed: (address: string) => boolean;
   readonly #isProxy: (address: string) => boolean;
-  // Places, of each kind as many: for senders of other machines, for those of this one, for unfinished TLS handshakes.
+  // Places: equal numbers for senders on other machines, for those on this one, and for unfinished TLS handshakes.
   readonly #remote: Places;
   readonly #local: Places;
   readonly #handshaking: Places;
   readonly #beginning = new Set<Socket>(); // accepted, but not served yet
-  readonly #handshakes = new Map<string, Deferred<TLSSocket>>(); // by the connection's two ends
+  readonly #handshakes = new Map<string, Deferred<TLSSocket>>(); // the key is the connection's two ends
   readonly #serving = new Map<Replies, Promise<void>>();
-  readonly #leaving = new Set<Socket>();
+  readonly #leaving = new Set<Socket>(); // refused, and being told why
   readonly #inFlight = new InFlight();
-  readonly #logged = new Set<string>();
+  readonly #logged = new Set<string>(); // lines that are logged once
 
   constructor(options: Options, tls: TlsServer | undefined, journal: Journal, log: Log) {
     const { maxConnections: max, maxConnectionsPerPeer, allow, proxyFrom } = options;
@@ -437,7 +423,7 @@ class Intake {
     setMaxListeners(0, this.#cutOff.signal);
   }
 
-  /** Resolves to the addresses that it listens on: all of --listen, or none. */
+  /** Listens on all addresses of --listen and resolves to them. Rejects if one can't be had, and listens on none. */
   async listen(): Promise<Listener[]> {
     const listeners: Listener[] = [];
     for (const listener of listenersOf(this.#options)) listeners.push(await this.#listenOn(listener));
@@ -453,7 +439,7 @@ class Intake {
     }
   }
 
-  /** Stops accepting; reads what is on its way, to its end or for 500 ms, and acknowledges it. */
+  /** Stops accepting; reads what is on its way, until its senders end or for 500 ms, and acknowledges it. */
   async close(): Promise<void> {
     for (const server of this.#servers) server.close();
     for (const socket of this.#beginning) socket.destroy();
@@ -467,13 +453,13 @@ class Intake {
   }
 
   /** Number of senders that are served now. */
-  get open(): number {
+  get servedCount(): number {
     return this.#serving.size;
   }
 
   async #listenOn({ isTls, host, port }: Listener): Promise<Listener> {
-    const options = { allowHalfOpen: true, noDelay: true, keepAlive: true, keepAliveInitialDelay: KEEP_ALIVE_MS };
-    const server = createServer(options, (socket) => void this.#receive(socket, isTls));
+    const socketOptions = { allowHalfOpen: true, noDelay: true, keepAlive: true, keepAliveInitialDelay: KEEP_ALIVE_MS };
+    const server = createServer(socketOptions, (socket) => void this.#receive(socket, isTls));
     this.#servers.push(server.listen({ host, port, backlog: 1024 }));
     await once(server, "listening").catch((error: unknown) => {
       for (const each of this.#servers) each.close();
@@ -484,41 +470,41 @@ class Intake {
     return { isTls, host, port: (server.address() as AddressInfo).port };
   }
 
-  /** A connection from its beginning to its end. */
+  /** Serves a connection from its beginning to its end. */
   async #receive(socket: Socket, isTls: boolean): Promise<void> {
     this.accepted++;
-    socket.on("error", () => {}); // followed by `close`, after which what was received is still read
+    socket.on("error", () => {}); // `close` follows; what was received before it is still read
     const address = withoutMapping(socket.remoteAddress ?? "");
-    let [peer, stream, isTold] = [address, socket, !isTls]; // who begins with a TLS handshake can't read why yet
+    let [peer, stream, canRead] = [address, socket, !isTls]; // before its handshake, a TLS sender can't read a reason
     this.#beginning.add(socket.once("close", () => this.#beginning.delete(socket)));
     try {
       if (this.#isProxy(address)) peer = (await this.#readSource(socket, address)) ?? address;
       if (!this.#isAllowed(peer)) throw new Refused("--allow does not name this address");
       if (isTls) stream = await this.#handshaking.during(peer, () => this.#secure(socket));
-      isTold = true;
+      canRead = true;
       if (stream !== socket) this.#checkCertificate(stream as TLSSocket);
       this.#beginning.delete(socket);
       await this.#placesOf(peer).during(peer, () => this.#attend(stream, peer));
     } catch (error) {
-      if (error instanceof Refused) this.#refuse(stream, peer, error, isTold);
+      if (error instanceof Refused) this.#refuse(stream, peer, error, canRead);
       else this.#giveUp(stream, peer, error);
     }
+  }
+
+  /** Resolves to the sender's address as a proxy gives it; to `undefined` if it gives none. */
+  #readSource(socket: Socket, proxy: string): Promise<string | undefined> {
+    return this.#placesOf(proxy).during(proxy, () => readProxyHeader(socket, this.#options.idleTimeout));
   }
 
   #placesOf(peer: string): Places {
     return LOOPBACK.test(peer) ? this.#local : this.#remote;
   }
 
-  /** The sender's address as a proxy gives it; `undefined` where it gives none. */
-  #readSource(socket: Socket, proxy: string): Promise<string | undefined> {
-    return this.#placesOf(proxy).during(proxy, () => readProxyHeader(socket, this.#options.idleTimeout));
-  }
-
-  /** Resolves when the TLS handshake has ended. */
+  /** Makes the TLS handshake. Rejects with {@link Refused} if it fails, with {@link Gone} if the sender leaves. */
   async #secure(socket: Socket): Promise<TLSSocket> {
     const [ends, handshake] = [endsOf(socket), deferred<TLSSocket>()];
     this.#handshakes.set(ends, handshake);
-    socket.once("close", () => setImmediate(() => handshake.reject(new Gone()))); // behind what tells why
+    socket.once("close", () => setImmediate(() => handshake.reject(new Gone()))); // after `tlsClientError`
     this.#tls?.emit("connection", socket);
     try {
       return (await handshake.promise).on("error", () => {});
@@ -529,7 +515,7 @@ class Intake {
     }
   }
 
-  /** Our own look at the certificate, not Node's `rejectUnauthorized`: the sender is told, and we know who it was. */
+  /** Replaces Node's `rejectUnauthorized`, so that the sender gets the reason, and the log the sender's address. */
   #checkCertificate(stream: TLSSocket): void {
     if (this.#options.tlsCa === "" || stream.authorized) return;
     const isMissing = Object.keys(stream.getPeerCertificate() ?? {}).length === 0;
@@ -537,7 +523,7 @@ class Intake {
     throw new Refused(`--tls-ca does not accept its certificate: ${String(stream.authorizationError)}`);
   }
 
-  /** Serves a sender, so that a stop finds it. */
+  /** Serves a sender, listed in `#serving` until it ends, so that a stop can wait for it. */
   async #attend(stream: Socket, peer: string): Promise<void> {
     const replies = new Replies(stream);
     const ended = deferred<void>();
@@ -569,73 +555,89 @@ class Intake {
     await replies.end(this.#cutOff.signal);
   }
 
-  /** Hands to the journal what has come. Returns no chunk: whoever waits for the sync must not hold its memory. */
+  /** Frames what has come, and hands it to the journal. Keeps no chunk, so that memory is freed during the sync. */
   #append(peer: string, framer: Framer, inbox: Inbox): { durable: Promise<void>; owed: Owed } {
     const framed = framer.push(inbox.take());
     if (framer.refusal !== undefined) throw new Refused(framer.refusal);
-    if (framed.miscounted > 0) this.#noteMiscounted(peer, framed.miscounted);
+    if (framed.miscounted > 0) this.#reportMiscounted(peer, framed.miscounted);
     const { lines, replies } = framed;
     return { durable: this.#journal.append(peer, framed), owed: { lines, replies } };
   }
 
-  #noteMiscounted(peer: string, frames: number): void {
+  #reportMiscounted(peer: string, frames: number): void {
     this.miscounted += frames;
     const effect = "such a frame ends where the next one begins; the sender must count bytes, not characters";
     this.#logOnce(`${peer} sends frames with a wrong octet count: ${effect}`);
   }
 
-  /** Closes the connection, its last lines unacknowledged. What stops the journal is logged there; all else is a bug. */
+  /**
+   * Closes the connection; its last lines stay unacknowledged. The journal logs what stops it, and a sender that leaves
+   * is no error; all else is a bug, and logged here.
+   */
   #giveUp(stream: Socket, peer: string, error: unknown): void {
     stream.destroy();
     if (!(error instanceof NotDurable || error instanceof Gone))
       this.#logOnce(`cannot serve ${peer}: ${codeOf(error)}`);
   }
 
-  #refuse(stream: Socket, peer: string, { message, isBySender }: Refused, isTold: boolean): void {
+  /** Logs the reason; sends it to the sender, if that can read it; closes the connection. */
+  #refuse(stream: Socket, peer: string, { message, isBySender }: Refused, canRead: boolean): void {
     this.refused++;
-    const what = isBySender ? `${peer} refused this collector` : `collector refused ${peer}`;
-    if (peer !== "") this.#logOnce(`${what}: ${message}`); // one without an address has left already: a probe
-    if (!isTold || this.#leaving.size >= LEAVING_MAX) return void stream.destroy();
+    const summary = isBySender ? `${peer} refused this collector` : `collector refused ${peer}`;
+    if (peer !== "") this.#logOnce(`${summary}: ${message}`); // without an address, it has left: a probe
+    if (!canRead || this.#leaving.size >= LEAVING_MAX) return void stream.destroy();
     this.#leaving.add(stream.once("close", () => this.#leaving.delete(stream)));
-    setTimeout(() => stream.destroy(), SECOND).unref(); // whatever it still sends
-    stream.resume().end(`error: ${message} (${what})\n`);
+    setTimeout(() => stream.destroy(), SECOND).unref(); // even if it still sends
+    stream.resume().end(`error: ${message} (${summary})\n`);
   }
 
-  /** Each line once, and so many of them, so that nobody can fill our log. */
+  /** Logs each line once, and 1,000 different lines in all, so that no sender can fill the log. */
   #logOnce(line: string): void {
     if (this.#logged.has(line) || this.#logged.size >= LOGGED_ONCE_MAX) return;
     this.#logged.add(line);
     this.#log(`${line} (logged once)`);
     if (this.#logged.size === LOGGED_ONCE_MAX)
-      this.#log("lines that are logged once have come to 1,000: no more of them");
+      this.#log("1,000 different lines were logged once: no further ones are logged until the next start");
   }
 }
 
-/** The other side has left before it was served. */
+/** Thrown to refuse a connection. The message gives the reason; the sender gets it, too, if it can read by then. */
+class Refused extends Error {
+  /** Whether the sender refused the collector, as one does that rejects its certificate. */
+  readonly isBySender: boolean;
+
+  constructor(message: string, isBySender = false) {
+    super(message);
+    this.isBySender = isBySender;
+  }
+}
+
+/** Thrown when the sender has left before it was served. */
 class Gone extends Error {}
 
+/** The replies that some lines get, and the number of those lines. */
 type Owed = Pick<Framed, "lines" | "replies">;
 
 const OK = "ok\n";
-const OKS = Buffer.from(OK.repeat(4096));
-const OWED_MAX = 1024;
+const OKS = Buffer.from(OK.repeat(4096)); // as many as one write takes
+const OWED_MAX = 1024; // counts and error lines that one sender may leave unread
 
 /**
- * The replies owed to a sender: counts of `ok` with error lines between them, written as fast as the sender reads. One
- * that reads nothing costs at most 1,024 of them; past that, a cut line is answered `ok`, as it is durable, too.
+ * The replies owed to a sender: counts of `ok` with error lines between them, written as fast as the sender reads. If
+ * it reads nothing, up to 1,024 of these are kept; beyond that, a cut line is answered `ok`, as it is durable, too.
  */
 class Replies {
   readonly #stream: Socket;
   readonly #owed: Reply[] = [];
   readonly #changed = new Signal();
-  #isSilent = false; // the last lines were to get none
+  #isSilent = false; // the last lines get no reply
 
   constructor(stream: Socket) {
     this.#stream = stream;
     for (const event of ["drain", "close"]) stream.on(event, () => this.#write());
   }
 
-  /** Queues replies, and writes what the sender takes now. Returns how many they are. */
+  /** Queues replies, and writes what the sender takes now. Returns the number of replies. */
   send({ lines, replies }: Owed): number {
     if (lines > 0) this.#isSilent = replies.length === 0;
     let sum = 0;
@@ -648,19 +650,22 @@ class Replies {
     return sum;
   }
 
-  /** Ends our side where no reply is expected: such a sender learns of a stop now, and keeps what it has not sent. */
+  /** Ends our side if no reply is owed or expected: the sender learns of a stop now, and keeps what it has not sent. */
   endIfSilent(): void {
     if (this.#isSilent && this.#owed.length === 0) this.#stream.end();
   }
 
-  /** Ends our side when all is written. A sender that takes nothing for 30 s is cut off; at a stop, one that stays. */
+  /**
+   * Writes all replies, ends our side and waits for the sender's end. A sender that takes nothing for 30 s is cut off;
+   * at a stop, so is one that has not left after 500 ms.
+   */
   async end(cutOff: AbortSignal): Promise<void> {
     const destroy = () => void this.#stream.destroy();
     const destroySoon = () => void setTimeout(destroy, STOP_READING_MS);
     if (cutOff.aborted || !this.#stream.readableEnded)
-      destroySoon(); // what it still sends must not seem to be taken
+      destroySoon(); // lines that it still sends must not look accepted
     else cutOff.addEventListener("abort", destroySoon);
-    this.#stream.setTimeout(LINGER_MS, destroy);
+    this.#stream.setTimeout(UNREAD_REPLIES_MS, destroy);
     this.#stream.resume();
     while (this.#owed.length > 0 && !this.#stream.destroyed) await this.#changed.wait();
     this.#stream.end();
@@ -672,9 +677,9 @@ class Replies {
     this.#stream.cork(); // one write, however many replies
     while (this.#owed.length > 0 && this.#stream.writable && !this.#stream.writableNeedDrain) {
       const reply = this.#owed.shift() as Reply;
-      const now = Math.min(Number(reply), OKS.length / OK.length);
-      if (Number(reply) > now) this.#owed.unshift(Number(reply) - now);
-      this.#stream.write(typeof reply === "number" ? OKS.subarray(0, now * OK.length) : `${reply}\n`);
+      const count = Math.min(Number(reply), OKS.length / OK.length); // NaN for an error line
+      if (Number(reply) > count) this.#owed.unshift(Number(reply) - count);
+      this.#stream.write(typeof reply === "number" ? OKS.subarray(0, count * OK.length) : `${reply}\n`);
     }
     this.#stream.uncork();
     this.#changed.notify();
@@ -682,17 +687,18 @@ class Replies {
 }
 
 // ---- Framing ----------------------------------------------------------------
-// Chunks to sections, over any split of the bytes. Only a frame's end and its first bytes are looked at here; the rest
-// is left to Records.
+// Turns chunks into sections, wherever the network split the bytes. Only a frame's end and its first bytes are looked
+// at here; the rest is left to Records.
 
-const [NUL, NEWLINE, RETURN, SPACE] = [0, 10, 13, 32]; // bytes, and what codes they are in strings
+const [NUL, NEWLINE, RETURN, SPACE] = [0, 10, 13, 32]; // as bytes, and as characters' codes
 const [LESS_THAN, GREATER_THAN, BRACE] = [60, 62, 123];
 const NO_BYTES: Buffer = Buffer.alloc(0);
 const LINE_ENDS = { short: Buffer.of(NEWLINE), long: Buffer.of(RETURN, NEWLINE) };
-const COUNT_BYTES = 13; // "1234567 <191>" at most: what tells an octet count from a line that begins with a number
-const [NONE, UNTOLD] = [0, -1]; // no octet count; one perhaps, but the bytes end before that is told
+const COUNT_MAX_SIZE = 13; // of "1234567 <191>", which tells an octet count from a line that begins with a number
+const [NO_COUNT, UNDECIDED] = [0, -1]; // what octetCountSize() returns: no count; or the bytes end too early to decide
 const COUNTED = 0xffff_ffff; // as a section's frameBytes: counted frames as they came
 
+// More of them, for the parsers of Part II.
 const [TAB, BYTE_ORDER_MARK] = [9, 0xfeff];
 const [QUOTE, COMMA, DASH, DOT, ZERO, COLON, EQUALS] = [34, 44, 45, 46, 48, 58, 61];
 const [BANG, PERCENT, PARENTHESIS, PLUS, SLASH] = [33, 37, 40, 43, 47];
@@ -701,100 +707,107 @@ const [LOWER_A, LOWER_F, LOWER_M, LOWER_P, LOWER_T, LOWER_U, LOWER_Z] = [97, 102
 const [BRACKET, BACKSLASH, BRACKET_END, BRACE_END] = [91, 92, 93, 125];
 
 /**
- * Cuts a sender's chunks into frames of at most `maxLine` bytes, their endings not counted: lines, and octet-counted
- * syslog messages (RFC 6587, section 3.4.1). `#ack on` or `#ack off` as its first line tells whether it gets replies.
+ * Cuts a sender's chunks into frames of up to `maxLine` bytes, endings not counted: lines, and octet-counted syslog
+ * messages (RFC 6587, section 3.4.1). `#ack on` or `#ack off` as the first line sets whether the sender gets replies.
  *
- * A wrong octet count costs its own frame only. On a connection whose first frame is counted, a count is wrong if
- * neither a count nor a line's ending follows the frame; that frame ends where the next count begins, within it or
- * behind it, or with the line behind it. On a connection that counts at all, a line ends where a count begins.
+ * A wrong octet count costs its own frame only. On a connection whose first frame is counted, a count is wrong if the
+ * frame is followed by neither another count nor a line's ending. Such a frame ends where the next count begins, within
+ * it or behind it, or where the line behind it ends. On a connection with any counted frame, a count also ends a line.
+ *
+ * The methods' verbs: *take* bytes from the chunk; *keep* them in the frame that has not ended; *hold* them back for
+ * the next chunk; *end* a frame; *add* it to a section.
  */
 export class Framer {
   /** Why the connection is refused, once it turns out to speak another protocol. */
   refusal: string | undefined;
   readonly #maxLine: number;
-  readonly #opening = new Opening();
+  readonly #opening = new Opening(); // what the first bytes tell of the protocol and the encoding
   #ack: Options["ack"];
   #sends: "nothing yet" | "lines" | "lines, then counts" | "counts" = "nothing yet";
   #isEnd = false;
-  #framed = nothingFramed();
-  #loose = { parts: [] as Buffer[], frameBytes: 0, lines: 0 }; // the frames of a section that is being collected
-  // The chunk that is being framed, and how far it is.
+  #framed = nothingFramed(); // what push() returns next
+  #loose = { parts: [] as Buffer[], frameBytes: 0, lines: 0 }; // copied frames, until they become one section
+  // The chunk that is being framed.
   #chunk = NO_BYTES;
-  #at = 0;
+  #at = 0; // offset of the first byte that was not taken
   #held = NO_BYTES; // the last bytes of the chunk before, if they may begin an octet count
-  // The frame that has not ended: its first bytes in a buffer that doubles; its size so far; its last byte; its size by
-  // its octet count, the count included, or 0 for a line.
-  #kept = NO_BYTES;
-  #size = 0;
+  // The frame that has not ended.
+  #kept = NO_BYTES; // its first bytes; the buffer doubles as it grows
+  #size = 0; // so far, with the bytes that were too many to keep
   #lastByte = 0;
-  #promised = 0;
+  #countedSize = 0; // its size by its octet count, the count included; 0 for a line
 
   constructor(maxLine: number, ack: Options["ack"]) {
     this.#maxLine = maxLine;
     this.#ack = ack;
   }
 
-  /** The frames that the chunks complete, as views of them; `undefined`, the sender's end, completes the last one. */
+  /**
+   * Returns the frames that the chunks complete, as views of the chunks: valid as long as those are. `undefined` stands
+   * for the sender's end, which completes the last frame.
+   */
   push(chunks: Buffer[] | undefined): Framed {
-    for (const chunk of chunks ?? []) this.#frameAll(this.#opening.textOf(chunk));
-    if (chunks === undefined) this.#endAll();
+    for (const chunk of chunks ?? []) this.#frameChunk(this.#opening.textOf(chunk));
+    if (chunks === undefined) this.#finish();
     this.#addLooseSection();
     const framed = this.#framed;
     this.#framed = nothingFramed();
-    this.#chunk = NO_BYTES; // it may be large, and the connection idle from now on
+    this.#chunk = NO_BYTES; // it may be large, and the sender silent from now on
     return framed;
   }
 
-  #frameAll(bytes: Buffer): void {
-    this.refusal ??= this.#opening.refusal;
-    this.#refill(this.#held, bytes);
-    this.#held = NO_BYTES;
-    this.#takeAll();
-  }
-
-  #endAll(): void {
+  /** Completes the last frame, at the sender's end. */
+  #finish(): void {
     this.#isEnd = true;
-    this.#frameAll(this.#opening.lastText());
-    while (this.#promised > 0 && this.#endAtChain()) this.#takeAll();
+    this.#frameChunk(this.#opening.lastText());
+    while (this.#countedSize > 0 && this.#endAtChain()) this.#takeFrames();
     if (this.#size > 0) this.#endFrame(NUL);
   }
 
-  #takeAll(): void {
+  #frameChunk(bytes: Buffer): void {
+    this.refusal ??= this.#opening.refusal;
+    this.#refill(this.#held, bytes);
+    this.#held = NO_BYTES;
+    this.#takeFrames();
+  }
+
+  /** Takes all of the chunk: whole frames, and the bytes that are kept or held for the next chunk. */
+  #takeFrames(): void {
     while (this.#at < this.#chunk.length && this.refusal === undefined) {
-      const count = this.#size === 0 ? octetCountSize(this.#chunk, this.#at) : NONE;
-      if (this.#promised > 0) this.#takeRestOfCounted();
-      else if (count > 0) this.#takeCounted();
-      else if (count === UNTOLD && !this.#isEnd) this.#hold(this.#at);
+      const countSize = this.#size === 0 ? octetCountSize(this.#chunk, this.#at) : NO_COUNT;
+      if (this.#countedSize > 0) this.#takeRestOfCounted();
+      else if (countSize > 0) this.#takeCounted();
+      else if (countSize === UNDECIDED && !this.#isEnd) this.#hold(this.#at);
       else if (this.#size === 0 && this.#sends === "lines" && !this.#opening.isWide) this.#takeLines();
       else this.#takeLine();
     }
   }
 
-  /** Takes a line or what is there of it. */
+  /** Takes one line, or as much of it as has come. */
   #takeLine(): void {
     const chunk = this.#chunk;
     const isCounting = this.#sends === "counts" || this.#sends === "lines, then counts";
     const find = isCounting ? endOfCountedLine : this.#opening.isWide ? indexOfNewline : endOfLine;
     const end = find(chunk, this.#at);
     if (end < 0) {
-      const told = isCounting && !this.#isEnd ? untoldFrom(chunk, this.#at) : chunk.length;
-      this.#keepTo(told);
-      return this.#hold(told);
+      const decidedEnd = isCounting && !this.#isEnd ? undecidedFrom(chunk, this.#at) : chunk.length;
+      this.#keepTo(decidedEnd);
+      return this.#hold(decidedEnd);
     }
     this.#keepTo(end);
-    const isDelimiter = isEnding(chunk[end]); // else an octet count
+    const isDelimiter = isEnding(chunk[end]); // if not, an octet count begins there
     if (isDelimiter) this.#at++;
     this.#endFrame(isDelimiter ? chunk[end] : undefined);
   }
 
-  /** Takes whole lines up to an octet count, and keeps what has not ended. All share one section but cut ones. */
+  /** Takes whole lines up to an octet count, and keeps one that has not ended. All but cut ones share a section. */
   #takeLines(): void {
     const chunk = this.#chunk;
     const find = chunk.includes(NUL) ? endOfLine : indexOfNewline;
     let [start, at, lines] = [this.#at, this.#at, 0];
-    const isCount = () => isDigitByte(chunk[at]) && octetCountSize(chunk, at) !== NONE;
+    const isCount = () => isDigitByte(chunk[at]) && octetCountSize(chunk, at) !== NO_COUNT;
     for (let end; !isCount() && (end = find(chunk, at)) >= 0; at = end + 1) {
-      const length = lengthOf(chunk, at, end);
+      const length = lineLength(chunk, at, end);
       if (length > this.#maxLine) {
         this.#addSection(chunk.subarray(start, at), 0, lines);
         this.#addFrame(chunk.subarray(at, end), length);
@@ -809,150 +822,162 @@ export class Framer {
     if (!isCount()) this.#keepTo(chunk.length);
   }
 
-  /** Takes counted frames, which share one section, up to one that is cut, has not ended, or is counted wrong. */
+  /**
+   * Takes whole counted frames, which share a section, up to one that must be cut, has not ended or has a wrong count;
+   * then takes that one.
+   */
   #takeCounted(): void {
     const chunk = this.#chunk;
     if (this.#sends !== "counts") this.#sends = this.#sends === "nothing yet" ? "counts" : "lines, then counts";
     let [at, lines] = [this.#at, 0];
-    let [body, end] = [at, at];
-    while ((body = at + octetCountSize(chunk, at)) > at) {
-      end = body + numberAt(chunk, at);
-      if (end > chunk.length || end - body > this.#maxLine || this.#isMiscounted(end)) break;
+    let [bodyAt, end] = [at, at];
+    while ((bodyAt = at + octetCountSize(chunk, at)) > at) {
+      end = bodyAt + numberAt(chunk, at);
+      if (end > chunk.length || end - bodyAt > this.#maxLine || this.#isMiscounted(end)) break;
       lines++;
       for (at = end; isEnding(chunk[at]);) at++;
     }
     this.#addSection(chunk.subarray(this.#at, at), COUNTED, lines);
     if (this.#ack === "always" && lines > 0) addReply(this.#framed.replies, lines);
     this.#at = at;
-    if (body <= at) return;
-    if (end > chunk.length) this.#promised = end - at;
-    else if (this.#isMiscounted(end)) this.#takeMiscounted(body, end);
-    else this.#takeOddFrame(body, end);
+    if (bodyAt <= at) return; // no further count
+    if (end > chunk.length) this.#countedSize = end - at;
+    else if (this.#isMiscounted(end)) this.#takeMiscounted(bodyAt, end);
+    else this.#takeOddFrame(bodyAt, end);
   }
 
-  /** Takes more of a counted frame that began in an earlier chunk. What fits is framed as if it had come at once. */
+  /** Takes more of a counted frame that began in an earlier chunk. If it fits, it is framed as if it had come whole. */
   #takeRestOfCounted(): void {
     const size = this.#size + this.#chunk.length - this.#at;
-    const isLong = this.#promised > this.#keepMax;
-    if (!isLong && size >= this.#promised) return this.#refill(this.#takeKept(), this.#chunk.subarray(this.#at));
-    if (isLong && size > this.#keepMax && this.#size <= this.#keepMax && this.#endAtChain()) return;
-    const isWhole = size >= this.#promised;
-    this.#keepTo(isWhole ? this.#at + this.#promised - this.#size : this.#chunk.length);
+    const isLong = this.#countedSize > this.#keepMaxSize;
+    if (!isLong && size >= this.#countedSize) return this.#refill(this.#takeKept(), this.#chunk.subarray(this.#at));
+    const isLastLook = isLong && size > this.#keepMaxSize && this.#size <= this.#keepMaxSize; // then bytes are dropped
+    if (isLastLook && this.#endAtChain()) return;
+    const isWhole = size >= this.#countedSize;
+    this.#keepTo(isWhole ? this.#at + this.#countedSize - this.#size : this.#chunk.length);
     if (isWhole) this.#endFrame(undefined);
   }
 
-  /** Ends a frame whose count is wrong: at a count within it or, as a line, behind it. */
-  #takeMiscounted(body: number, end: number): void {
+  /** Ends a frame whose count is wrong: where a count begins within it, or where a line would end behind it. */
+  #takeMiscounted(bodyAt: number, end: number): void {
     this.#framed.miscounted++;
-    const next = findOctetCount(this.#chunk, body, end);
+    const next = findOctetCount(this.#chunk, bodyAt, end);
     const realEnd = next >= 0 ? next : endOfCountedLine(this.#chunk, end);
-    if (realEnd >= 0) return this.#takeOddFrame(body, realEnd);
-    this.#at = body;
+    if (realEnd >= 0) return this.#takeOddFrame(bodyAt, realEnd);
+    this.#at = bodyAt; // it has not ended: from now on it is a line
     this.#keepTo(end);
   }
 
   /**
-   * Ends a counted frame that lacks bytes, at the sender's end or where more than may be kept are to come, if within it
-   * two counts follow each other as right ones do: then its own is wrong.
+   * Ends a counted frame that lacks bytes, and returns true, if there is a chain within it: a counted frame that
+   * another one follows. Then the outer frame's count is wrong, and it ends where the chain begins. Called when no more
+   * bytes come, or more than may be kept.
    */
   #endAtChain(): boolean {
-    if (this.#size > this.#keepMax) return false; // bytes of it are dropped already
+    if (this.#size > this.#keepMaxSize) return false; // some of its bytes are dropped already
     const bytes = Buffer.concat([this.#kept.subarray(0, this.#size), this.#chunk.subarray(this.#at)]);
-    const body = octetCountSize(bytes, 0);
-    const next = findChain(bytes, body, this.#isEnd);
+    const bodyAt = octetCountSize(bytes, 0);
+    const next = findChain(bytes, bodyAt, this.#isEnd);
     if (next < 0) return false;
     this.#framed.miscounted++;
     this.#takeKept();
     this.#refill(bytes);
-    this.#takeOddFrame(body, next);
+    this.#takeOddFrame(bodyAt, next);
     return true;
   }
 
-  #takeOddFrame(body: number, end: number): void {
-    const bytes = this.#chunk.subarray(body, end);
+  /** Takes a counted frame by itself: one that must be cut, or does not end where its count tells. */
+  #takeOddFrame(bodyAt: number, end: number): void {
+    const bytes = this.#chunk.subarray(bodyAt, end);
     this.#at = end;
     this.#addFrame(bytes, trimmedLength(bytes, bytes.length));
   }
 
-  /** Whether something follows that can't follow a frame whose count is right. Where lines come too, anything can. */
+  /** Whether what follows a counted frame shows that its count is wrong. On a connection with lines, nothing does. */
   #isMiscounted(end: number): boolean {
-    const [chunk, isCounting] = [this.#chunk, this.#sends === "counts"];
-    if (!isCounting || end >= chunk.length || isEnding(chunk[end])) return false;
-    return chunk[end - 1] !== NEWLINE && chunk[end - 1] !== NUL && octetCountSize(chunk, end) === NONE;
+    const chunk = this.#chunk;
+    if (this.#sends !== "counts" || end >= chunk.length || isEnding(chunk[end])) return false;
+    return chunk[end - 1] !== NEWLINE && chunk[end - 1] !== NUL && octetCountSize(chunk, end) === NO_COUNT;
   }
 
+  /** Makes the two the chunk that is being framed. */
   #refill(first: Buffer, then: Buffer = NO_BYTES): void {
     this.#chunk = first.length > 0 && then.length > 0 ? Buffer.concat([first, then]) : first.length > 0 ? first : then;
     this.#at = 0;
   }
 
-  /** Leaves the chunk's last bytes to the next one. */
+  /** Leaves the chunk's last bytes to the next chunk. */
   #hold(from: number): void {
     this.#held = Buffer.from(this.#chunk.subarray(from));
     this.#at = this.#chunk.length;
   }
 
-  /** A line's bytes, one more that tells whether a UTF-8 sequence is torn, and its octet count. */
-  get #keepMax(): number {
-    return this.#maxLine + COUNT_BYTES;
+  /** Ends the frame that is kept. `delimiter` ended a line; a counted frame has none, but may count a line's ending. */
+  #endFrame(delimiter: number | undefined): void {
+    const isCounted = this.#countedSize > 0;
+    const size = this.#size - (delimiter === NEWLINE && this.#lastByte === RETURN ? 1 : 0);
+    const bytes = this.#takeKept();
+    if (!isCounted) return this.#addFrame(bytes, size);
+    const bodyAt = octetCountSize(bytes, 0);
+    this.#addFrame(bytes.subarray(bodyAt), trimmedLength(bytes, size) - bodyAt);
   }
 
-  /** Adds what the chunk has up to `end` to the frame that has not ended; of an over-long one, its size only. */
+  /** Room for a line, for one byte more that tells whether a cut tears a UTF-8 sequence, and for an octet count. */
+  get #keepMaxSize(): number {
+    return this.#maxLine + COUNT_MAX_SIZE;
+  }
+
+  /** Adds the chunk's bytes up to `end` to the frame that has not ended. If it is over-long, only its size grows. */
   #keepTo(end: number): void {
     const bytes = this.#chunk.subarray(this.#at, end);
-    const kept = Math.min(this.#size, this.#keepMax);
-    const more = Math.min(bytes.length, this.#keepMax - kept);
-    if (kept + more > this.#kept.length) {
-      const larger = Buffer.allocUnsafe(Math.max(kept + more, Math.min(2 * kept, this.#keepMax)));
-      this.#kept.copy(larger, 0, 0, kept);
+    const keptSize = Math.min(this.#size, this.#keepMaxSize);
+    const newSize = keptSize + Math.min(bytes.length, this.#keepMaxSize - keptSize);
+    if (newSize > this.#kept.length) {
+      const larger = Buffer.allocUnsafe(Math.max(newSize, Math.min(2 * keptSize, this.#keepMaxSize)));
+      this.#kept.copy(larger, 0, 0, keptSize);
       this.#kept = larger;
     }
-    bytes.copy(this.#kept, kept, 0, more);
+    bytes.copy(this.#kept, keptSize, 0, newSize - keptSize);
     this.#size += bytes.length;
     this.#lastByte = bytes.at(-1) ?? this.#lastByte;
     this.#at = end;
   }
 
+  /** Returns the bytes that are kept, and keeps none. */
   #takeKept(): Buffer {
     const kept = this.#kept.subarray(0, this.#size);
     this.#kept = NO_BYTES;
     this.#size = 0;
     this.#lastByte = 0;
-    this.#promised = 0;
+    this.#countedSize = 0;
     return kept;
   }
 
-  /** Ends the frame that is kept, with its delimiter; a counted one has none, but may have counted its ending. */
-  #endFrame(delimiter: number | undefined): void {
-    const isCounted = this.#promised > 0;
-    const size = this.#size - (delimiter === NEWLINE && this.#lastByte === RETURN ? 1 : 0);
-    const bytes = this.#takeKept();
-    if (!isCounted) return this.#addFrame(bytes, size);
-    const body = octetCountSize(bytes, 0);
-    this.#addFrame(bytes.subarray(body), trimmedLength(bytes, size) - body);
-  }
-
-  /** Adds a frame of `length` bytes: a cut one as a section of its own, others with their like. */
+  /**
+   * Adds a frame of `length` bytes, of which some may be dropped already if it is over-long: that is cut, and gets a
+   * section of its own; others share one.
+   */
   #addFrame(bytes: Buffer, length: number): void {
-    if (length === 0 || (this.#sends === "nothing yet" && this.#isForConnection(bytes, length))) return;
+    if (length === 0 || (this.#sends === "nothing yet" && this.#readFirstFrame(bytes, length))) return;
     const isCut = length > this.#maxLine;
-    const kept = bytes.subarray(0, isCut ? cutOf(bytes, this.#maxLine) : length);
+    const kept = bytes.subarray(0, isCut ? cutLength(bytes, this.#maxLine) : length);
     if (isCut) this.#addSection(kept, Math.min(length, COUNTED - 1), 1);
-    else if (endOfLine(kept, 0) >= 0) this.#addLoose(COUNTED, [Buffer.from(`${length} `), kept]);
-    else this.#addLoose(0, [kept, kept.at(-1) === RETURN ? LINE_ENDS.long : LINE_ENDS.short]);
+    else if (endOfLine(kept, 0) >= 0) this.#addLooseFrame(COUNTED, [Buffer.from(`${length} `), kept]);
+    else this.#addLooseFrame(0, [kept, kept.at(-1) === RETURN ? LINE_ENDS.long : LINE_ENDS.short]);
     if (!this.#isReplied(bytes, 0)) return;
     if (isCut) this.#framed.replies.push(`error: line of ${length} bytes cut to ${this.#maxLine}`);
     else addReply(this.#framed.replies, 1);
   }
 
-  /** Has a frame share a section with those before it: a section costs as much memory as 200 bytes. */
-  #addLoose(frameBytes: number, parts: Buffer[]): void {
+  /** Adds a frame to the section of those before it: a section of its own takes 200 bytes besides the frame's. */
+  #addLooseFrame(frameBytes: number, parts: Buffer[]): void {
     if (this.#loose.frameBytes !== frameBytes) this.#addLooseSection();
     this.#loose.frameBytes = frameBytes;
     this.#loose.parts.push(...parts);
     this.#loose.lines++;
   }
 
+  /** Makes one section of the frames that were copied. */
   #addLooseSection(): void {
     const { parts, frameBytes, lines } = this.#loose;
     this.#loose = { parts: [], frameBytes, lines: 0 };
@@ -961,13 +986,13 @@ export class Framer {
 
   #addSection(bytes: Buffer, frameBytes: number, lines: number): void {
     if (lines === 0) return;
-    this.#addLooseSection();
+    this.#addLooseSection(); // its frames came before
     this.#framed.sections.push({ bytes, frameBytes, lines });
     this.#framed.lines += lines;
   }
 
-  /** Whether a first frame is none to store: `#ack on` or `#ack off`, or what shows another protocol. */
-  #isForConnection(bytes: Buffer, length: number): boolean {
+  /** Reads the connection's first frame. Returns true if it is not a log line: `#ack …`, or another protocol's. */
+  #readFirstFrame(bytes: Buffer, length: number): boolean {
     this.#sends = "lines";
     const frame = bytes.toString("latin1", 0, Math.min(length, 8 * KIB));
     this.refusal = foreignLine(frame, frame.length < length);
@@ -977,7 +1002,7 @@ export class Framer {
     return isAck || this.refusal !== undefined;
   }
 
-  /** Told by a frame's first bytes alone: senders of JSON and syslog expect silence, and may lose lines at a reply. */
+  /** Whether a frame gets a reply. Senders of JSON and syslog expect none, and may lose lines when one comes. */
   #isReplied(bytes: Buffer, at: number): boolean {
     if (this.#ack !== "auto") return this.#ack === "always";
     return bytes[at] !== BRACE && !isPriority(bytes, at);
@@ -992,13 +1017,14 @@ function addReply(replies: Reply[], reply: Reply): void {
   else replies.push(reply);
 }
 
-/** Up to 3 bytes before `max`, so that no UTF-8 sequence is torn (RFC 3629, section 3). */
-function cutOf(bytes: Buffer, max: number): number {
+/** Where to cut: at `max` bytes, or up to 3 before, so that no UTF-8 sequence is torn (RFC 3629, section 3). */
+function cutLength(bytes: Buffer, max: number): number {
   let cut = max;
   while (cut > Math.max(1, max - 3) && ((bytes[cut] ?? 0) & 0xc0) === 0x80) cut--;
   return cut;
 }
 
+/** Offset of the next delimiter; -1 for none. */
 function endOfLine(bytes: Buffer, from: number): number {
   for (let at = from; at < bytes.length; at++) if (bytes[at] === NEWLINE || bytes[at] === NUL) return at;
   return -1;
@@ -1006,36 +1032,35 @@ function endOfLine(bytes: Buffer, from: number): number {
 
 const indexOfNewline = (bytes: Buffer, from: number) => bytes.indexOf(NEWLINE, from);
 
-/** On a connection that counts, a line also ends where an octet count begins. */
+/** The same on a connection with counted frames, where a line also ends at an octet count. */
 function endOfCountedLine(bytes: Buffer, from: number): number {
   for (let at = from; at < bytes.length; at++) {
     if (bytes[at] === NEWLINE || bytes[at] === NUL) return at;
-    const count = bytes[at] === LESS_THAN ? octetCountBefore(bytes, from, at) : -1;
-    if (count >= 0) return count;
+    const countAt = bytes[at] === LESS_THAN ? octetCountBefore(bytes, from, at) : -1;
+    if (countAt >= 0) return countAt;
   }
   return -1;
 }
 
-const isEnding = (byte: number | undefined) => byte === NEWLINE || byte === RETURN || byte === NUL;
-
-function trimmedLength(bytes: Buffer, from: number): number {
-  let length = from;
+/** The length of a counted frame without the line endings that its count included. */
+function trimmedLength(bytes: Buffer, size: number): number {
+  let length = size;
   while (isEnding(bytes[length - 1])) length--;
   return length;
 }
 
-/** The length of the line from `start` whose delimiter is at `end`. */
-const lengthOf = (bytes: Buffer, start: number, end: number) =>
+const isEnding = (byte: number | undefined) => byte === NEWLINE || byte === RETURN || byte === NUL;
+
+/** The length, without its ending, of the line that begins at `start` and has its delimiter at `end`. */
+const lineLength = (bytes: Buffer, start: number, end: number) =>
   bytes[end] === NEWLINE && end > start && bytes[end - 1] === RETURN ? end - start - 1 : end - start;
 
-/** Whether `<n>` begins there, as syslog's messages do. */
+/** Whether `<n>`, with which a syslog message begins, is at this offset. */
 function isPriority(bytes: Buffer, at: number): boolean {
   if (bytes[at] !== LESS_THAN) return false;
   const digits = countDigits(bytes, at + 1);
   return digits > 0 && digits <= 3 && bytes[at + 1 + digits] === GREATER_THAN;
 }
-
-const isDigitByte = (byte: number | undefined) => ((byte ?? 0) ^ ZERO) < 10;
 
 function countDigits(bytes: Buffer, from: number): number {
   let at = from;
@@ -1049,9 +1074,12 @@ function numberAt(bytes: Buffer, from: number): number {
   return value;
 }
 
+const isDigitByte = (byte: number | undefined) => ((byte ?? 0) ^ ZERO) < 10;
+
 // ---- Journal ----------------------------------------------------------------
 // The queue on disk: files that only grow, called segments. What arrives while one sync runs is the next group of
-// entries; `ok` is sent once they are synced. A segment goes when all of it is stored, its keys ten minutes later.
+// entries; `ok` is sent once they are synced. A failed sync ends the collector, as no more lines can be made durable. A
+// segment is removed when all of it is stored, and its keys ten minutes later.
 
 const SEGMENT_MAX_SIZE = 16 * MIB; // or one group, if that is larger
 const GROUP_MAX_SIZE = 4 * MIB; // written and synced at a time
@@ -1723,7 +1751,7 @@ function* splitBytes(bytes: Buffer): Generator<Buffer> {
   for (let at = 0, end = 0; at < bytes.length; at = end + 1) {
     end = endOfLine(bytes, at);
     if (end < 0) end = bytes.length;
-    if (lengthOf(bytes, at, end) > 0) yield bytes.subarray(at, at + lengthOf(bytes, at, end));
+    if (lineLength(bytes, at, end) > 0) yield bytes.subarray(at, at + lineLength(bytes, at, end));
   }
 }
 
@@ -1907,7 +1935,8 @@ export class AsyncQueue<T> implements AsyncIterable<T> {
 }
 
 // ---- Workers ----------------------------------------------------------------
-// The main loop. What is not committed stays in the journal.
+// The main loop. A batch is tried until it is committed: each failure chooses whether the next try takes it whole, in
+// halves or line by line. What is not committed stays in the journal.
 
 /** Stores batches until the queue is closed, or stopped between two tries. */
 async function work(queue: AsyncQueue<Batch>, journal: Journal, database: Database): Promise<void> {
@@ -2126,7 +2155,7 @@ const dayOfTime = (timeUs: number) => Math.floor(timeUs / 1000 / DAY);
 
 // ---- Store ------------------------------------------------------------------
 // One transaction stores a batch and its entries' keys, or nothing. The key is the entry, so it does not matter how
-// entries are grouped when they come again.
+// entries are grouped when they come again. A line that is refused for its content goes to `dead_letters`.
 
 /** What to do about an error of the database. */
 export type Reaction =
@@ -6283,12 +6312,12 @@ export class Inbox {
 /** The size of an octet count and its space. `<n>` must follow: a line that begins with a number is a line. */
 function octetCountSize(bytes: Buffer, at: number): number {
   const space = at + countDigits(bytes, at);
-  if (space === at || space > at + 7 || bytes[at] === ZERO) return NONE;
-  if (space < bytes.length && bytes[space] !== SPACE) return NONE;
-  if (space + 1 < bytes.length && bytes[space + 1] !== LESS_THAN) return NONE;
+  if (space === at || space > at + 7 || bytes[at] === ZERO) return NO_COUNT;
+  if (space < bytes.length && bytes[space] !== SPACE) return NO_COUNT;
+  if (space + 1 < bytes.length && bytes[space + 1] !== LESS_THAN) return NO_COUNT;
   const end = space + 2 + countDigits(bytes, space + 2);
-  if (end >= bytes.length) return end > space + 5 ? NONE : UNTOLD;
-  return isPriority(bytes, space + 1) ? space + 1 - at : NONE;
+  if (end >= bytes.length) return end > space + 5 ? NO_COUNT : UNDECIDED;
+  return isPriority(bytes, space + 1) ? space + 1 - at : NO_COUNT;
 }
 
 /** Whether an ending or another count stands where a counted frame ends. */
@@ -6299,7 +6328,7 @@ function isConfirmed(bytes: Buffer, at: number): boolean {
 
 /** Where the first octet count begins from `from` on and before `to`; -1 for none. */
 function findOctetCount(bytes: Buffer, from: number, to: number): number {
-  const end = Math.min(bytes.length, to + COUNT_BYTES);
+  const end = Math.min(bytes.length, to + COUNT_MAX_SIZE);
   for (let at = from; at < end; at++) {
     const start = bytes[at] === LESS_THAN ? octetCountBefore(bytes, from, at) : -1;
     if (start >= 0) return start < to ? start : -1;
@@ -6331,8 +6360,8 @@ function findChain(bytes: Buffer, from: number, isEnd: boolean): number {
 }
 
 /** Where the last bytes begin that may be an octet count; the end where none are. */
-function untoldFrom(bytes: Buffer, from: number): number {
-  const start = Math.max(from, bytes.length - COUNT_BYTES);
+function undecidedFrom(bytes: Buffer, from: number): number {
+  const start = Math.max(from, bytes.length - COUNT_MAX_SIZE);
   const found = /[1-9]\d{0,6}(?: (?:<\d{0,3})?)?$/.exec(bytes.toString("latin1", start));
   return found ? start + found.index : bytes.length;
 }
@@ -6417,8 +6446,8 @@ class Opening {
     const text = bytes.toString("latin1", 0, 16);
     const mark = MARKS.find(({ first }) => first.whole.test(text));
     this.refusal = FOREIGN_BYTES.find(({ first }) => first.whole.test(text))?.reason;
-    const isUntold = [...MARKS, ...FOREIGN_BYTES].some(({ first }) => first.begun.test(text));
-    this.#held = isUntold && !isEnd ? bytes : NO_BYTES;
+    const isUndecided = [...MARKS, ...FOREIGN_BYTES].some(({ first }) => first.begun.test(text));
+    this.#held = isUndecided && !isEnd ? bytes : NO_BYTES;
     if (this.#held.length > 0) return NO_BYTES;
     this.#isOver = true;
     this.isWide = /^(?:[\t\n\r -~]\0){4}|^(?:\0[\t\n\r -~]){4}/.test(text);
@@ -6728,7 +6757,7 @@ class Vitals {
       received: received + this.#journal.lost,
       stored,
       dead_letters: deadLettered,
-      connections: this.#intake.open,
+      connections: this.#intake.servedCount,
       maintained: Object.fromEntries(dates),
       version: VERSION,
     };
@@ -6754,7 +6783,7 @@ class Vitals {
       ["collector_backlog_age_seconds", secondsSince(journal.oldestTimeUs()), "Age of the oldest line not stored"],
       ["collector_received_bytes_total", journal.bytesReceived, "Bytes of the lines received, endings included"],
       ["collector_accepting", Number(journal.obstacle() === undefined), "Whether lines can be made durable now"],
-      ["collector_connections", intake.open, "Connections of senders open now"],
+      ["collector_connections", intake.servedCount, "Connections of senders open now"],
       ["collector_connections_total", intake.accepted, "Connections of senders, the refused ones included"],
       ["collector_connections_refused_total", intake.refused, "Connections refused with an error line"],
       ["collector_replies_total", intake.replied, "Replies to senders"],
@@ -7933,10 +7962,6 @@ function fail(error: unknown): never {
   process.exit(isArgument || error instanceof UsageError ? 2 : 1);
 }
 
-const script = process.argv[1] ?? "";
-const isMain = existsSync(script) && realpathSync(script) === fileURLToPath(import.meta.url);
-if (isMain) main().catch(fail);
-
 /** Where it listens and who can reach that, where it stores and, the first time, a line to try and how to see it. */
 function greeting(
   options: Options,
@@ -7958,7 +7983,31 @@ function greeting(
   ];
 }
 
+const LINES_IN_MEMORY_SIZE = 512 * MIB;
+
+/** Warns if long lines could fill memory. A sender's may be there twice: as it comes, and as the journal gets it. */
+function memoryWarnings({ maxConnections, maxLine }: Options): string[] {
+  if (maxConnections * maxLine <= LINES_IN_MEMORY_SIZE) return [];
+  const gibibytes = ((2 * maxConnections * maxLine) / (1024 * MIB)).toFixed(1);
+  const bound = `${maxConnections} senders with lines of ${maxLine} bytes may take ${gibibytes} GiB of memory`;
+  return [`warning: ${bound}; lower --max-connections or --max-line`];
+}
+
+/** Commands to try a new collector with. Each ends by itself, with Debian's `nc`, too. */
+function hints({ host, port }: Listener, dataDir: string): string[] {
+  const folder = dataDir === "./collector-data" ? "" : ` --data-dir ${dataDir}`;
+  return [
+    `try: echo hello | nc -q1 ${host} ${port}`,
+    `without nc: bash -c 'exec 3<>/dev/tcp/${host}/${port}; echo hello >&3; head -n1 <&3'`,
+    `to look: collector.ts query "select created_at, message from logs"${folder}`,
+  ];
+}
+
 function farewell({ inJournal }: Ledger): string {
   if (inJournal === 0) return "stopped: all lines are stored";
   return `stopped: ${countOf(inJournal, "line waits", "lines wait")} in the journal`;
 }
+
+const script = process.argv[1] ?? "";
+const isMain = existsSync(script) && realpathSync(script) === fileURLToPath(import.meta.url);
+if (isMain) main().catch(fail);
