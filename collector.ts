@@ -1084,29 +1084,29 @@ const isDigitByte = (byte: number | undefined) => ((byte ?? 0) ^ ZERO) < 10;
 const SEGMENT_MAX_SIZE = 16 * MIB; // or one group, if that is larger
 const GROUP_MAX_SIZE = 4 * MIB; // written and synced at a time
 const ENTRY_MAX_SIZE = 512 * KIB; // or one line, if that is longer
-const ENTRY_MAX_LINES = 10_000; // about: rows of short lines are many times as long
-const PADDING = Buffer.alloc(48 * KIB); // zeros behind what is written, for what comes next to be written over
-const CLOCK_STEP_US = 1000 * MINUTE; // a clock set back by more is followed
+const ENTRY_MAX_LINES = 10_000; // approximate; a short line's row is many times as long as the line
+const PADDING = Buffer.alloc(48 * KIB); // zeros after what is written; the next writes overwrite them
+const CLOCK_STEP_US = 1000 * MINUTE; // where the clock is set back by more, the lines' times follow it
 const TRY_AGAIN_MS = SECOND;
 const CHECK_MS = SECOND / 2;
 const PRUNE_AFTER_MS = 10 * MINUTE;
 
-// -- what is made durable at a time
+// -- groups, and what their entries are stamped with
 
-/** Gives each entry its position and time, once and for good. */
+/** Gives each entry its position and time; neither changes later. */
 class Stamps {
   /** Size of the entries so far: the next one's position. */
   position = 0;
-  /** The last time that a line was given. */
+  /** Time of the last line. */
   lastTimeUs = 0;
-  #clockUs = 0; // its last reading
+  #clockUs = 0; // the clock's last reading
   readonly #log: Log;
 
   constructor(log: Log) {
     this.#log = log;
   }
 
-  /** Goes on where an earlier start ended: behind its last line, which may have been ahead of its clock. */
+  /** Continues where an earlier start ended: after its last line, whose time may be ahead of that start's clock. */
   resume(lastTimeUs: number, clockUs: number): void {
     this.lastTimeUs = lastTimeUs;
     this.#clockUs = Math.min(lastTimeUs, clockUs);
@@ -1122,15 +1122,16 @@ class Stamps {
     return nowUs;
   }
 
-  take({ size, timeUs, lines }: EntryHeader): void {
+  /** Counts an entry, so that the next one comes after it. */
+  advance({ size, timeUs, lines }: EntryHeader): void {
     this.position += size;
     this.lastTimeUs = timeUs + lines - 1;
   }
 }
 
 /**
- * Lines that become durable together. They are laid out as entries as they arrive, while the group before is synced.
- * Whole lines of one peer in a row share a section: they are decoded together.
+ * Lines that one sync makes durable together. They are encoded as entries as they arrive, while the group before is
+ * synced. Consecutive whole lines of one peer share a section, so that they are decoded together.
  */
 class Group {
   readonly durable = deferred<void>();
@@ -1140,9 +1141,9 @@ class Group {
   readonly #journal: string;
   readonly #stamps: Stamps;
   #bytes: Buffer;
-  #size = 0; // of what is laid out
+  #size = 0; // how many of #bytes are used
   #entry: { start: number; timeUs: number; lines: number } | undefined; // the last one, while it grows
-  #section: { start: number; peer: string; frameBytes: number } | undefined; // the last one, while it may take further lines
+  #section: { start: number; peer: string; frameBytes: number } | undefined; // the last one, while lines can join it
 
   constructor(journal: string, stamps: Stamps, bytes: Buffer) {
     this.#journal = journal;
@@ -1150,21 +1151,21 @@ class Group {
     this.#bytes = bytes;
   }
 
-  /** The memory that it is laid out in. */
+  /** The memory that holds the entries; once they are written, another group can use it. */
   get buffer(): Buffer {
     return this.#bytes;
   }
 
-  hasRoomFor(frames: Framed, maxSize: number): boolean {
-    const size = frames.sections.reduce((total, { bytes }) => total + bytes.length, this.#size);
+  hasRoomFor(framed: Framed, maxSize: number): boolean {
+    const size = framed.sections.reduce((total, { bytes }) => total + bytes.length, this.#size);
     return this.lines === 0 || size <= maxSize;
   }
 
-  add(peer: string, frames: Framed): void {
-    for (const section of frames.sections) this.#addSection(peer, section);
+  add(peer: string, framed: Framed): void {
+    for (const section of framed.sections) this.#addSection(peer, section);
   }
 
-  /** All entries, the last one ended. */
+  /** Completes the last entry; returns the bytes of all. */
   end(): Buffer {
     if (this.#entry) this.#endEntry(this.#entry);
     return this.#bytes.subarray(0, this.#size);
@@ -1201,10 +1202,10 @@ class Group {
   #endEntry({ start, timeUs, lines }: { start: number; timeUs: number; lines: number }): void {
     this.#entry = undefined;
     this.#section = undefined;
-    if (lines === 0) return void (this.#size = start); // it has but the newline of a line whose entry was full
+    if (lines === 0) return void (this.#size = start); // only the line ending of a line that filled the entry before
     const header = { position: this.#stamps.position, timeUs, lines, size: this.#size - start };
     encodeEntryHeader(this.#bytes.subarray(start, this.#size), this.#journal, header);
-    this.#stamps.take(header);
+    this.#stamps.advance(header);
   }
 
   #makeRoom(more: number): void {
@@ -1217,38 +1218,38 @@ class Group {
 
 // -- the journal
 
-/** Lines can't be made durable any more: who sent them must not hear `ok`. */
+/** Lines can't be made durable any more: their senders must not get `ok`. */
 class NotDurable extends Error {}
 
 /**
- * `open`: what can't be written waits. `hurried`: it is given up. `sealing`: nothing new is taken. `sealed`: nothing is
- * written any more. `failed`: nothing can be promised any more.
+ * `open`: what can't be written now waits. `hurried`: it is rejected instead. `sealing`: nothing new is accepted.
+ * `sealed`: nothing more is written. `failed`: nothing more can be promised.
  */
 type JournalPhase = "open" | "hurried" | "sealing" | "sealed" | "failed";
 
 /** The journal of a data directory: what is received and not stored yet. */
 export class Journal {
-  /** Rejects when a sync failed, or the files were taken away: nothing more can be promised then. */
+  /** Rejects when a sync fails, or the files are deleted or moved away: no more lines can be promised then. */
   readonly failed: Promise<never>;
-  /** Number of lines found at the start or appended since, and what became of those that are released. */
+  /** Number of lines found at the start or appended since; of these, `stored` and `deadLettered` are released. */
   received = 0;
   stored = 0;
   deadLettered = 0;
-  /** Number of lines that damage lost: they are no longer among `received`. */
+  /** Number of lines lost to damage; `received` no longer counts them. */
   lost = 0;
-  // since the start: bytes received with their lines, lines cut to --max-line, and what a sync took, in s
+  // since the start: bytes of the lines received, number of lines cut to --max-line, seconds that each sync took
   bytesReceived = 0;
   linesCut = 0;
   readonly syncs = new Histogram(DURATIONS);
   // durable
   readonly #id = randomUUID();
-  readonly #segments: Segment[] = []; // oldest first, the last one is written
+  readonly #segments: Segment[] = []; // oldest first; the last one is written to
   // recomputed
   #phase: JournalPhase = "open";
   readonly #stamps: Stamps;
   readonly #groups: Group[] = []; // not written yet, oldest first
-  readonly #unreleased: Batch[] = []; // read, in order
-  readonly #released = new Set<Batch>(); // of those, while one before them is not
+  readonly #unreleased: Batch[] = []; // read, but not released; in the journal's order
+  readonly #released = new Set<Batch>(); // released, while one before them is not
   // handles
   readonly #directory: string;
   readonly #maxSize: number;
@@ -1258,7 +1259,7 @@ export class Journal {
   readonly #changed = { groups: new Signal(), synced: new Signal(), room: new Signal() };
   readonly #failure = deferred<never>();
   #checks: NodeJS.Timeout | undefined;
-  #spare: Buffer | undefined; // of a group that was written, for the next one
+  #spare: Buffer | undefined; // a written group's memory, for the next group
   #writer = Promise.resolve();
   #remover = Promise.resolve();
 
@@ -1273,14 +1274,14 @@ export class Journal {
     this.failed.catch(() => {});
   }
 
-  /** Finds what earlier starts left; a new segment under a new id follows when the disk has room. */
+  /** Opens what earlier starts left. A new segment, under a new id, is made later, when the disk has room. */
   static async open(directory: string, maxSize: number, log: Log): Promise<Journal> {
     const journal = new Journal(directory, maxSize, log);
     await makeFolder(directory);
     const names = await readdir(directory).catch(cannotRead(directory));
     try {
       for (const name of names.filter((each) => SEGMENT_NAME.test(each)).toSorted())
-        await journal.#recover(join(directory, name));
+        await journal.#recoverSegment(join(directory, name));
     } catch (error) {
       for (const { handle } of journal.#segments) await handle.close();
       throw error;
@@ -1290,25 +1291,28 @@ export class Journal {
     return journal;
   }
 
-  /** Resolves when the lines are synced; waits for room. Rejects after `waitNoMore()` or a failed sync. */
+  /**
+   * Resolves when the lines are synced; waits for room in the journal. Rejects after a failed sync and, after
+   * `waitNoMore()`, where the lines can't be written.
+   */
   append(peer: string, framed: Framed): Promise<void> {
     if (framed.lines === 0) return Promise.resolve();
     if (this.#phase !== "open" && this.#phase !== "hurried") return Promise.reject(notDurable());
     const group = this.#groupFor(framed);
     group.add(peer, framed);
     this.#changed.groups.notify();
-    return group.durable.promise; // not awaited here: a suspended function would hold the memory of what it was given
+    return group.durable.promise; // not awaited here: a suspended function would keep its arguments in memory
   }
 
-  /** Follows the journal, never past what is synced, in batches as they come; ends after `seal()`. */
+  /** Yields batches of what is synced, in order, and waits for more; ends after `seal()`. */
   async *read(): AsyncGenerator<Batch> {
-    for (let segment = await this.#after(0); segment; segment = await this.#after(segment.sequence)) {
+    for (let segment = await this.#segmentAfter(0); segment; segment = await this.#segmentAfter(segment.sequence)) {
       for (let offset = SEGMENT_HEADER_SIZE; await this.#hasMore(segment, offset);) {
         const batch = await this.#reader.read(segment, offset);
         offset = batch.end;
         this.#unreleased.push(batch);
         if (batch.lines > 0) yield batch;
-        else await this.release(batch, 0); // damage, or what a crash left
+        else await this.release(batch, 0); // no entry: damage, or the torn end that a crash left
       }
       this.received -= segment.lines - segment.linesRead;
       this.lost += Math.max(0, segment.lines - segment.linesRead);
@@ -1316,7 +1320,7 @@ export class Journal {
     }
   }
 
-  /** Forgets a batch as `read` gave it; call it only when all of it is committed, that many lines as dead letters. */
+  /** Releases a batch that `read` yielded: only when all of it is committed, `deadLettered` lines as dead letters. */
   async release(batch: Batch, deadLettered: number): Promise<void> {
     this.stored += batch.lines - deadLettered;
     this.deadLettered += deadLettered;
@@ -1329,14 +1333,14 @@ export class Journal {
     await this.#removeStored();
   }
 
-  /** The entries of a batch, or of a part of one, once more, with memory of their own. Rejects where one is damaged. */
+  /** Reads a batch's entries, or some of them, again, into memory of their own. Rejects where one is damaged. */
   async reread(batch: Batch): Promise<Entry[]> {
     return this.#reader.reread(batch);
   }
 
-  /** Whether nothing behind this batch is synced yet. */
+  /** Whether nothing after this batch is synced yet. */
   isCaughtUp({ segment, end }: Batch): boolean {
-    return !this.#isSealed(segment) && end >= segment.size;
+    return !this.#isComplete(segment) && end >= segment.size;
   }
 
   /** Where all lines are: received = stored + deadLettered + inJournal, at any time. */
@@ -1369,13 +1373,13 @@ export class Journal {
     return this.#condition.trouble ?? this.#fullness();
   }
 
-  /** From here on the bound no longer holds, and what can't be written is given up: nobody heard `ok` for it. */
+  /** Exceeds --journal-max from here on rather than wait, and rejects what can't be written: none of it got `ok`. */
   waitNoMore(): void {
     if (this.#phase === "open") this.#phase = "hurried";
     this.#changed.room.notify();
   }
 
-  /** Takes no more than what was appended so far, and waits for room no more; `read()` ends behind it. */
+  /** Accepts nothing new, and waits for room no more. Resolves when all is synced or rejected; then `read()` ends. */
   async seal(): Promise<void> {
     if (this.#phase !== "failed") this.#phase = "sealing";
     this.#changed.room.notify();
@@ -1389,33 +1393,34 @@ export class Journal {
     clearInterval(this.#checks);
     this.#condition.cancelReport();
     const hasEntries = this.#segments.some(({ size }) => size > SEGMENT_HEADER_SIZE);
-    const leaveOnly = () => this.#removeStored();
-    // All is stored, so the next start finds only a new header, with the last time; on a full disk, what adds nothing.
-    if (hasEntries && this.released === this.received) await this.#addSegment().then(leaveOnly, () => {});
+    const removeOthers = () => this.#removeStored();
+    // All is stored, so only a new header, with the last time, is left to the next start. On a full disk the segments
+    // stay: their lines are read again, but their keys keep them from being stored twice.
+    if (hasEntries && this.released === this.received) await this.#addSegment().then(removeOthers, () => {});
     this.#removal.cancelReport();
     const last = this.#segments.at(-1);
     if (last?.journal === this.#id) await last.handle.truncate(last.size).catch(() => {}); // the padding may stay
     for (const { handle } of this.#segments) await handle.close();
   }
 
-  /** Has the keys pruned of what was released 10 minutes ago: no late statement can meet a forgotten key. */
-  async prune(forget: (journal: string, endPosition: number) => Promise<void>): Promise<void> {
+  /** Prunes the keys of segments removed 10 minutes ago: no statement that stores their entries still runs by then. */
+  async prune(pruneKeys: (journal: string, endPosition: number) => Promise<void>): Promise<void> {
     for (const name of await readdir(this.#directory)) {
       const [, journal = "", endPosition] = RELEASED_NAME.exec(name) ?? [];
       const path = join(this.#directory, name);
       if (endPosition === undefined || Date.now() - (await stat(path)).mtimeMs < PRUNE_AFTER_MS) continue;
-      await forget(journal, Number(endPosition));
+      await pruneKeys(journal, Number(endPosition));
       await rm(path);
     }
   }
 
-  /** Whether nothing is written to it any more. */
-  #isSealed(segment: Segment): boolean {
+  /** Whether nothing more is written to this segment. */
+  #isComplete(segment: Segment): boolean {
     return this.#phase === "sealed" || segment.journal !== this.#id || segment !== this.#segments.at(-1);
   }
 
-  /** The next segment; waits for the first one of this start. `undefined` at the end. */
-  async #after(sequence: number): Promise<Segment | undefined> {
+  /** The next segment; waits until there is one. `undefined` when the journal is sealed. */
+  async #segmentAfter(sequence: number): Promise<Segment | undefined> {
     for (;;) {
       const next = this.#segments.find((segment) => segment.sequence > sequence);
       if (next || this.#phase === "sealed") return next;
@@ -1423,17 +1428,17 @@ export class Journal {
     }
   }
 
-  /** Whether something is synced behind an offset; waits where it may still come. */
+  /** Whether something is synced after an offset; waits while it may still come. */
   async #hasMore(segment: Segment, offset: number): Promise<boolean> {
-    while (offset >= segment.size && !this.#isSealed(segment)) await this.#changed.synced.wait();
+    while (offset >= segment.size && !this.#isComplete(segment)) await this.#changed.synced.wait();
     return offset < segment.size;
   }
 
-  #groupFor(frames: Framed): Group {
+  #groupFor(framed: Framed): Group {
     const maxSize = Math.min(GROUP_MAX_SIZE, this.#maxSize / 8);
     const last = this.#groups.at(-1);
-    if (last?.hasRoomFor(frames, maxSize)) return last;
-    last?.end(); // before another begins: positions and times follow each other
+    if (last?.hasRoomFor(framed, maxSize)) return last;
+    last?.end(); // before another group begins: its positions and times come after these
     const group = new Group(this.#id, this.#stamps, this.#spare ?? Buffer.allocUnsafeSlow(Math.min(MIB, 2 * maxSize)));
     this.#spare = undefined;
     this.#groups.push(group);
@@ -1473,7 +1478,7 @@ export class Journal {
     return `journal is full (--journal-max ${this.#maxSize} bytes): senders wait until the database has taken some`;
   }
 
-  /** Tries until it succeeds. Resolves to false where it gives up: a sync failed, or a stop does not wait. */
+  /** Repeats an attempt until it succeeds. Resolves to false where a sync failed, or a stop does not wait. */
   async #retry(attempt: () => Promise<unknown>): Promise<boolean> {
     for (; this.#phase !== "failed"; await sleep(TRY_AGAIN_MS)) {
       try {
@@ -1489,7 +1494,7 @@ export class Journal {
     return false;
   }
 
-  /** Whether nothing failed, also while something was awaited. */
+  /** Whether nothing has failed; `#checkPlace` may have failed the journal during an await. */
   #isIntact(): boolean {
     return this.#phase !== "failed";
   }
@@ -1507,11 +1512,14 @@ export class Journal {
     this.#changed.groups.notify();
   }
 
-  /** The promise at stake is that `ok` survives this process: a data directory that was deleted breaks it in silence. */
+  /**
+   * Fails the journal where its last segment was deleted or moved away. The promise at stake is that acknowledged lines
+   * survive this process; no write would report that they don't.
+   */
   async #checkPlace(): Promise<void> {
     const last = this.#segments.at(-1);
     const isInPlace = (await last?.isInPlace()) ?? true;
-    if (isInPlace || last !== this.#segments.at(-1)) return; // stored ones are removed, but never the last
+    if (isInPlace || last !== this.#segments.at(-1)) return; // stored segments are removed, but never the last
     const remedy = "stopping, as no more lines can be promised; put it back, or choose another --data-dir DIR";
     this.#fail(new Error(`Cannot keep lines in ${last?.path}: it was deleted or moved away; ${remedy}`));
   }
@@ -1528,7 +1536,7 @@ export class Journal {
     this.bytesReceived += group.bytesReceived;
   }
 
-  /** The last segment or, where that is full or an earlier start's, a new one: 8 to 1,024 of them hold all. */
+  /** The last segment; a new one where that is full or an earlier start's. 8 to 1,024 of them fill --journal-max. */
   async #segmentFor(size: number): Promise<Segment> {
     const maxSize = Math.max(Math.min(SEGMENT_MAX_SIZE, this.#maxSize / 8), this.#maxSize / 1024);
     const last = this.#segments.at(-1);
@@ -1539,22 +1547,22 @@ export class Journal {
   async #addSegment(): Promise<Segment> {
     const sequence = (this.#segments.at(-1)?.sequence ?? 0) + 1;
     const segment = await Segment.create(this.#directory, sequence, this.#id, this.#stamps.lastTimeUs);
-    this.#push(segment);
+    this.#pushSegment(segment);
     this.#changed.synced.notify();
     return segment;
   }
 
-  #push(segment: Segment): void {
+  #pushSegment(segment: Segment): void {
     const last = this.#segments.at(-1);
     if (last) last.isContinued = last.journal === segment.journal;
     this.#segments.push(segment);
   }
 
-  async #recover(path: string): Promise<void> {
+  async #recoverSegment(path: string): Promise<void> {
     const segment = await Segment.recover(path).catch(cannotRead(path));
-    this.#push(segment);
+    this.#pushSegment(segment);
     this.received += segment.lines;
-    // The last time, not the latest: the clock may have been set back.
+    // The last line's time, which need not be the latest: the clock may have been set back.
     if (segment.lastTimeUs > 0) this.#stamps.resume(segment.lastTimeUs, segment.writtenAtUs);
   }
 
@@ -1563,7 +1571,7 @@ export class Journal {
     return (this.#remover = this.#remover.then(() => this.#removeOldest()));
   }
 
-  /** The last segment stays: its header carries the last time over. What can't be removed costs its room only. */
+  /** Keeps the last segment: its header carries the last time over. One that can't be removed only takes up room. */
   async #removeOldest(): Promise<void> {
     for (let oldest; (oldest = this.#segments[0]) && this.#segments.length > 1 && oldest.unstoredSize === 0;) {
       const { path } = oldest;
@@ -1576,23 +1584,23 @@ export class Journal {
   }
 }
 
-const notDurable = () => new NotDurable("Cannot write the journal, and the collector is stopping");
+const notDurable = () => new NotDurable("Cannot write the journal: the collector is stopping; send the lines again");
 
 // ---- Reader -----------------------------------------------------------------
-// Follows the journal, never past what is synced: live traffic, a backlog and what a crash left take the same way.
+// Follows the journal, never past what is synced. Live traffic, a backlog and what a crash left take the same path.
 
-const BATCH_SIZE = 1.5 * MIB; // about: read, parsed and stored at a time
-const BATCH_LINES = 20_000; // about: rows of short lines are many times as long
+const BATCH_SIZE = 1.5 * MIB; // approximate; read, parsed and stored at a time
+const BATCH_LINES = 20_000; // approximate; a short line's row is many times as long as the line
 
 /**
- * Follows the journal, in batches; the queue's bound keeps it a few of them ahead of the database. Having caught up, it
- * rests: each commit syncs the journal's disk, so a trickle of lines must not be a commit each. What comes after a
- * quiet moment is taken at once.
+ * Moves batches from the journal to the queue, whose bound keeps it a few of them ahead of the database. When it has
+ * caught up, it rests until `lingerMs` after it read the batch: a commit may sync the same disk as the journal, so a
+ * trickle of lines must not be one commit each. The first line after a quiet moment never waits.
  */
 async function follow(journal: Journal, queue: AsyncQueue<Batch>, database: Database, lingerMs: number): Promise<void> {
   for await (const batch of journal.read()) {
     const startedMs = performance.now();
-    await database.addRows(batch);
+    await database.fillRows(batch);
     await queue.push(batch);
     const restMs = lingerMs - (performance.now() - startedMs);
     if (restMs > 0 && journal.isCaughtUp(batch)) await sleep(restMs);
@@ -1600,7 +1608,7 @@ async function follow(journal: Journal, queue: AsyncQueue<Batch>, database: Data
   queue.close();
 }
 
-/** Reads segments in batches, into one buffer that each next batch takes over. */
+/** Reads segments in batches, all into one buffer: a batch's bytes are valid until the next batch is read. */
 class BatchReader {
   readonly #buffer = Buffer.allocUnsafe(BATCH_SIZE + ENTRY_MAX_SIZE);
   readonly #log: Log;
@@ -1609,13 +1617,13 @@ class BatchReader {
     this.#log = log;
   }
 
-  /** The entries at an offset, as many as a batch has; none where a stretch is unreadable: the batch ends behind it. */
+  /** Reads the batch at an offset. Where no entry can be read, it has none, and ends after the unreadable bytes. */
   async read(segment: Segment, offset: number): Promise<Batch> {
     let bytes = await this.#load(segment, offset, this.#buffer.length);
     const needed = entrySize(bytes);
     const isLong = needed > bytes.length && needed <= segment.size - offset; // an entry of one long line
     if (isLong) bytes = await this.#load(segment, offset, needed);
-    const entries = entriesOf(bytes, segment.journal);
+    const entries = decodeEntries(bytes, segment.journal);
     const lines = sumOf(entries, "lines");
     const last = entries.at(-1);
     const size = last ? sumOf(entries, "size") : await this.#skipUnreadable(segment, offset);
@@ -1628,7 +1636,7 @@ class BatchReader {
     const bytes = Buffer.alloc(end - start);
     await segment.handle.read(bytes, 0, bytes.length, start);
     const wanted = new Set(entries.map(({ position }) => position));
-    const again = entriesOf(bytes, segment.journal).filter(({ position }) => wanted.has(position));
+    const again = decodeEntries(bytes, segment.journal).filter(({ position }) => wanted.has(position));
     if (again.length < wanted.size) throw new Error(`Cannot read ${segment.path}: damaged since it was read first`);
     return again;
   }
@@ -1640,7 +1648,10 @@ class BatchReader {
     return buffer.subarray(0, bytesRead);
   }
 
-  /** The size of what is no entry: up to the next one that checks, or to the segment's end. */
+  /**
+   * Size of what can't be read, up to the next sound entry or the segment's end. Logs it as damage, unless that is
+   * padding or what a crash left of the last entry.
+   */
   async #skipUnreadable(segment: Segment, offset: number): Promise<number> {
     const bytes = await this.#load(segment, offset, segment.size - offset);
     let at = bytes.indexOf(ENTRY_MAGIC, 1);
@@ -1649,15 +1660,15 @@ class BatchReader {
     if (at < 0 && (isPadding || (!segment.isContinued && isTornTail(bytes, segment.journal)))) return bytes.length;
     const size = at < 0 ? bytes.length : at;
     this.#log(
-      `cannot read ${size} bytes at ${offset} of ${segment.path}: damaged; going on behind, keeping it as .bad`,
+      `cannot read ${size} bytes at ${offset} of ${segment.path}: damaged; going on after them, keeping the file as .bad`,
     );
     segment.isDamaged = true;
     return size;
   }
 }
 
-/** The entries that some bytes begin with, as many as a batch has. */
-function entriesOf(bytes: Buffer, journal: string): Entry[] {
+/** Decodes the entries at the start of some bytes, as many as a batch has. */
+function decodeEntries(bytes: Buffer, journal: string): Entry[] {
   const entries: Entry[] = [];
   let [at, lines] = [0, 0];
   for (let entry; at < BATCH_SIZE && lines < BATCH_LINES && (entry = decodeEntry(bytes, at, journal));) {
@@ -1674,49 +1685,49 @@ const sumOf = <Name extends string>(items: Record<Name, number>[], name: Name) =
 // ---- Records ----------------------------------------------------------------
 // Frames to records. Nothing here throws, loses or refuses a line.
 
-const PARSE_MS = 1; // until others have their turn: sockets, and workers whose rows are wanted
+const PARSE_MS = 1; // longest stretch of parsing; then sockets and workers have their turn
 
-/** Fills in the entries' rows, in the form of a store's writer. */
-async function addRows(entries: Entry[], parser: LineParser, createWriter: Store["createRowWriter"]): Promise<void> {
-  let resumed = performance.now();
+/** Parses the entries' lines, and fills in `rows`, in the form of the store's writer, and `altered`. */
+async function fillRows(entries: Entry[], parser: LineParser, createWriter: Store["createRowWriter"]): Promise<void> {
+  let resumedAtMs = performance.now();
   for (const entry of entries) {
     const rows = createWriter(2 * entry.size);
-    let [next, altered] = [entry.timeUs, 0];
+    let [timeUs, altered] = [entry.timeUs, 0];
     for (const { peer, frames, notes } of piecesOf(entry.body)) {
       for (const frame of frames) {
-        const record = notedRecordOf(parser, frame, next / 1000, notes);
+        const record = notedRecordOf(parser, frame, timeUs / 1000, notes);
         if (record.isAltered || notes?.raw !== undefined) altered++;
-        rows.add(record, next++, peer);
+        rows.add(record, timeUs++, peer);
       }
-      if (performance.now() - resumed < PARSE_MS) continue;
+      if (performance.now() - resumedAtMs < PARSE_MS) continue;
       await immediate();
-      resumed = performance.now();
+      resumedAtMs = performance.now();
     }
     entry.rows = rows.written();
     entry.altered = altered;
   }
 }
 
-/** Some frames of one peer; one that we have notes on is alone. */
+/** Some frames of one peer. A frame with notes is alone. */
 interface Piece {
   peer: string;
   frames: string[];
   notes?: Notes | undefined;
 }
 
-/** An entry's frames, decoded together where they are sound. */
+/** Decodes an entry's frames, many at a time where their bytes are sound. */
 function* piecesOf(body: Buffer): Generator<Piece> {
   for (const { peer, bytes, frameBytes } of decodeSections(body)) {
     if (frameBytes === COUNTED) yield* decodeCounted(peer, bytes);
     else if (frameBytes > 0) yield pieceOf(peer, bytes, frameBytes);
-    else yield* decode(peer, bytes);
+    else yield* decodeLines(peer, bytes);
   }
 }
 
-const PIECE_BYTES = 32 * KIB; // decoded at a time: few records at once are objects
-const PIECE_FRAMES = 256; // the same for counted ones
+const PIECE_BYTES = 32 * KIB; // decoded at a time, so that few records exist at once
+const PIECE_FRAMES = 256; // the same bound for counted frames
 
-function* decode(peer: string, bytes: Buffer): Generator<Piece> {
+function* decodeLines(peer: string, bytes: Buffer): Generator<Piece> {
   for (let at = 0, end = 0; at < bytes.length; at = end) {
     end = endOfLine(bytes, at + PIECE_BYTES) + 1 || bytes.length;
     const lines = bytes.subarray(at, end);
@@ -1725,7 +1736,7 @@ function* decode(peer: string, bytes: Buffer): Generator<Piece> {
   }
 }
 
-/** The frames of a section of counted ones, without their counts and, where they are syslog's, their endings. */
+/** Decodes counted frames: without their counts and, where they are syslog's, without their line endings. */
 function* decodeCounted(peer: string, bytes: Buffer): Generator<Piece> {
   const isSound = isUtf8(bytes) && !bytes.includes(NUL);
   let frames: string[] = [];
@@ -1755,7 +1766,7 @@ function* splitBytes(bytes: Buffer): Generator<Buffer> {
   }
 }
 
-/** One frame. U+FFFD stands for NUL and for what is not UTF-8; then a note has the bytes as they came. */
+/** Decodes one frame. NUL and what is not UTF-8 become U+FFFD; then `raw` in its notes keeps the bytes as they came. */
 function pieceOf(peer: string, bytes: Buffer, frameBytes = bytes.length): Piece {
   const frames = [bytes.toString().replaceAll("\0", "\ufffd")];
   const isSound = isUtf8(bytes) && !bytes.includes(NUL);
@@ -1763,7 +1774,7 @@ function pieceOf(peer: string, bytes: Buffer, frameBytes = bytes.length): Piece 
   return { peer, frames, notes: isSound ? cut : { ...cut, raw: bytes.toString("base64") } };
 }
 
-/** A record and what it came from: what a database needs to store it by itself, or to set it aside. */
+/** A record and what it came from: all that a database needs to store this line alone, or to set it aside. */
 export interface StoredLine extends LogRecord {
   timeUs: number;
   peer: string;
@@ -1815,9 +1826,9 @@ const ROW_TYPES = {
 };
 const ROW_COLUMNS = Object.keys(ROW_TYPES);
 const JSONB_VERSION = "\x01";
-const ROW_BYTES = 64; // at most, beside its texts
-const UTF8_BYTES = 3; // of a UTF-16 code unit, at most
-const EPOCH_2000 = Date.UTC(2000, 0) * 1000; // PostgreSQL's, in µs since 1970
+const ROW_FIXED_BYTES = 64; // at most, for all of a row but its texts
+const UTF8_BYTES = 3; // at most, for a UTF-16 code unit
+const EPOCH_2000_US = Date.UTC(2000, 0) * 1000; // PostgreSQL's epoch, in µs since 1970
 const TWO_TO_32 = 2 ** 32;
 
 /** Writes records as rows, in the form in which a store sends them. */
@@ -1826,23 +1837,24 @@ export interface RowWriter {
   written(): Buffer;
 }
 
-/** Rows as COPY reads them (PostgreSQL's manual, COPY, "Binary Format"): a field is its length, or -1, and its bytes. */
+/** Rows as COPY reads them (PostgreSQL's manual, COPY, "Binary Format"): a field is its length, -1 for null, and bytes. */
 class CopyWriter implements RowWriter {
   #bytes: Buffer;
   #view: DataView;
   #at = 0;
 
-  constructor(bytes: number) {
-    this.#bytes = Buffer.allocUnsafeSlow(bytes);
+  constructor(size: number) {
+    this.#bytes = Buffer.allocUnsafeSlow(size);
     this.#view = new DataView(this.#bytes.buffer);
   }
 
-  add({ level, message, loggedAt, host = "", app = "", attributes = "" }: LogRecord, time: number, peer: string): void {
-    const units = message.length + host.length + app.length + peer.length + attributes.length;
-    this.#makeRoom(ROW_BYTES + UTF8_BYTES * units);
+  add(record: LogRecord, timeUs: number, peer: string): void {
+    const { level, message, loggedAt, host = "", app = "", attributes = "" } = record;
+    const codeUnits = message.length + host.length + app.length + peer.length + attributes.length;
+    this.#makeRoom(ROW_FIXED_BYTES + UTF8_BYTES * codeUnits);
     this.#view.setInt16(this.#at, ROW_COLUMNS.length);
     this.#at += 2;
-    this.#addTime(time);
+    this.#addTime(timeUs);
     this.#addInt16(level);
     this.#addText(message);
     this.#addTime(loggedAt);
@@ -1862,12 +1874,12 @@ class CopyWriter implements RowWriter {
     this.#at += 6;
   }
 
-  #addTime(time: number | undefined): void {
-    if (time === undefined) return this.#addNull();
-    const high = Math.floor((time - EPOCH_2000) / TWO_TO_32);
+  #addTime(timeUs: number | undefined): void {
+    if (timeUs === undefined) return this.#addNull();
+    const high = Math.floor((timeUs - EPOCH_2000_US) / TWO_TO_32);
     this.#view.setInt32(this.#at, 8);
     this.#view.setInt32(this.#at + 4, high);
-    this.#view.setUint32(this.#at + 8, time - EPOCH_2000 - high * TWO_TO_32);
+    this.#view.setUint32(this.#at + 8, timeUs - EPOCH_2000_US - high * TWO_TO_32);
     this.#at += 12;
   }
 
@@ -1894,7 +1906,7 @@ class CopyWriter implements RowWriter {
 }
 
 // ---- Queue ------------------------------------------------------------------
-// Bounded: who puts waits for room, who takes waits for a value.
+// A bounded queue: producers wait for room, consumers wait for a value.
 
 /** A first-in, first-out queue between any number of producers and consumers; each value goes to one consumer. */
 export class AsyncQueue<T> implements AsyncIterable<T> {
@@ -1907,7 +1919,7 @@ export class AsyncQueue<T> implements AsyncIterable<T> {
     this.#capacity = capacity;
   }
 
-  /** Resolves when the value is in the queue; waits while `capacity` others are. Rejects once the queue is closed. */
+  /** Resolves when the value is in the queue; waits while `capacity` others are there. Rejects once it is closed. */
   async push(value: T): Promise<void> {
     while (this.#values.length >= this.#capacity && !this.#isClosed) await this.#changed.wait();
     if (this.#isClosed) throw new Error("Cannot push: the queue is closed");
@@ -1915,7 +1927,7 @@ export class AsyncQueue<T> implements AsyncIterable<T> {
     this.#changed.notify();
   }
 
-  /** Consumers get what is in the queue; then their loops end. */
+  /** Accepts no more values. Consumers still get what is in the queue; then their loops end. */
   close(): void {
     this.#isClosed = true;
     this.#changed.notify();
@@ -1938,7 +1950,7 @@ export class AsyncQueue<T> implements AsyncIterable<T> {
 // The main loop. A batch is tried until it is committed: each failure chooses whether the next try takes it whole, in
 // halves or line by line. What is not committed stays in the journal.
 
-/** Stores batches until the queue is closed, or stopped between two tries. */
+/** Stores batches until the queue is closed and empty; rejects when the database refuses them, or at a stop. */
 async function work(queue: AsyncQueue<Batch>, journal: Journal, database: Database): Promise<void> {
   for await (const batch of queue) {
     const deadLettered = await database.store(batch); // commit first,
@@ -1948,27 +1960,27 @@ async function work(queue: AsyncQueue<Batch>, journal: Journal, database: Databa
 
 const RETRY_MIN_MS = 100;
 const RETRY_MAX_MS = 5 * SECOND;
-const SUSPECT_AFTER = 3; // failures of a batch with one code, until a line is suspected
+const SUSPECT_AFTER = 3; // failures of a batch with one code; then a line is suspected
 
 /** How to store a batch: as it is; after making its days' partitions; in halves; line by line. */
 type Step = "whole" | "partition" | "halves" | "lines";
 
 /** What the tries to store one batch have shown so far. */
 interface Trial {
-  /** The number of failures, by code. */
+  /** Number of failures with each code. */
   failures: Map<string, number>;
-  /** The codes that count as a line's own by now, whatever they mean elsewhere. */
+  /** The codes that count as one line's fault from now on, whatever they mean otherwise. */
   suspects: Set<string>;
-  /** Number of dead letters of the entries that were stored line by line. */
+  /** For each entry that was stored line by line: its number of dead letters. */
   deadLetters: Map<Entry, number>;
 }
 
-/** A store with its state: each failure chooses the next try, none gives a line up. */
+/** A store and its state. Each failure decides how a batch is tried next; none gives a line up. */
 class Database {
-  /** Since the start: lines stored with something changed, and tries to store a batch that failed. */
+  /** Since the start: number of lines stored with something changed, and of failed tries to store a batch. */
   altered = 0;
   retries = 0;
-  /** What the transactions that stored took, in s, and their lines. */
+  /** Seconds that storing each batch took, and the number of its lines. */
   readonly inserts = new Histogram(DURATIONS);
   readonly batchLines = new Histogram([1, 10, 100, 300, 1000, 3000, 10_000, 30_000, 100_000]);
   readonly availability: Availability;
@@ -1978,7 +1990,7 @@ class Database {
   readonly #stop: AbortSignal;
   #setUp: Promise<void> | undefined;
   #wasSetUp = false;
-  #days = new Set<number>(); // since 1970, that have their partition
+  #days = new Set<number>(); // counted since 1970; they have their partition
   #oldestStoredUs = Infinity;
 
   constructor(target: Store, journal: Journal, parser: LineParser, stop: AbortSignal, log: Log) {
@@ -1997,17 +2009,17 @@ class Database {
     return this.availability.status.state === "opening" || this.#target.isOpening === true;
   }
 
-  /** Starts the loops that store. */
+  /** Starts the loops that store, one for each session. */
   workers(start: () => Promise<void>): Promise<void>[] {
     return range(this.#target.sessions).map(start);
   }
 
   /** Fills in the rows of a batch's entries, as the store sends them. */
-  async addRows(batch: Batch): Promise<void> {
-    await addRows(batch.entries, this.#parser, (size) => this.#target.createRowWriter(size));
+  async fillRows(batch: Batch): Promise<void> {
+    await fillRows(batch.entries, this.#parser, (size) => this.#target.createRowWriter(size));
   }
 
-  /** Runs something on the store once that is set up. */
+  /** Runs something on the store, which is set up first where it is not yet. */
   async use<T>(run: (store: Store) => Promise<T>): Promise<T> {
     await (this.#setUp ??= this.#setItUp());
     return run(this.#target);
@@ -2055,7 +2067,10 @@ class Database {
     return this.#target.reactionTo(error);
   }
 
-  /** Notes why the database is away, and waits longer each time, with jitter: so not all collectors return at once. */
+  /**
+   * Reports why the database is away, and waits: longer each time, but no longer than until it answers. Jitter keeps
+   * collectors from returning all at once.
+   */
   async rest(error: unknown, failures: number, batch?: Batch): Promise<void> {
     this.availability.noteAway(this.describe(error), batch);
     if (this.reactionTo(error) === "set up anew") this.#setUp = undefined;
@@ -2064,12 +2079,12 @@ class Database {
     await deadline(this.availability.answered.wait(), pauseMs).catch(() => {});
   }
 
-  /** What is under way fails, and is tried again on new connections. */
+  /** Closes all connections: what runs fails, and is tried again on new ones. */
   disconnect(): void {
     this.#target.disconnect();
   }
 
-  /** What is under way fails: whether it was committed shows when it is sent again. */
+  /** Closes all connections for good: what runs fails; the next start sends it again, which adds nothing twice. */
   async close(): Promise<void> {
     this.availability.close();
     await this.#target.close();
@@ -2083,7 +2098,7 @@ class Database {
     } catch (error) {
       this.#setUp = undefined;
       if (!(error instanceof DatabaseRefused) || !this.#wasSetUp) throw error;
-      throw new Error(error.message, { cause: error }); // it was ours, and may be again: an outage
+      throw new Error(error.message, { cause: error }); // it could be stored into before, so this is an outage
     }
   }
 
@@ -2104,12 +2119,12 @@ class Database {
     return first + (await this.store({ ...batch, entries: batch.entries.slice(middle) }, suspects));
   }
 
-  /** Parses the entries once more, from the journal: what is taken apart is rare, and its records are not kept. */
+  /** Stores entries line by line, read and parsed again from the journal: this is rare, so no records were kept. */
   async #storeLines(batch: Batch, { deadLetters, suspects }: Trial): Promise<number> {
-    const whole = new Map((await this.#journal.reread(batch)).map((entry) => [entry.position, entry]));
+    const reread = new Map((await this.#journal.reread(batch)).map((entry) => [entry.position, entry]));
     for (const entry of batch.entries) {
       if (deadLetters.has(entry)) continue;
-      const lines = linesOf(whole.get(entry.position) ?? entry, this.#parser);
+      const lines = linesOf(reread.get(entry.position) ?? entry, this.#parser);
       const count = await this.use((store) => store.storeLines(batch.journal, entry, lines, suspects));
       deadLetters.set(entry, count);
     }
@@ -2124,8 +2139,9 @@ class Database {
   }
 
   /**
-   * A missing partition is made; content is looked for in halves, and its entry taken apart. So is what fails again and
-   * again with one code that could be a line's own, as a trigger may raise any. All else is tried again as it is.
+   * Chooses how the batch is tried next. A missing partition is made. A line that is refused for its content is looked
+   * for in halves, then line by line in its entry. A line is looked for, too, when one code comes `SUSPECT_AFTER` times,
+   * as a trigger may raise any. All else is tried again as it is.
    */
   #nextStep(error: unknown, { entries }: Batch, step: Step, trial: Trial): Step {
     const reaction = this.reactionTo(error);
@@ -2133,19 +2149,19 @@ class Database {
     const code = codeOf(error);
     const failures = (trial.failures.get(code) ?? 0) + 1;
     trial.failures.set(code, failures);
-    const apart: Step = entries.length > 1 ? "halves" : "lines";
-    if (reaction === "content" || reaction === "too long") return apart;
+    const smaller: Step = entries.length > 1 ? "halves" : "lines";
+    if (reaction === "content" || reaction === "too long") return smaller;
     if (reaction === "partition" && step !== "partition" && !trial.suspects.has(code)) return "partition";
     const isSuspect = trial.suspects.has(code) || failures >= SUSPECT_AFTER || reaction === "partition";
-    if (!CAN_BE_A_LINE.has(reaction)) return "whole";
+    if (!ALSO_RAISED_FOR_LINES.has(reaction)) return "whole";
     if (!isSuspect) return step === "lines" ? "lines" : "whole";
     trial.suspects.add(code);
-    return apart;
+    return smaller;
   }
 }
 
 /** Reactions to errors that a trigger, a policy or a view may raise for one line only. */
-const CAN_BE_A_LINE = new Set<Reaction>(["own", "no bulk load", "partition", "set up anew"]);
+const ALSO_RAISED_FOR_LINES = new Set<Reaction>(["own", "no bulk load", "partition", "set up anew"]);
 
 /** Days, counted since 1970, of the entries' lines. */
 const daysOf = (entries: Entry[]) =>
@@ -2163,20 +2179,20 @@ export type Reaction =
   | "partition" // the partition of its day is missing: make it
   | "too long" // store less at a time
   | "no bulk load" // store line by line
-  | "set up anew" // a table is gone, or the server takes no writes by now
-  | "own" // of this statement alone: try again, storing goes on
-  | "away"; // of the server or the connection: try again
+  | "set up anew" // a table is gone, or the server takes no writes any more
+  | "own" // this statement alone failed: try again, storing goes on
+  | "away"; // the server or the connection failed: try again
 
 /** One database to store into: PostgreSQL and PGlite below, MySQL and MariaDB in mysql/. */
 export interface Store {
-  /** Where it stores, for people, without a password. */
+  /** Where it stores, as logs and pages show it: without a password. */
   readonly name: string;
   /** Number of batches that it takes at the same time. */
   readonly sessions: number;
   /** Whether it is being opened, which may take a while. */
   readonly isOpening?: boolean;
   createRowWriter(size: number): RowWriter;
-  /** Makes the tables where they are missing. Rejects with {@link DatabaseRefused} where it is none to store into. */
+  /** Makes the tables where they are missing. Rejects with {@link DatabaseRefused} where it can't be stored into. */
   setUp(): Promise<void>;
   /** Commits the rows of the entries that are not stored yet, and their keys; all or nothing. */
   storeBatch(batch: Batch): Promise<void>;
@@ -2189,17 +2205,17 @@ export interface Store {
   makePartition(day: number): Promise<void>;
   /** Drops the oldest day whose lines are all older than `ageMs`; resolves to its name, `undefined` for none. */
   dropPartition(ageMs: number): Promise<string | undefined>;
-  /** Deletes by a rule among its next stretch of lines; resolves to where the one after begins. */
+  /** Deletes what a rule covers in its next stretch of lines; resolves to the time at which the one after begins. */
   deleteLevels(range: LevelRange): Promise<{ nextUs: number; isDone: boolean }>;
-  /** Forgets the keys of a journal's entries before a position. */
+  /** Deletes the keys of a journal's entries before a position. */
   pruneKeys(journal: string, endPosition: number): Promise<void>;
   ping(): Promise<void>;
-  /** Runs one statement of a user's, where it can't hold up storing; yields its rows as they come. */
+  /** Runs one statement of a user's without holding up storing; yields its rows as they come. */
   query(statement: string, options: StatementOptions): AsyncIterable<Table>;
   /** The dead letters, the oldest first, with their bytes as text. */
   listDeadLetters(options: StatementOptions): AsyncIterable<Table>;
   deadLetterIds(): Promise<string[]>;
-  /** Resolves to how many of them there were. */
+  /** Deletes dead letters; resolves to how many of them there were. */
   dropDeadLetters(ids: string[]): Promise<number>;
   /** Tries dead letters once more. One transaction deletes them, and stores their lines or sets them aside anew. */
   retryDeadLetters(ids: string[], readLetter: ReadLetter): Promise<{ stored: number; refused: number }>;
@@ -2212,7 +2228,7 @@ export interface Store {
   disconnect(): void;
   close(): Promise<void>;
   reactionTo(error: unknown): Reaction;
-  /** An error in words, without the server's message: that may quote lines. */
+  /** An error in words, without the server's message, which may quote lines. */
   describe(error: unknown): string;
 }
 
@@ -2225,7 +2241,7 @@ export interface DeadLetter {
 
 export type ReadLetter = (letter: DeadLetter) => StoredLine[];
 
-/** The database is there, but is none to store into: the start ends with these words. */
+/** The database answers, but can't be stored into; its message ends the start. */
 export class DatabaseRefused extends Error {}
 
 /** The store that `databaseUrl` names. Throws {@link UsageError} for what is missing on this machine. */
@@ -2240,10 +2256,10 @@ async function openStore(options: Options, log: Log): Promise<Store> {
 /** Rows can't go by COPY: `logs` is a view, or has columns of other types, to which COPY in binary does not cast. */
 class NoBulkLoad extends Error {}
 
-/** Some lines of an entry are stored, not all: it was being stored line by line. */
+/** Some lines of an entry are stored, but not all: it was being stored line by line, in slices. */
 class StoredInPart extends Error {}
 
-/** Claims entries: returns those that are not stored yet, and waits for who is storing some of them now. */
+/** Claims entries: returns those not stored yet, once other transactions that are storing some of them have ended. */
 const claimSql = ({ journal, entries }: Batch) => `
   insert into log_entries (journal, position)
   select '${journal}'::uuid, position from unnest(${positionsOf(entries)}) as position order by position
@@ -2257,11 +2273,11 @@ const positionsOf = (entries: Entry[]) => `'${arrayOf(entries.map(({ position })
 
 const arrayOf = (numbers: (number | string)[]) => `{${numbers.join(",")}}`;
 
-/** A server would wait for hours for the rows of a machine that lost its power, with its keys locked. */
+/** Without keepalives, a server would wait for hours for a machine that lost its power, and keep its keys locked. */
 const BEGIN =
   "begin; set local tcp_keepalives_idle = 10; set local tcp_keepalives_interval = 5; set local tcp_keepalives_count = 3";
 
-/** Stores what is not stored yet of a batch; resolves to whether all of it is stored now, and else has done nothing. */
+/** Stores the entries of a batch that are not stored yet; resolves to false, and stores none, where one is in part. */
 async function storeByCopy(session: Session, batch: Batch): Promise<boolean> {
   const claimed = await session.positions(`${BEGIN};${claimSql(batch)}`);
   const entries = batch.entries.filter(({ position }) => claimed.has(position));
@@ -2270,7 +2286,7 @@ async function storeByCopy(session: Session, batch: Batch): Promise<boolean> {
     if (inPart.size > 0) return session.run(session.sql`rollback`).then(() => false);
   }
   if (entries.length > 0) await session.copy(copySql("stdin"), copyInput(entries), linesIn(entries));
-  else await session.run(session.sql`select txid_current()`); // so that the commit waits for a standby, as theirs did
+  else await session.run(session.sql`select txid_current()`); // a commit with an id waits for a standby, as theirs did
   await session.commit();
   return true;
 }
@@ -2279,7 +2295,7 @@ const copySql = (source: string) => `copy logs (${ROW_COLUMNS.join(", ")}) from 
 
 const COPY_HEADER = Buffer.from("PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0", "latin1");
 const COPY_TRAILER = Buffer.of(0xff, 0xff);
-const FEW_ENTRIES = 64; // more are small ones, and sent as one message
+const FEW_ENTRIES = 64; // up to so many are sent one by one; more are small, and are sent as one message
 
 /** The entries' rows as COPY reads them. */
 function copyInput(entries: Entry[]): Buffer[] {
@@ -2293,13 +2309,13 @@ const linesIn = (entries: Entry[]) => entries.reduce((sum, { lines }) => sum + l
 // Periodic tasks, whose failures are logged and retried; storing goes on.
 
 const DAYS_AHEAD = 7;
-const LINES_WALKED = 10_000; // a statement, by retention by level
+const LINES_WALKED = 10_000; // by one statement of --retention-level
 
-/** Runs the tasks that are due, and looks whether the database is there, once a minute; sooner where a task failed. */
+/** Checks that the database answers, and runs the tasks that are due: once a minute, sooner where a task failed. */
 async function keepHouse(tasks: PeriodicTask[], database: Database, stop: AbortSignal): Promise<void> {
   for (let failures = 0; !stop.aborted;) {
     try {
-      await database.use((store) => store.ping()); // an outage shows, even if nothing is to be stored
+      await database.use((store) => store.ping()); // an outage shows even while there is nothing to store
       database.availability.noteUp();
       for (const task of tasks) await task.runIfDue();
       failures = 0;
@@ -2335,7 +2351,7 @@ function periodicTasks({ retention, retentionLevel }: Options, journal: Journal,
 /** A periodic task. Its failures are logged once per cause and retried; storing goes on. */
 class PeriodicTask {
   readonly name: string;
-  /** When it is due, in ms since the process's start: whatever the clock is set to. */
+  /** When it is due, in ms since the process's start, so that setting the clock changes nothing. */
   dueAtMs = 0;
   /** When it last succeeded, in ms since 1970; 0 for not yet. */
   succeededAtMs = 0;
@@ -2355,7 +2371,7 @@ class PeriodicTask {
     this.#run = run;
   }
 
-  /** Rejects where the database is away. */
+  /** Runs the task if it is due; logs its failure. Rejects only where the database is away. */
   async runIfDue(): Promise<void> {
     if (performance.now() < this.dueAtMs) return;
     try {
@@ -2374,22 +2390,22 @@ class PeriodicTask {
   }
 }
 
-/** A rule of --retention-level, with the time, in µs since 1970, before which all lines were looked at. */
+/** A rule of --retention-level, and the time, in µs since 1970, before which it was applied to all lines. */
 export interface LevelRange extends LevelRule {
   sinceUs: number;
 }
 
 /** Drops days and deletes levels that are too old; resolves when nothing is left to do. */
 async function dropOldLines(ageMs: number, ranges: LevelRange[], database: Database, log: Log): Promise<void> {
-  const drop = () => (ageMs > 0 ? database.use((store) => store.dropPartition(ageMs)) : undefined);
-  for (let name; (name = await drop()) !== undefined;)
+  const dropNext = () => (ageMs > 0 ? database.use((store) => store.dropPartition(ageMs)) : undefined);
+  for (let name; (name = await dropNext()) !== undefined;)
     log(`dropped ${name}: all of its lines are older than --retention`);
   const oldestUs = database.takeOldestStoredUs();
   for (const range of ranges) range.sinceUs = Math.min(range.sinceUs, oldestUs);
   for (const range of ranges) await deleteLevels(range, database);
 }
 
-/** A bounded stretch of lines a statement, with rests as long as the work: nobody else is held up. */
+/** Deletes one bounded stretch of lines per statement, and rests as long as each took: nobody else is held up. */
 async function deleteLevels(range: LevelRange, database: Database): Promise<void> {
   for (let started = performance.now(); ; started = performance.now()) {
     const { nextUs, isDone } = await database.use((store) => store.deleteLevels(range));
@@ -2399,15 +2415,15 @@ async function deleteLevels(range: LevelRange, database: Database): Promise<void
   }
 }
 
-/** By our clock or the server's, whichever is behind: one that is set years ahead must not drop what is young. */
-const ago = (sql: postgres.Sql, ageMs: number) =>
+/** The time `ageMs` ago, by our clock or the server's, whichever is slow: one set years ahead must not drop new lines. */
+const agoSql = (sql: postgres.Sql, ageMs: number) =>
   sql`least(now(), to_timestamp(${Date.now() / SECOND}::float8)) - make_interval(secs => ${ageMs / SECOND}::float8)`;
 
 // ==== Part II: what it stands on ====
 
 // ---- Journal files ----------------------------------------------------------
-// The bytes on disk, as this file's first comment has them, and one file of them: made, recovered, written, removed. A
-// folder is synced after a file in it was made or renamed.
+// One file of the journal: made, recovered, written, removed; and the encoders and decoders of its bytes, which this
+// file's first comment specifies. A folder is synced after a file in it was made or renamed.
 
 const FORMAT_VERSION = 2; // 1 had no sections of counted frames
 const SEGMENT_MAGIC = Buffer.from("COLLECTR");
@@ -2428,7 +2444,7 @@ function encodeSegmentHeader(journal: string, lastTimeUs: number): Buffer {
   return header;
 }
 
-/** A damaged header costs nothing: its last time is 0, for unknown, and the file's name has the journal's id, too. */
+/** Decodes a header. A damaged one loses no line: its last time is 0, for unknown; the file's name has the id, too. */
 function decodeSegmentHeader(header: Buffer, journal: string): { version: number; lastTimeUs: number } {
   const unknown = { version: 0, lastTimeUs: 0 };
   if (header.length < SEGMENT_HEADER_SIZE || header.readUInt32LE(12) !== segmentCrc(header)) return unknown;
@@ -2440,7 +2456,7 @@ const segmentCrc = (header: Buffer) => crc32(header.subarray(16, SEGMENT_HEADER_
 
 type EntryHeader = Pick<Entry, "position" | "timeUs" | "lines" | "size">;
 
-/** Writes the header of an entry whose body stands behind it. */
+/** Writes the header of an entry whose body is in place already. */
 function encodeEntryHeader(entry: Buffer, journal: string, { position, timeUs, lines, size }: EntryHeader): void {
   ENTRY_MAGIC.copy(entry);
   entry.writeUInt32LE(size - ENTRY_HEADER_SIZE, 8);
@@ -2450,7 +2466,7 @@ function encodeEntryHeader(entry: Buffer, journal: string, { position, timeUs, l
   entry.writeUInt32LE(entryCrc(entry, journal), 4);
 }
 
-/** The header at an offset, where there is one, and all of its entry's bytes. */
+/** The header at an offset, its CRC not checked; `undefined` where there is none, or its entry is not all there. */
 function decodeEntryHeader(bytes: Buffer, at: number): EntryHeader | undefined {
   const size = entrySize(bytes, at);
   if (size === 0 || at + size > bytes.length || ENTRY_MAGIC.compare(bytes, at, at + 4) !== 0) return undefined;
@@ -2458,7 +2474,7 @@ function decodeEntryHeader(bytes: Buffer, at: number): EntryHeader | undefined {
   return { position: Number(position), timeUs: Number(timeUs), lines: bytes.readUInt32LE(at + 12), size };
 }
 
-/** The entry at an offset, where its checksum holds; its body is a view. */
+/** The entry at an offset, its body a view of `bytes`; `undefined` where there is none, or its CRC does not match. */
 function decodeEntry(bytes: Buffer, at: number, journal: string): Entry | undefined {
   const header = decodeEntryHeader(bytes, at);
   const entry = bytes.subarray(at, at + (header?.size ?? 0));
@@ -2472,7 +2488,7 @@ const entrySize = (bytes: Buffer, at = 0) =>
 
 const entryCrc = (entry: Buffer, journal: string) => crc32(entry.subarray(8), crc32(journal));
 
-/** Writes the header of a section, its size not known yet; returns where its lines start. */
+/** Writes the header of a section whose size is not known yet; returns the offset at which its lines start. */
 function encodeSectionHeader(bytes: Buffer, at: number, peer: string, frameBytes: number): number {
   bytes.writeUInt32LE(0, at);
   bytes.writeUInt32LE(frameBytes, at + 4);
@@ -2491,26 +2507,27 @@ function* decodeSections(body: Buffer): Generator<{ peer: string; bytes: Buffer;
 }
 
 /**
- * Linux's O_DSYNC makes each write a synced one, in one trip to the thread pool instead of two; other systems' may leave
- * it in the disk's cache, so that fdatasync follows there.
+ * O_DSYNC makes each write a synced one on Linux, in one trip to the thread pool instead of two. Other systems may
+ * leave the bytes in the disk's cache, so fdatasync follows there.
  */
 const DSYNC = process.platform === "linux" ? constants.O_DSYNC : 0;
 const SEGMENT_FLAGS = constants.O_RDWR | constants.O_CREAT | constants.O_TRUNC | DSYNC;
 
-/** Of these a synced write may be tried again: each try writes all of the bytes that are in doubt. */
+/** Errors after which a synced write may be tried again: each try writes all of the bytes that are in doubt. */
 const NO_ROOM = new Set(["ENOSPC", "EDQUOT", "EFBIG", "ENOMEM"]);
 
-/** Nothing more can be promised: a sync failed. There is no second try, as the kernel may have dropped what it held. */
+/** A sync failed, so no more lines can be promised. It is not tried again: the kernel may have dropped what it held. */
 class SyncFailed extends Error {}
 
-async function synced<T>(path: string, syncing: Promise<T>, isRetried = (_code: string) => false): Promise<T> {
+/** Settles as the sync does, but rejects with {@link SyncFailed}, unless it can be tried again after that error. */
+async function guardSync<T>(path: string, syncing: Promise<T>, isRetried = (_code: string) => false): Promise<T> {
   return syncing.catch((error: unknown) => {
     if (isRetried(codeOf(error))) throw error;
     throw new SyncFailed(`Cannot sync ${path}: ${codeOf(error)}; no more lines can be promised, stopping`);
   });
 }
 
-/** A disk that can't be read ends the collector: the lines that it holds are not given up for lost. */
+/** Handles an error of reading by ending the collector: lines that a disk can't read now are not given up for lost. */
 function cannotRead(path: string): (error: unknown) => never {
   return (error) => {
     if (error instanceof UsageError) throw error;
@@ -2518,30 +2535,30 @@ function cannotRead(path: string): (error: unknown) => never {
   };
 }
 
-/** One journal file; offsets are bytes of it. */
+/** One journal file; an offset counts the bytes before it. */
 class Segment {
   readonly path: string;
   readonly sequence: number;
-  /** Id of the journal that its positions belong to: each start of a collector makes one. */
+  /** Id of the journal that its positions belong to; each start of a collector makes a new one. */
   readonly journal: string;
   readonly handle: FileHandle;
   /** Durable: all before this offset is synced. */
   size: number;
   /** Number of lines in it, by its entries' headers. */
   lines = 0;
-  /** The last time that a line up to its end was given, in µs since 1970; 0 where it is not known. */
+  /** Time of the last line up to its end, in µs since 1970; 0 where it is not known. */
   lastTimeUs = 0;
-  /** When an earlier start wrote to it last, by its own clock. */
+  /** When an earlier start last wrote to it, by that start's clock, in µs since 1970. */
   writtenAtUs = 0;
   /** Whether the next segment belongs to the same journal, so that all that was written to this one was synced. */
   isContinued = false;
-  // Of the reader: lines read, the position behind the last entry read, whether something between was unreadable.
+  // Written by the reader: lines read, the position after the last entry read, whether something was unreadable.
   linesRead = 0;
   endPosition = 0;
   isDamaged = false;
-  /** Of the releases: all before this offset is stored. */
+  /** Written by releases: all before this offset is stored. */
   storedTo = SEGMENT_HEADER_SIZE;
-  #allocated = 0; // up to here the file has blocks: a sync within them need not wait for the file system's journal
+  #allocatedTo = 0; // the file has blocks up to here: a sync within them need not wait for the file system's journal
 
   constructor(path: string, handle: FileHandle, size: number) {
     const [, sequence = "", journal = ""] = SEGMENT_NAME.exec(basename(path)) ?? [];
@@ -2552,14 +2569,14 @@ class Segment {
     this.size = size;
   }
 
-  /** Makes a file with a header alone; it survives a power cut when the promise resolves. */
+  /** Makes a file that holds only a header. It survives a power cut once the promise resolves. */
   static async create(folder: string, sequence: number, journal: string, lastTimeUs: number): Promise<Segment> {
     const path = join(folder, `${String(sequence).padStart(10, "0")}-${journal}.segment`);
     const handle = await open(path, SEGMENT_FLAGS, 0o600);
     const segment = new Segment(path, handle, 0);
     try {
       await segment.append(encodeSegmentHeader(journal, lastTimeUs));
-      await withFolder(folder, (opened) => synced(folder, opened.sync()));
+      await withFolder(folder, (opened) => guardSync(folder, opened.sync()));
       return segment;
     } catch (error) {
       await handle.close();
@@ -2567,7 +2584,7 @@ class Segment {
     }
   }
 
-  /** Opens what an earlier start left. What that wrote but did not sync may be there: it is synced before it is read. */
+  /** Opens what an earlier start left. It may not have synced what it wrote, so that is synced before it is read. */
   static async recover(path: string): Promise<Segment> {
     const handle = await open(path, "r+");
     try {
@@ -2588,23 +2605,23 @@ class Segment {
     }
   }
 
-  /** Writes behind what is synced; that is durable, too, when the promise resolves. Else it can be tried again. */
+  /** Writes after what is synced; durable once the promise resolves. Can be tried again after errors but SyncFailed. */
   async append(bytes: Buffer): Promise<void> {
-    const isPadded = bytes.length < PADDING.length && this.size > 0 && this.size + bytes.length > this.#allocated;
-    const padded = isPadded ? Buffer.concat([bytes, PADDING]) : bytes; // behind large writes it would gain nothing
+    const isPadded = bytes.length < PADDING.length && this.size > 0 && this.size + bytes.length > this.#allocatedTo;
+    const padded = isPadded ? Buffer.concat([bytes, PADDING]) : bytes; // after large writes it would gain nothing
     const writing = this.handle.write(padded, 0, padded.length, this.size);
-    const { bytesWritten } = await synced(this.path, writing, (code) => NO_ROOM.has(code));
+    const { bytesWritten } = await guardSync(this.path, writing, (code) => NO_ROOM.has(code));
     if (bytesWritten < padded.length) {
-      this.#allocated = this.size;
+      this.#allocatedTo = this.size;
       await this.handle.truncate(this.size); // a short write is no error in Node, so it is made one here
       throw new Error("a short write, as on a full disk");
     }
-    if (DSYNC === 0) await synced(this.path, this.handle.datasync());
-    this.#allocated = Math.max(this.#allocated, this.size + padded.length);
+    if (DSYNC === 0) await guardSync(this.path, this.handle.datasync());
+    this.#allocatedTo = Math.max(this.#allocatedTo, this.size + padded.length);
     this.size += bytes.length;
   }
 
-  /** Leaves an empty file whose name remembers its keys; a damaged segment is set aside, never deleted. */
+  /** Leaves an empty file whose name tells which keys to prune; a damaged segment is set aside, never deleted. */
   async remove(folder: string): Promise<void> {
     const released = this.path.replace(/\.segment$/, `-${this.endPosition}.released`);
     const kept = this.isDamaged ? this.path.replace(/segment$/, "bad") : released;
@@ -2614,7 +2631,7 @@ class Segment {
     await this.handle.close();
   }
 
-  /** Whether its path still leads to it: what is written to a file that was deleted or moved away is lost to restarts. */
+  /** Whether its path still leads to it: a restart does not find lines in a file that was deleted or moved away. */
   async isInPlace(): Promise<boolean> {
     try {
       const bigint = true;
@@ -2638,16 +2655,16 @@ class Segment {
   }
 }
 
-/** Whether a segment's last bytes are what a crash leaves of an entry that was being written, so never acknowledged. */
+/** Whether a segment's last bytes are what a crash left of an entry whose write had not ended: it got no `ok`. */
 function isTornTail(tail: Buffer, journal: string): boolean {
   const written = tail.findLastIndex((byte) => byte !== 0) + 1;
   const size = entrySize(tail);
   if (written === 0 || size === 0) return true;
-  const isShort = size > tail.length || written < size - 1; // NUL may end a line
+  const isShort = size > tail.length || written < size - 1; // its last byte may be the NUL that ends a line
   return isShort && ENTRY_MAGIC.compare(tail, 0, 4) === 0 && !hasFlippedSize(tail, journal);
 }
 
-/** Whether one bit of its size is all that is wrong with the entry that some bytes begin with: that one was whole. */
+/** Whether the first entry is sound but for one bit of its size: then it was written whole, so it is not torn. */
 function hasFlippedSize(bytes: Buffer, journal: string): boolean {
   const mended = Buffer.from(bytes);
   const size = bytes.readUInt32LE(8);
@@ -4457,7 +4474,7 @@ class PostgresStore implements Store {
   readonly #schema: string;
   readonly #embedded: EmbeddedPostgres | undefined;
   readonly #server: DatabaseServer;
-  #isCopied = true; // unless its `logs` has other types than ours
+  #hasBulkLoad = true; // false where `logs` has other types than ours
 
   constructor({ databaseUrl, dataDir, workers }: Options, schema: string, log: Log) {
     this.#schema = schema;
@@ -4483,13 +4500,13 @@ class PostgresStore implements Store {
 
   async setUp(): Promise<void> {
     this.#pool.renew(); // another server may have taken over
-    this.#isCopied = await this.#pool.use((session) => applySchema(session, this.#schema));
+    this.#hasBulkLoad = await this.#pool.use((session) => applySchema(session, this.#schema));
   }
 
   async storeBatch(batch: Batch): Promise<void> {
-    if (!this.#isCopied) throw new NoBulkLoad();
+    if (!this.#hasBulkLoad) throw new NoBulkLoad();
     const isStored = this.#embedded
-      ? await this.#pool.use(() => this.#embedded!.storeBatch(batch)) // past its socket, which knows no COPY
+      ? await this.#pool.use(() => this.#embedded!.storeBatch(batch)) // not over its socket, which has no COPY
       : await this.#pool.use((session) => storeByCopy(session, batch));
     if (!isStored) throw new StoredInPart();
   }
@@ -4506,7 +4523,7 @@ class PostgresStore implements Store {
   }
 
   async dropPartition(ageMs: number): Promise<string | undefined> {
-    const [row] = await this.#pool.query((sql) => sql`select drop_logs_partition(${ago(sql, ageMs)}) as dropped`);
+    const [row] = await this.#pool.query((sql) => sql`select drop_logs_partition(${agoSql(sql, ageMs)}) as dropped`);
     return (row?.["dropped"] as string | null) ?? undefined;
   }
 
@@ -4514,7 +4531,7 @@ class PostgresStore implements Store {
     const [row] = await this.#pool.query(
       (sql) => sql`
       select (extract(epoch from coalesce(reached, before)) * 1000000)::bigint as next, reached is null as "isDone"
-      from (select ${ago(sql, ageMs)} as before) as rule,
+      from (select ${agoSql(sql, ageMs)} as before) as rule,
            delete_logs(${from}::int, ${to}::int, to_timestamp(${sinceUs / 1e6}::float8), before,
                        ${LINES_WALKED}::int) as reached`,
     );
@@ -4585,15 +4602,15 @@ class PostgresStore implements Store {
 
 const READERS = 2; // connections of the log page to a server
 
-/** The same database under a name that its administrator can tell from the collector's. */
+/** The same database under another application_name: its administrator can tell the log page from the collector. */
 function viewerServer(databaseUrl: string): PostgresServer {
   const divider = databaseUrl.includes("?") ? "&" : "?";
   return new PostgresServer(`${databaseUrl}${divider}application_name=collector%20viewer`, process.env);
 }
 
 /**
- * Stores an entry line by line, in slices that commit: each takes half as many lines where the one before took too
- * long. Its key says how many of its first lines are stored, so that a next start goes on behind them.
+ * Stores an entry line by line, in slices of one transaction each; where a slice takes too long, it is tried again with
+ * half as many lines. The entry's key counts the lines stored so far, so that the next start continues after them.
  */
 async function storeInSlices(
   pool: SessionPool,
@@ -4652,7 +4669,10 @@ const rowOfLine = ({ timeUs, loggedAt, level, message, host, app, peer, attribut
 const isoTimeUs = (us: number) =>
   new Date(Math.floor(us / 1000)).toISOString().replace("Z", `${String(us % 1000).padStart(3, "0")}Z`);
 
-/** Stores lines, or sets them aside in `dead_letters`; resolves to how many of them it set aside. */
+/**
+ * Stores lines, or sets them aside in `dead_letters`; resolves to how many of them it set aside. Rejects with a suspect
+ * code where it set all aside and the table takes no line at all: then no line is at fault.
+ */
 async function storeOrSetAside(session: Session, lines: StoredLine[], suspects: ReadonlySet<string>): Promise<number> {
   if (lines.length === 0) return 0;
   const { sql } = session;
@@ -4666,7 +4686,7 @@ async function storeOrSetAside(session: Session, lines: StoredLine[], suspects: 
   return setAside;
 }
 
-/** Their bytes come as hexadecimal digits, whatever the database's `bytea_output` is. */
+/** Deletes dead letters and returns them. Their bytes come as hexadecimal digits, whatever `bytea_output` is. */
 async function takeDeadLetters(session: Session, ids: string[]): Promise<DeadLetter[]> {
   const { sql } = session;
   const rows = await session.run(sql`
@@ -4681,7 +4701,7 @@ async function takeDeadLetters(session: Session, ids: string[]): Promise<DeadLet
 
 const SCHEMA_LOCK = 0x636f6c6c; // "coll"
 
-/** Applies schema.sql; goes on without where only rights lack. Refuses a database that is not one to store into. */
+/** Applies schema.sql, unless only the rights for it are missing; then resolves or rejects as `checkDatabase` does. */
 async function applySchema(session: Session, schema: string): Promise<boolean> {
   const { sql } = session;
   await checkDatabase(session);
@@ -4697,7 +4717,10 @@ async function applySchema(session: Session, schema: string): Promise<boolean> {
   return checkDatabase(session);
 }
 
-/** Resolves to whether `logs` is a table whose columns have our types; COPY in binary casts to no others. */
+/**
+ * Resolves to whether `logs` is a table whose columns have our types, as COPY in binary casts to no others. Rejects
+ * with {@link DatabaseRefused} where lines can't be stored at all.
+ */
 async function checkDatabase({ sql }: Session): Promise<boolean> {
   const rows = await sql`
     select current_setting('server_encoding') as encoding, relkind, attname as name, atttypid::regtype::text as type
@@ -4719,12 +4742,12 @@ async function checkDatabase({ sql }: Session): Promise<boolean> {
 }
 
 // ---- PGlite -----------------------------------------------------------------
-// The embedded database, in a thread of its own, to hold up nobody's `ok`. It has one session, speaks PostgreSQL's
-// protocol on a Unix socket, and no COPY there.
+// The embedded database. It runs in a thread of its own, so that it holds up nobody's `ok`. It has one session, and
+// speaks PostgreSQL's protocol on a Unix socket, but without COPY.
 
 const ENDED = "the embedded database has ended";
 const ROWS_AT_ONCE = 256; // of a user's answer, kept in memory
-const FULL_DISK_BYTES = 64 * MIB; // free: PGlite opens with a few segments of its own log
+const FULL_DISK_BYTES = 64 * MIB; // with less free, its disk is full: it needs a few files of write-ahead log to open
 
 class EmbeddedPostgres implements DatabaseServer {
   readonly name: string;
@@ -4749,7 +4772,7 @@ class EmbeddedPostgres implements DatabaseServer {
     this.name = `PGlite in ${this.#directory()}`;
   }
 
-  /** Starts the database where it does not run. */
+  /** Connects to the database, which is started where it does not run. */
   async connect(): Promise<Socket> {
     await this.#ended;
     const { path } = (this.#socket ??= await socketPath(this.#dataDir, "postgres.sock"));
@@ -4765,7 +4788,7 @@ class EmbeddedPostgres implements DatabaseServer {
 
   noteSuccess(): void {}
 
-  /** As {@link storeByCopy}; its one session is the caller's, so nobody else's statement comes between. */
+  /** Does what {@link storeByCopy} does. The caller holds the one session, so no other statement comes between. */
   async storeBatch(batch: Batch): Promise<boolean> {
     const entries = batch.entries.map(({ position, lines, rows }) => ({ position, lines, rows }));
     const sql = { claim: claimSql(batch), inPart: storedInPartSql(batch), copy: copySql("'/dev/blob'") };
@@ -4773,9 +4796,9 @@ class EmbeddedPostgres implements DatabaseServer {
   }
 
   /**
-   * Runs a user's statement; its one session is the caller's. Resolves to a file of its answer, which has no name any
-   * more: whoever reads it slowly holds up nobody. A statement that takes too long ends with the thread, as nothing
-   * else stops it; the next use starts that again.
+   * Runs a user's statement; the caller holds the one session. Resolves to a file with its answer, already unlinked: a
+   * slow reader holds up nobody. A statement that takes too long is ended with the thread, as nothing else stops it;
+   * the next use starts the thread again.
    */
   async query(statement: string, { isWrite, timeoutMs, maxRows, signal }: StatementOptions): Promise<FileHandle> {
     const path = join(this.#dataDir, `answer-${randomUUID()}`);
@@ -4806,7 +4829,7 @@ class EmbeddedPostgres implements DatabaseServer {
     }
   }
 
-  /** A start that is under way ends, too. */
+  /** Closes the database; a start that is under way ends, too. */
   async close(): Promise<void> {
     this.#isClosed = true;
     const exited = this.#thread && once(this.#thread, "exit");
@@ -4864,8 +4887,8 @@ class EmbeddedPostgres implements DatabaseServer {
   }
 
   /**
-   * Whether the folder is still to be made. A first open that was interrupted leaves part of a database, which has no
-   * lines yet and can't be opened: it is removed, and begun anew.
+   * Resolves to whether the database is still to be made, and marks that as begun. A first open that was interrupted
+   * leaves part of a database, which has no lines and can't be opened: it is removed.
    */
   async #beginFirstOpen(): Promise<boolean> {
     const directory = this.#directory();
@@ -4875,7 +4898,7 @@ class EmbeddedPostgres implements DatabaseServer {
     return true;
   }
 
-  /** Lines are stored from here on: that the mark is gone must survive a power cut. */
+  /** Removes the mark. Lines are stored from here on, so its removal must survive a power cut. */
   async #endFirstOpen(): Promise<void> {
     if (!existsSync(`${this.#directory()}.unfinished`)) return;
     await rm(`${this.#directory()}.unfinished`);
@@ -4889,7 +4912,7 @@ interface ThreadAnswer {
   error?: { message: string; code?: string; constraint_name?: string; table_name?: string; hint?: string };
 }
 
-/** Plain JavaScript: Node 20's threads do not inherit tsx's loader. */
+/** The thread's program, in plain JavaScript: Node 20's threads do not inherit tsx's loader. */
 const EMBEDDED_THREAD = `
   const { appendFileSync, closeSync, openSync, unlinkSync } = require("node:fs");
   const { parentPort, workerData } = require("node:worker_threads");
@@ -4939,7 +4962,7 @@ const EMBEDDED_THREAD = `
         failure ??= error;
       }
       closeSync(fd);
-      await db.exec("rollback"); // a warning, where all is over
+      await db.exec("rollback"); // only a warning where no transaction is open
       await db.exec("discard all");
       if (failure) throw failure;
     };
@@ -4954,7 +4977,7 @@ const EMBEDDED_THREAD = `
   run().catch((error) => parentPort.postMessage(String(error?.message ?? error?.code ?? JSON.stringify(error))));
 `;
 
-/** Reads an answer's tables from a file, and closes that. */
+/** Reads an answer's tables from a file, and closes it. */
 async function* readTables(file: FileHandle): AsyncGenerator<Table> {
   try {
     for await (const line of readLines(file.createReadStream({ start: 0, autoClose: false }))) {
@@ -4966,7 +4989,7 @@ async function* readTables(file: FileHandle): AsyncGenerator<Table> {
   }
 }
 
-/** PGlite unpacks its first files readable for all. */
+/** Makes files readable for their owner alone: PGlite unpacks its first ones readable for all. */
 async function makePrivate(directory: string): Promise<void> {
   for (const file of await readdir(directory, { recursive: true, withFileTypes: true })) {
     if (file.isFile()) await chmod(join(file.parentPath, file.name), 0o600).catch(() => {}); // or gone already
@@ -4974,13 +4997,13 @@ async function makePrivate(directory: string): Promise<void> {
 }
 
 // ---- The driver's internals -------------------------------------------------
-// What is used of postgres.js beyond its documentation, and what guards against it. A session is one connection
-// for its whole life, so that no statement can run outside of its transaction; its socket is ours.
+// What we use of postgres.js beyond its documentation, and what guards us against its faults. A session is one
+// connection for its whole life, so that no statement can run outside of its transaction; we open its socket.
 
 const DRIVER_VERSION = "3.4.9";
 const STATEMENT_MS = MINUTE;
 const CANCEL_MS = 10 * SECOND;
-const IDLE_MS = 5 * SECOND; // a server that is asked to stop, and waits for its clients, need not wait for us long
+const IDLE_MS = 5 * SECOND; // short: a server that is asked to stop may wait for its clients
 const LIFE_MS = MINUTE;
 
 type Driver = typeof postgres;
@@ -4991,7 +5014,7 @@ interface DatabaseServer {
   readonly user: string;
   readonly database: string;
   readonly password: string;
-  /** What the start-up message says beside user and database. */
+  /** Parameters of the start-up message, beside user and database. */
   readonly parameters: Record<string, string>;
   /** Whether others use it, too: then idle sessions are closed soon. */
   readonly isShared: boolean;
@@ -5041,7 +5064,7 @@ class SessionPool {
     return this.use((session) => session.run(start(session.sql)));
   }
 
-  /** Has the sessions of before close as they become idle. */
+  /** Closes the sessions opened so far, each as soon as it is idle. */
   renew(): void {
     this.#renewedAtMs = performance.now();
     for (const session of this.#idle.splice(0)) session.close();
@@ -5089,7 +5112,7 @@ class Session {
   readonly openedAtMs = performance.now();
   readonly #server: DatabaseServer;
   readonly #socket: Socket;
-  readonly #running = new Set<(cause: Error) => void>(); // what fails when the connection is closed, by whomever
+  readonly #running = new Set<(cause: Error) => void>(); // rejects what runs when either side closes the connection
   #backend: { pid: number; secret: number } | undefined;
   #isStandbyMissed = false; // whether the server gave up waiting for a synchronous standby
   #isClosing = false;
@@ -5124,7 +5147,10 @@ class Session {
     return !this.#isClosing && !this.#socket.destroyed;
   }
 
-  /** Runs a statement. After a minute it is cancelled, unless it only waits for a standby; then the session is closed. */
+  /**
+   * Runs a statement. After a minute it is cancelled, unless it only waits for a standby. Where the cancel does not end
+   * it, the session is closed.
+   */
   async run<T>(query: PromiseLike<T>): Promise<T> {
     let isOver = false;
     const giveUp = async () => {
@@ -5176,7 +5202,7 @@ class Session {
   }
 
   /**
-   * Runs one statement that may only read, for 2 s at most; a session whose reader left is not used again. PGlite has one
+   * Runs one statement that may only read, for up to 2 s; a session whose reader left is not used again. PGlite has one
    * session and can't stop a statement: there it runs to its end.
    */
   async read(statement: string, values: string[], signal: AbortSignal): Promise<(string | null)[][]> {
@@ -5201,7 +5227,7 @@ class Session {
     throw error;
   }
 
-  /** Closes it when it has been idle so long; 0 for never. */
+  /** Closes the session after so long without use; 0 for never. */
   setIdle(ms: number): void {
     clearTimeout(this.#idleTimer);
     if (ms > 0) this.#idleTimer = setTimeout(() => this.close(), ms).unref();
@@ -5216,7 +5242,7 @@ class Session {
     (await this.#server.connect()).end(request);
   }
 
-  /** What runs fails, at once where there is a cause; the server is told, where it listens. */
+  /** Closes the session, and tells the server if that still reads. What runs fails, at once where a cause is given. */
   close(cause?: Error): void {
     if (cause) this.#fail(cause);
     this.#isClosing = true;
@@ -5238,7 +5264,7 @@ class Session {
     if (isReadOnly && this.#server.wantsPrimary) throw new Error("this server takes no writes; trying the next one");
   }
 
-  /** Whether its commit only waits for a synchronous standby: a cancel would make it a commit here alone. */
+  /** Whether its commit only waits for a synchronous standby: a cancel would commit without that standby. */
   async #isWaitingForStandby(): Promise<boolean> {
     if (!this.#backend || !this.#server.isShared) return false;
     const other = await Session.open(this.#server);
@@ -5271,14 +5297,14 @@ function makeClient(
   const isSound = guardLogin(socket);
   return driver({
     ...({ socket: giveSocket } as object), // postgres.js documents it, its types don't
-    host: "localhost", // unused, as are other defaults of its environment
+    host: "localhost", // given, as the port is, so that the driver reads no environment for it; not used
     port: 5432,
     user,
     database,
     password: () => (isSound() ? server.password : new Promise<never>(() => {})),
     connection: { application_name: "collector", ...parameters },
     max: 1,
-    ssl: false, // TLS is laid already, where it is asked for
+    ssl: false, // the socket has TLS already, where it is asked for
     prepare: false, // PgBouncer in transaction mode
     fetch_types: false,
     max_lifetime: null,
@@ -5294,9 +5320,9 @@ const AUTHENTICATION = 82; // "R"
 const [AUTHENTICATED, SCRAM_CHALLENGE] = [0, 11];
 
 /**
- * Closes a connection whose log-in the driver would not survive: what is too short to be read, or asks for endless
- * rounds of PBKDF2 (RFC 5802, section 5.1), throws there where nobody can catch it. The answer tells whether all was
- * sound so far; the driver asks for the password only behind the server's challenge.
+ * Closes a connection whose log-in the driver would not survive: a message that is too short throws where nobody can
+ * catch it, and one can ask for endless rounds of PBKDF2 (RFC 5802, section 5.1). Returns a function that tells whether
+ * all was sound so far; the driver asks for the password only after the server's challenge.
  */
 function guardLogin(socket: Socket): () => boolean {
   let [pending, isSound] = [Buffer.alloc(0), true];
@@ -5329,8 +5355,8 @@ function isScramChallenge(text: string): boolean {
 }
 
 /**
- * Starts a COPY of `input`. postgres.js resolves its query when the rows may come, and tells nobody how it ends
- * (porsager/postgres#1173): what it calls to resolve is ours until then, so the query resolves, or rejects, at its end.
+ * Starts a COPY of `input`. postgres.js resolves the query when rows may be sent, and tells nobody how the COPY ends
+ * (porsager/postgres#1173). So the function that it resolves with is replaced: the query settles when the COPY ends.
  */
 function startCopy(sql: postgres.Sql, statement: string, input: Buffer[]): Promise<postgres.RowList<postgres.Row[]>> {
   const query = sql.unsafe(statement);
@@ -5338,7 +5364,8 @@ function startCopy(sql: postgres.Sql, statement: string, input: Buffer[]): Promi
   const { resolve: settle } = waiting;
   waiting.resolve = (outcome) => {
     if (!(outcome instanceof Writable)) return settle(outcome);
-    Object.assign(outcome, { _destroy: (error: Error, done: (error: Error) => void) => done(error) }); // its own sends a CopyFail behind a COPY that is over
+    // The driver's own `_destroy` sends a CopyFail after a COPY that has ended.
+    Object.assign(outcome, { _destroy: (error: Error, done: (error: Error) => void) => done(error) });
     outcome.on("error", () => {}); // the query rejects
     for (const bytes of input) outcome.write(bytes);
     outcome.end();
@@ -5347,8 +5374,8 @@ function startCopy(sql: postgres.Sql, statement: string, input: Buffer[]): Promi
 }
 
 /**
- * Runs a user's statement on a session of its own; its rows are fetched as fast as they are taken. Its deadline counts
- * while the server works.
+ * Runs a user's statement on a session of its own; its rows are fetched as fast as they are taken. Only the time in
+ * which the server works counts towards `timeoutMs`.
  */
 async function* queryServer(
   server: DatabaseServer,
@@ -5395,8 +5422,9 @@ async function* queryServer(
 type RawRows = postgres.RowList<(Buffer | null)[][]>;
 
 /**
- * Runs one statement, and has `take` take some rows at a time; resolves to the last ones. Without `simple`, PostgreSQL
- * refuses a text of several statements. Behind a connection that was lost meanwhile, the driver must not go on.
+ * Runs one statement, and passes some rows at a time to `take`; resolves to the last ones. Where `simple` is false,
+ * PostgreSQL refuses a text of several statements. When the connection was lost meanwhile, the driver must not go on: a
+ * promise that never resolves stops it.
  */
 async function startCursor(session: Session, statement: string, take: (table: Table) => Promise<void>) {
   const query = session.sql.unsafe(statement, [], { simple: false } as object).raw();
@@ -5412,7 +5440,7 @@ async function startCursor(session: Session, statement: string, take: (table: Ta
     );
   };
   const last = query.cursor(ROWS_AT_ONCE, async (rows) => {
-    if ((rows as unknown as RawRows).command) return; // it resolves to these, too
+    if ((rows as unknown as RawRows).command) return; // the last rows: the query resolves to them
     const isTaken = await take(tableFrom(rows as unknown as RawRows)).then(isTrue, isFalse);
     if (!isTaken || !session.isOpen) await new Promise<never>(() => {});
   });
@@ -5427,7 +5455,7 @@ interface Column {
 const BOOLEAN_TYPE = 16;
 const BARE_TYPES = new Set([BOOLEAN_TYPE, 20, 21, 23, 26, 114, 700, 701, 1700, 3802]); // numbers, json and jsonb
 
-/** Rows as a server sends them, in its text format. */
+/** Makes a table of rows as a server sends them, in its text format. */
 function tableOf(columns: Column[], rows: (string | null)[][], outcome: string): Table {
   const isBoolean = columns.map(({ type }) => type === BOOLEAN_TYPE);
   const cellOf = (value: string | null, at: number) =>
@@ -5442,7 +5470,7 @@ function tableOf(columns: Column[], rows: (string | null)[][], outcome: string):
 const tookTooLong = (timeoutMs: number) =>
   new Error(`it took longer than ${timeoutMs / SECOND} s; --timeout TIME allows more`);
 
-/** Calls a function once it has run for so long. */
+/** Calls a function when it has run for so long, pauses not counted. */
 class Stopwatch {
   isOver = false;
   #leftMs: number;
@@ -5471,8 +5499,9 @@ class Stopwatch {
 }
 
 /**
- * Catches what the driver throws where nobody else can, such as a write to a connection that was just closed: it costs
- * the connections, and storing goes on. All else ends the process, as it would without. Returns what ends the watch.
+ * Catches what the driver throws where nobody else can, such as a write to a connection that was just closed: then the
+ * connections are closed, and storing goes on. Any other error ends the process, as it would without the watch. Returns
+ * a function that ends the watch.
  */
 function watchDriver(disconnect: () => void, log: Log): () => void {
   const handle = (error: unknown) => {
@@ -5491,19 +5520,19 @@ function watchDriver(disconnect: () => void, log: Log): () => void {
 const isOfDriver = (error: unknown) =>
   error instanceof Error && /[\\/]node_modules[\\/](?:postgres|mysql2)[\\/]/.test(error.stack ?? "");
 
-/** Tells, once, that another version of the driver is installed than the one whose inside is known here. */
+/** Logs a warning where the installed driver is not the version whose internals this section knows. */
 function warnOfDriver(log: Log): void {
   const path = /^.*[\\/]postgres(?=[\\/])/.exec(fileURLToPath(locatePackages(DRIVER)[0]!))?.[0] ?? "";
   const { version } = JSON.parse(readFileSync(join(path, "package.json"), "utf8")) as { version: string };
-  const remedy = `type npm i postgres@${DRIVER_VERSION}, whose inside this collector knows`;
+  const remedy = `type npm i postgres@${DRIVER_VERSION}, the version that this collector is tested with`;
   if (version !== DRIVER_VERSION) log(`warning: the installed driver is postgres@${version}; ${remedy}`);
 }
 
 // ---- PostgreSQL's address ---------------------------------------------------
-// A URL and psql's environment variables (PostgreSQL's manual, sections 34.1.2, 34.15, 34.16): who is asked, as whom,
-// and what of TLS is verified. What concerns security is honoured or refused by name, never ignored.
+// Reads a URL and psql's environment variables (PostgreSQL's manual, sections 34.1.2, 34.15, 34.16): which server, as
+// which user, and how TLS is verified. What concerns security is honoured or refused by name, never ignored.
 
-const CONNECT_MS = 4 * SECOND; // twice as long after each time that it was too short, up to eight times
+const CONNECT_MS = 4 * SECOND; // doubled after each time-out, up to eight times as long
 
 /** Environment variables that stand for a parameter that the URL lacks. */
 const ENVIRONMENT: Record<string, string> = {
@@ -5530,7 +5559,7 @@ const ENVIRONMENT: Record<string, string> = {
   service: "PGSERVICE",
 };
 
-/** Values that mean what the collector does anyway, of parameters that it can't honour otherwise. */
+/** Parameters that the collector can't honour, and those of their values that ask for what it does anyway. */
 const ONLY_VALUES: Record<string, string[]> = {
   channel_binding: ["disable", "prefer"],
   gssencmode: ["disable", "prefer"],
@@ -5588,7 +5617,7 @@ class PostgresServer implements DatabaseServer {
     return this.#connectMs * 2 ** Math.min(this.#timeouts, 3);
   }
 
-  /** The next try goes to the next host; after a time-out, with more time. */
+  /** Makes the next try go to the next host and, after a time-out, wait longer. */
   noteFailure(error: unknown): void {
     this.#turn++;
     if (error instanceof TimedOut) this.#timeouts++;
@@ -5611,7 +5640,7 @@ class PostgresServer implements DatabaseServer {
     });
   }
 
-  /** Lays TLS over a connection (PostgreSQL's manual, sections 55.2.10 and 34.19), or leaves it as --sslmode has it. */
+  /** Lays TLS over a connection (PostgreSQL's manual, sections 55.2.10, 34.19), or none where sslmode allows that. */
   async #secure(socket: Socket, host: string): Promise<Socket> {
     if (this.#sslmode === "disable") return socket;
     socket.write(SSL_REQUEST);
@@ -5640,14 +5669,14 @@ const refuseLost = () => {
   throw new Error("the connection was lost");
 };
 
-/** Exactly one byte: what came behind it unasked would be taken for the server's own (CVE-2021-23222). */
+/** The first byte, if it came alone: unencrypted bytes after it would count as the server's own (CVE-2021-23222). */
 async function firstByte(socket: Socket): Promise<number | undefined> {
   const [bytes] = (await Promise.race([once(socket, "data"), once(socket, "close").then(refuseLost)])) as [Buffer];
   socket.pause();
   return bytes.length === 1 ? bytes[0] : undefined;
 }
 
-/** An error listener for a socket's whole life, also when the driver has removed all; its end is its close. */
+/** Keeps an error listener on a socket for its whole life, even when the driver removes all; closes it at its end. */
 function guardSocket(socket: Socket): void {
   socket.on("error", ignoreError).on("end", () => socket.destroy(new Error("the server closed the connection")));
   socket.once("close", () => process.nextTick(() => socket.on("error", ignoreError)));
@@ -5690,13 +5719,16 @@ function refuseUnhonoured(address: Record<string, string>): void {
   }
 }
 
-/** As psql has it: one port for all hosts, or one for each. */
+/** Pairs hosts and ports as psql does: one port for all hosts, or one for each. */
 function listHosts(hosts: string, ports: string): { host: string; port: number }[] {
   const each = ports.split(",");
   return hosts.split(",").map((host, index) => ({ host, port: Number(each[index] || each[0] || 5432) }));
 }
 
-/** A password of ~/.pgpass or PGPASSFILE (PostgreSQL's manual, section 34.16); "" where it has none, or others may read it. */
+/**
+ * Finds the password in ~/.pgpass or PGPASSFILE (PostgreSQL's manual, section 34.16); "" where it has none, or others
+ * may read the file.
+ */
 function readPasswordFile(file: string | undefined, wanted: string[]): string {
   const path = file ?? join(homedir(), ".pgpass");
   if (!existsSync(path) || (statSync(path).mode & 0o077) !== 0) return "";
@@ -5708,7 +5740,7 @@ function readPasswordFile(file: string | undefined, wanted: string[]): string {
   return "";
 }
 
-/** `sslrootcert=system`, or none, stands for the certificates that come with Node. */
+/** Reads the certificates and the key. `sslrootcert=system`, or none, means the CA certificates that come with Node. */
 function readClientCertificates(ca = "", cert = "", key = ""): SecureContextOptions {
   return {
     ...(ca === "" || ca === "system" ? {} : { ca: readPem("sslrootcert", ca, (pem) => new X509Certificate(pem)) }),
