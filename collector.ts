@@ -1091,133 +1091,6 @@ const TRY_AGAIN_MS = SECOND;
 const CHECK_MS = SECOND / 2;
 const PRUNE_AFTER_MS = 10 * MINUTE;
 
-// -- groups, and what their entries are stamped with
-
-/** Gives each entry its position and time; neither changes later. */
-class Stamps {
-  /** Size of the entries so far: the next one's position. */
-  position = 0;
-  /** Time of the last line. */
-  lastTimeUs = 0;
-  #clockUs = 0; // the clock's last reading
-  readonly #log: Log;
-
-  constructor(log: Log) {
-    this.#log = log;
-  }
-
-  /** Continues where an earlier start ended: after its last line, whose time may be ahead of that start's clock. */
-  resume(lastTimeUs: number, clockUs: number): void {
-    this.lastTimeUs = lastTimeUs;
-    this.#clockUs = Math.min(lastTimeUs, clockUs);
-  }
-
-  /** The time for the next line: strictly increasing, unless the clock was set back by over a minute. */
-  nextTimeUs(): number {
-    const nowUs = Date.now() * 1000;
-    const stepUs = this.#clockUs - nowUs;
-    this.#clockUs = nowUs;
-    if (stepUs <= CLOCK_STEP_US) return Math.max(nowUs, this.lastTimeUs + 1);
-    this.#log(`clock was set back by ${Math.round(stepUs / 1e6)} s: created_at follows it`);
-    return nowUs;
-  }
-
-  /** Counts an entry, so that the next one comes after it. */
-  advance({ size, timeUs, lines }: EntryHeader): void {
-    this.position += size;
-    this.lastTimeUs = timeUs + lines - 1;
-  }
-}
-
-/**
- * Lines that one sync makes durable together. They are encoded as entries as they arrive, while the group before is
- * synced. Consecutive whole lines of one peer share a section, so that they are decoded together.
- */
-class Group {
-  readonly durable = deferred<void>();
-  lines = 0;
-  linesCut = 0;
-  bytesReceived = 0;
-  readonly #journal: string;
-  readonly #stamps: Stamps;
-  #bytes: Buffer;
-  #size = 0; // how many of #bytes are used
-  #entry: { start: number; timeUs: number; lines: number } | undefined; // the last one, while it grows
-  #section: { start: number; peer: string; frameBytes: number } | undefined; // the last one, while lines can join it
-
-  constructor(journal: string, stamps: Stamps, bytes: Buffer) {
-    this.#journal = journal;
-    this.#stamps = stamps;
-    this.#bytes = bytes;
-  }
-
-  /** The memory that holds the entries; once they are written, another group can use it. */
-  get buffer(): Buffer {
-    return this.#bytes;
-  }
-
-  hasRoomFor(framed: Framed, maxSize: number): boolean {
-    const size = framed.sections.reduce((total, { bytes }) => total + bytes.length, this.#size);
-    return this.lines === 0 || size <= maxSize;
-  }
-
-  add(peer: string, framed: Framed): void {
-    for (const section of framed.sections) this.#addSection(peer, section);
-  }
-
-  /** Completes the last entry; returns the bytes of all. */
-  end(): Buffer {
-    if (this.#entry) this.#endEntry(this.#entry);
-    return this.#bytes.subarray(0, this.#size);
-  }
-
-  #addSection(peer: string, { bytes, frameBytes, lines }: Section): void {
-    this.#makeRoom(ENTRY_HEADER_SIZE + SECTION_HEADER_SIZE + peer.length + bytes.length);
-    const entry = (this.#entry ??= this.#startEntry());
-    const isOneFrame = frameBytes > 0 && frameBytes !== COUNTED;
-    const isJoined = this.#section?.peer === peer && this.#section.frameBytes === frameBytes;
-    const section = isJoined && this.#section ? this.#section : this.#startSection(peer, frameBytes);
-    this.#size += bytes.copy(this.#bytes, this.#size);
-    this.#bytes.writeUInt32LE(this.#bytes.readUInt32LE(section.start) + bytes.length, section.start);
-    this.#section = isOneFrame ? undefined : section;
-    entry.lines += lines;
-    this.lines += lines;
-    this.bytesReceived += isOneFrame ? frameBytes : bytes.length;
-    if (isOneFrame) this.linesCut++;
-    if (this.#size - entry.start >= ENTRY_MAX_SIZE || entry.lines >= ENTRY_MAX_LINES) this.#endEntry(entry);
-  }
-
-  #startEntry() {
-    const entry = { start: this.#size, timeUs: this.#stamps.nextTimeUs(), lines: 0 };
-    this.#size += ENTRY_HEADER_SIZE;
-    return entry;
-  }
-
-  #startSection(peer: string, frameBytes: number) {
-    const start = this.#size;
-    this.#size = encodeSectionHeader(this.#bytes, start, peer, frameBytes);
-    return { start, peer, frameBytes };
-  }
-
-  #endEntry({ start, timeUs, lines }: { start: number; timeUs: number; lines: number }): void {
-    this.#entry = undefined;
-    this.#section = undefined;
-    if (lines === 0) return void (this.#size = start); // only the line ending of a line that filled the entry before
-    const header = { position: this.#stamps.position, timeUs, lines, size: this.#size - start };
-    encodeEntryHeader(this.#bytes.subarray(start, this.#size), this.#journal, header);
-    this.#stamps.advance(header);
-  }
-
-  #makeRoom(more: number): void {
-    if (this.#size + more <= this.#bytes.length) return;
-    const larger = Buffer.allocUnsafeSlow(2 * (this.#size + more));
-    this.#bytes.copy(larger, 0, 0, this.#size);
-    this.#bytes = larger;
-  }
-}
-
-// -- the journal
-
 /** Lines can't be made durable any more: their senders must not get `ok`. */
 class NotDurable extends Error {}
 
@@ -1414,11 +1287,6 @@ export class Journal {
     }
   }
 
-  /** Whether nothing more is written to this segment. */
-  #isComplete(segment: Segment): boolean {
-    return this.#phase === "sealed" || segment.journal !== this.#id || segment !== this.#segments.at(-1);
-  }
-
   /** The next segment; waits until there is one. `undefined` when the journal is sealed. */
   async #segmentAfter(sequence: number): Promise<Segment | undefined> {
     for (;;) {
@@ -1432,6 +1300,11 @@ export class Journal {
   async #hasMore(segment: Segment, offset: number): Promise<boolean> {
     while (offset >= segment.size && !this.#isComplete(segment)) await this.#changed.synced.wait();
     return offset < segment.size;
+  }
+
+  /** Whether nothing more is written to this segment. */
+  #isComplete(segment: Segment): boolean {
+    return this.#phase === "sealed" || segment.journal !== this.#id || segment !== this.#segments.at(-1);
   }
 
   #groupFor(framed: Framed): Group {
@@ -1504,14 +1377,6 @@ export class Journal {
     this.#condition.report(trouble, trouble ?? "journal can be written again: senders go on");
   }
 
-  /** Acknowledges nothing from here on; `failed` ends the collector. */
-  #fail(error: Error): void {
-    this.#phase = "failed";
-    this.#failure.reject(error);
-    this.#changed.room.notify();
-    this.#changed.groups.notify();
-  }
-
   /**
    * Fails the journal where its last segment was deleted or moved away. The promise at stake is that acknowledged lines
    * survive this process; no write would report that they don't.
@@ -1522,6 +1387,14 @@ export class Journal {
     if (isInPlace || last !== this.#segments.at(-1)) return; // stored segments are removed, but never the last
     const remedy = "stopping, as no more lines can be promised; put it back, or choose another --data-dir DIR";
     this.#fail(new Error(`Cannot keep lines in ${last?.path}: it was deleted or moved away; ${remedy}`));
+  }
+
+  /** Acknowledges nothing from here on; `failed` ends the collector. */
+  #fail(error: Error): void {
+    this.#phase = "failed";
+    this.#failure.reject(error);
+    this.#changed.room.notify();
+    this.#changed.groups.notify();
   }
 
   async #makeDurable(group: Group): Promise<void> {
@@ -1552,18 +1425,18 @@ export class Journal {
     return segment;
   }
 
-  #pushSegment(segment: Segment): void {
-    const last = this.#segments.at(-1);
-    if (last) last.isContinued = last.journal === segment.journal;
-    this.#segments.push(segment);
-  }
-
   async #recoverSegment(path: string): Promise<void> {
     const segment = await Segment.recover(path).catch(cannotRead(path));
     this.#pushSegment(segment);
     this.received += segment.lines;
     // The last line's time, which need not be the latest: the clock may have been set back.
     if (segment.lastTimeUs > 0) this.#stamps.resume(segment.lastTimeUs, segment.writtenAtUs);
+  }
+
+  #pushSegment(segment: Segment): void {
+    const last = this.#segments.at(-1);
+    if (last) last.isContinued = last.journal === segment.journal;
+    this.#segments.push(segment);
   }
 
   /** Removes segments that are stored, one after the other, the oldest first. */
@@ -1585,6 +1458,131 @@ export class Journal {
 }
 
 const notDurable = () => new NotDurable("Cannot write the journal: the collector is stopping; send the lines again");
+
+// -- groups, and what their entries are stamped with
+
+/**
+ * Lines that one sync makes durable together. They are encoded as entries as they arrive, while the group before is
+ * synced. Consecutive whole lines of one peer share a section, so that they are decoded together.
+ */
+class Group {
+  readonly durable = deferred<void>();
+  lines = 0;
+  linesCut = 0;
+  bytesReceived = 0;
+  readonly #journal: string;
+  readonly #stamps: Stamps;
+  #bytes: Buffer;
+  #size = 0; // how many of #bytes are used
+  #entry: { start: number; timeUs: number; lines: number } | undefined; // the last one, while it grows
+  #section: { start: number; peer: string; frameBytes: number } | undefined; // the last one, while lines can join it
+
+  constructor(journal: string, stamps: Stamps, bytes: Buffer) {
+    this.#journal = journal;
+    this.#stamps = stamps;
+    this.#bytes = bytes;
+  }
+
+  /** The memory that holds the entries; once they are written, another group can use it. */
+  get buffer(): Buffer {
+    return this.#bytes;
+  }
+
+  hasRoomFor(framed: Framed, maxSize: number): boolean {
+    const size = framed.sections.reduce((total, { bytes }) => total + bytes.length, this.#size);
+    return this.lines === 0 || size <= maxSize;
+  }
+
+  add(peer: string, framed: Framed): void {
+    for (const section of framed.sections) this.#addSection(peer, section);
+  }
+
+  /** Completes the last entry; returns the bytes of all. */
+  end(): Buffer {
+    if (this.#entry) this.#endEntry(this.#entry);
+    return this.#bytes.subarray(0, this.#size);
+  }
+
+  #addSection(peer: string, { bytes, frameBytes, lines }: Section): void {
+    this.#makeRoom(ENTRY_HEADER_SIZE + SECTION_HEADER_SIZE + peer.length + bytes.length);
+    const entry = (this.#entry ??= this.#startEntry());
+    const isOneFrame = frameBytes > 0 && frameBytes !== COUNTED;
+    const isJoined = this.#section?.peer === peer && this.#section.frameBytes === frameBytes;
+    const section = isJoined && this.#section ? this.#section : this.#startSection(peer, frameBytes);
+    this.#size += bytes.copy(this.#bytes, this.#size);
+    this.#bytes.writeUInt32LE(this.#bytes.readUInt32LE(section.start) + bytes.length, section.start);
+    this.#section = isOneFrame ? undefined : section;
+    entry.lines += lines;
+    this.lines += lines;
+    this.bytesReceived += isOneFrame ? frameBytes : bytes.length;
+    if (isOneFrame) this.linesCut++;
+    if (this.#size - entry.start >= ENTRY_MAX_SIZE || entry.lines >= ENTRY_MAX_LINES) this.#endEntry(entry);
+  }
+
+  #startEntry() {
+    const entry = { start: this.#size, timeUs: this.#stamps.nextTimeUs(), lines: 0 };
+    this.#size += ENTRY_HEADER_SIZE;
+    return entry;
+  }
+
+  #startSection(peer: string, frameBytes: number) {
+    const start = this.#size;
+    this.#size = encodeSectionHeader(this.#bytes, start, peer, frameBytes);
+    return { start, peer, frameBytes };
+  }
+
+  #endEntry({ start, timeUs, lines }: { start: number; timeUs: number; lines: number }): void {
+    this.#entry = undefined;
+    this.#section = undefined;
+    if (lines === 0) return void (this.#size = start); // only the line ending of a line that filled the entry before
+    const header = { position: this.#stamps.position, timeUs, lines, size: this.#size - start };
+    encodeEntryHeader(this.#bytes.subarray(start, this.#size), this.#journal, header);
+    this.#stamps.advance(header);
+  }
+
+  #makeRoom(more: number): void {
+    if (this.#size + more <= this.#bytes.length) return;
+    const larger = Buffer.allocUnsafeSlow(2 * (this.#size + more));
+    this.#bytes.copy(larger, 0, 0, this.#size);
+    this.#bytes = larger;
+  }
+}
+
+/** Gives each entry its position and time; neither changes later. */
+class Stamps {
+  /** Size of the entries so far: the next one's position. */
+  position = 0;
+  /** Time of the last line. */
+  lastTimeUs = 0;
+  #clockUs = 0; // the clock's last reading
+  readonly #log: Log;
+
+  constructor(log: Log) {
+    this.#log = log;
+  }
+
+  /** Continues where an earlier start ended: after its last line, whose time may be ahead of that start's clock. */
+  resume(lastTimeUs: number, clockUs: number): void {
+    this.lastTimeUs = lastTimeUs;
+    this.#clockUs = Math.min(lastTimeUs, clockUs);
+  }
+
+  /** The time for the next line: strictly increasing, unless the clock was set back by over a minute. */
+  nextTimeUs(): number {
+    const nowUs = Date.now() * 1000;
+    const stepUs = this.#clockUs - nowUs;
+    this.#clockUs = nowUs;
+    if (stepUs <= CLOCK_STEP_US) return Math.max(nowUs, this.lastTimeUs + 1);
+    this.#log(`clock was set back by ${Math.round(stepUs / 1e6)} s: created_at follows it`);
+    return nowUs;
+  }
+
+  /** Counts an entry, so that the next one comes after it. */
+  advance({ size, timeUs, lines }: EntryHeader): void {
+    this.position += size;
+    this.lastTimeUs = timeUs + lines - 1;
+  }
+}
 
 // ---- Reader -----------------------------------------------------------------
 // Follows the journal, never past what is synced. Live traffic, a backlog and what a crash left take the same path.
@@ -2259,24 +2257,6 @@ class NoBulkLoad extends Error {}
 /** Some lines of an entry are stored, but not all: it was being stored line by line, in slices. */
 class StoredInPart extends Error {}
 
-/** Claims entries: returns those not stored yet, once other transactions that are storing some of them have ended. */
-const claimSql = ({ journal, entries }: Batch) => `
-  insert into log_entries (journal, position)
-  select '${journal}'::uuid, position from unnest(${positionsOf(entries)}) as position order by position
-  on conflict do nothing returning position`;
-
-const storedInPartSql = ({ journal, entries }: Batch) => `
-  select position from log_entries
-  where journal = '${journal}' and position = any(${positionsOf(entries)}) and stored_lines is not null`;
-
-const positionsOf = (entries: Entry[]) => `'${arrayOf(entries.map(({ position }) => position))}'::bigint[]`;
-
-const arrayOf = (numbers: (number | string)[]) => `{${numbers.join(",")}}`;
-
-/** Without keepalives, a server would wait for hours for a machine that lost its power, and keep its keys locked. */
-const BEGIN =
-  "begin; set local tcp_keepalives_idle = 10; set local tcp_keepalives_interval = 5; set local tcp_keepalives_count = 3";
-
 /** Stores the entries of a batch that are not stored yet; resolves to false, and stores none, where one is in part. */
 async function storeByCopy(session: Session, batch: Batch): Promise<boolean> {
   const claimed = await session.positions(`${BEGIN};${claimSql(batch)}`);
@@ -2290,6 +2270,24 @@ async function storeByCopy(session: Session, batch: Batch): Promise<boolean> {
   await session.commit();
   return true;
 }
+
+/** Without keepalives, a server would wait for hours for a machine that lost its power, and keep its keys locked. */
+const BEGIN =
+  "begin; set local tcp_keepalives_idle = 10; set local tcp_keepalives_interval = 5; set local tcp_keepalives_count = 3";
+
+/** Claims entries: returns those not stored yet, once other transactions that are storing some of them have ended. */
+const claimSql = ({ journal, entries }: Batch) => `
+  insert into log_entries (journal, position)
+  select '${journal}'::uuid, position from unnest(${positionsOf(entries)}) as position order by position
+  on conflict do nothing returning position`;
+
+const storedInPartSql = ({ journal, entries }: Batch) => `
+  select position from log_entries
+  where journal = '${journal}' and position = any(${positionsOf(entries)}) and stored_lines is not null`;
+
+const positionsOf = (entries: Entry[]) => `'${arrayOf(entries.map(({ position }) => position))}'::bigint[]`;
+
+const arrayOf = (numbers: (number | string)[]) => `{${numbers.join(",")}}`;
 
 const copySql = (source: string) => `copy logs (${ROW_COLUMNS.join(", ")}) from ${source} (format binary)`;
 
@@ -2434,78 +2432,6 @@ const SECTION_HEADER_SIZE = 9;
 const SEGMENT_NAME = /^(\d{10})-([\da-f-]{36})\.segment$/;
 const RELEASED_NAME = /^\d{10}-([\da-f-]{36})-(\d+)\.released$/;
 
-function encodeSegmentHeader(journal: string, lastTimeUs: number): Buffer {
-  const header = Buffer.alloc(SEGMENT_HEADER_SIZE);
-  SEGMENT_MAGIC.copy(header);
-  header.writeUInt32LE(FORMAT_VERSION, 8);
-  header.write(journal.replaceAll("-", ""), 16, "hex");
-  header.writeBigUInt64LE(BigInt(lastTimeUs), 32);
-  header.writeUInt32LE(segmentCrc(header), 12);
-  return header;
-}
-
-/** Decodes a header. A damaged one loses no line: its last time is 0, for unknown; the file's name has the id, too. */
-function decodeSegmentHeader(header: Buffer, journal: string): { version: number; lastTimeUs: number } {
-  const unknown = { version: 0, lastTimeUs: 0 };
-  if (header.length < SEGMENT_HEADER_SIZE || header.readUInt32LE(12) !== segmentCrc(header)) return unknown;
-  if (header.toString("hex", 16, 32) !== journal.replaceAll("-", "")) return unknown;
-  return { version: header.readUInt32LE(8), lastTimeUs: Number(header.readBigUInt64LE(32)) };
-}
-
-const segmentCrc = (header: Buffer) => crc32(header.subarray(16, SEGMENT_HEADER_SIZE), crc32(header.subarray(0, 12)));
-
-type EntryHeader = Pick<Entry, "position" | "timeUs" | "lines" | "size">;
-
-/** Writes the header of an entry whose body is in place already. */
-function encodeEntryHeader(entry: Buffer, journal: string, { position, timeUs, lines, size }: EntryHeader): void {
-  ENTRY_MAGIC.copy(entry);
-  entry.writeUInt32LE(size - ENTRY_HEADER_SIZE, 8);
-  entry.writeUInt32LE(lines, 12);
-  entry.writeBigUInt64LE(BigInt(position), 16);
-  entry.writeBigUInt64LE(BigInt(timeUs), 24);
-  entry.writeUInt32LE(entryCrc(entry, journal), 4);
-}
-
-/** The header at an offset, its CRC not checked; `undefined` where there is none, or its entry is not all there. */
-function decodeEntryHeader(bytes: Buffer, at: number): EntryHeader | undefined {
-  const size = entrySize(bytes, at);
-  if (size === 0 || at + size > bytes.length || ENTRY_MAGIC.compare(bytes, at, at + 4) !== 0) return undefined;
-  const [position, timeUs] = [bytes.readBigUInt64LE(at + 16), bytes.readBigUInt64LE(at + 24)];
-  return { position: Number(position), timeUs: Number(timeUs), lines: bytes.readUInt32LE(at + 12), size };
-}
-
-/** The entry at an offset, its body a view of `bytes`; `undefined` where there is none, or its CRC does not match. */
-function decodeEntry(bytes: Buffer, at: number, journal: string): Entry | undefined {
-  const header = decodeEntryHeader(bytes, at);
-  const entry = bytes.subarray(at, at + (header?.size ?? 0));
-  if (!header || entryCrc(entry, journal) !== entry.readUInt32LE(4)) return undefined;
-  return { ...header, body: entry.subarray(ENTRY_HEADER_SIZE) };
-}
-
-/** The entry's size by its header alone; 0 where there are too few bytes for one. */
-const entrySize = (bytes: Buffer, at = 0) =>
-  bytes.length - at < ENTRY_HEADER_SIZE ? 0 : ENTRY_HEADER_SIZE + bytes.readUInt32LE(at + 8);
-
-const entryCrc = (entry: Buffer, journal: string) => crc32(entry.subarray(8), crc32(journal));
-
-/** Writes the header of a section whose size is not known yet; returns the offset at which its lines start. */
-function encodeSectionHeader(bytes: Buffer, at: number, peer: string, frameBytes: number): number {
-  bytes.writeUInt32LE(0, at);
-  bytes.writeUInt32LE(frameBytes, at + 4);
-  bytes.writeUInt8(peer.length, at + 8);
-  return at + SECTION_HEADER_SIZE + bytes.write(peer, at + SECTION_HEADER_SIZE, "latin1");
-}
-
-/** The sections of an entry's body, as views of it. */
-function* decodeSections(body: Buffer): Generator<{ peer: string; bytes: Buffer; frameBytes: number }> {
-  for (let at = 0, end = 0; at < body.length; at = end) {
-    const start = at + SECTION_HEADER_SIZE + body.readUInt8(at + 8);
-    end = start + body.readUInt32LE(at);
-    const peer = body.toString("latin1", at + SECTION_HEADER_SIZE, start);
-    yield { peer, bytes: body.subarray(start, end), frameBytes: body.readUInt32LE(at + 4) };
-  }
-}
-
 /**
  * O_DSYNC makes each write a synced one on Linux, in one trip to the thread pool instead of two. Other systems may
  * leave the bytes in the disk's cache, so fdatasync follows there.
@@ -2513,27 +2439,8 @@ function* decodeSections(body: Buffer): Generator<{ peer: string; bytes: Buffer;
 const DSYNC = process.platform === "linux" ? constants.O_DSYNC : 0;
 const SEGMENT_FLAGS = constants.O_RDWR | constants.O_CREAT | constants.O_TRUNC | DSYNC;
 
-/** Errors after which a synced write may be tried again: each try writes all of the bytes that are in doubt. */
-const NO_ROOM = new Set(["ENOSPC", "EDQUOT", "EFBIG", "ENOMEM"]);
-
 /** A sync failed, so no more lines can be promised. It is not tried again: the kernel may have dropped what it held. */
 class SyncFailed extends Error {}
-
-/** Settles as the sync does, but rejects with {@link SyncFailed}, unless it can be tried again after that error. */
-async function guardSync<T>(path: string, syncing: Promise<T>, isRetried = (_code: string) => false): Promise<T> {
-  return syncing.catch((error: unknown) => {
-    if (isRetried(codeOf(error))) throw error;
-    throw new SyncFailed(`Cannot sync ${path}: ${codeOf(error)}; no more lines can be promised, stopping`);
-  });
-}
-
-/** Handles an error of reading by ending the collector: lines that a disk can't read now are not given up for lost. */
-function cannotRead(path: string): (error: unknown) => never {
-  return (error) => {
-    if (error instanceof UsageError) throw error;
-    throw new Error(`Cannot read ${path}: ${codeOf(error)}; stopping, as it may hold lines that are not stored yet`);
-  };
-}
 
 /** One journal file; an offset counts the bytes before it. */
 class Segment {
@@ -2655,6 +2562,25 @@ class Segment {
   }
 }
 
+/** Errors after which a synced write may be tried again: each try writes all of the bytes that are in doubt. */
+const NO_ROOM = new Set(["ENOSPC", "EDQUOT", "EFBIG", "ENOMEM"]);
+
+/** Settles as the sync does, but rejects with {@link SyncFailed}, unless it can be tried again after that error. */
+async function guardSync<T>(path: string, syncing: Promise<T>, isRetried = (_code: string) => false): Promise<T> {
+  return syncing.catch((error: unknown) => {
+    if (isRetried(codeOf(error))) throw error;
+    throw new SyncFailed(`Cannot sync ${path}: ${codeOf(error)}; no more lines can be promised, stopping`);
+  });
+}
+
+/** Handles an error of reading by ending the collector: lines that a disk can't read now are not given up for lost. */
+function cannotRead(path: string): (error: unknown) => never {
+  return (error) => {
+    if (error instanceof UsageError) throw error;
+    throw new Error(`Cannot read ${path}: ${codeOf(error)}; stopping, as it may hold lines that are not stored yet`);
+  };
+}
+
 /** Whether a segment's last bytes are what a crash left of an entry whose write had not ended: it got no `ok`. */
 function isTornTail(tail: Buffer, journal: string): boolean {
   const written = tail.findLastIndex((byte) => byte !== 0) + 1;
@@ -2672,6 +2598,78 @@ function hasFlippedSize(bytes: Buffer, journal: string): boolean {
     mended.writeUInt32LE((size ^ (1 << bit)) >>> 0, 8);
     return decodeEntry(mended, 0, journal) !== undefined;
   });
+}
+
+function encodeSegmentHeader(journal: string, lastTimeUs: number): Buffer {
+  const header = Buffer.alloc(SEGMENT_HEADER_SIZE);
+  SEGMENT_MAGIC.copy(header);
+  header.writeUInt32LE(FORMAT_VERSION, 8);
+  header.write(journal.replaceAll("-", ""), 16, "hex");
+  header.writeBigUInt64LE(BigInt(lastTimeUs), 32);
+  header.writeUInt32LE(segmentCrc(header), 12);
+  return header;
+}
+
+/** Decodes a header. A damaged one loses no line: its last time is 0, for unknown; the file's name has the id, too. */
+function decodeSegmentHeader(header: Buffer, journal: string): { version: number; lastTimeUs: number } {
+  const unknown = { version: 0, lastTimeUs: 0 };
+  if (header.length < SEGMENT_HEADER_SIZE || header.readUInt32LE(12) !== segmentCrc(header)) return unknown;
+  if (header.toString("hex", 16, 32) !== journal.replaceAll("-", "")) return unknown;
+  return { version: header.readUInt32LE(8), lastTimeUs: Number(header.readBigUInt64LE(32)) };
+}
+
+const segmentCrc = (header: Buffer) => crc32(header.subarray(16, SEGMENT_HEADER_SIZE), crc32(header.subarray(0, 12)));
+
+type EntryHeader = Pick<Entry, "position" | "timeUs" | "lines" | "size">;
+
+/** Writes the header of an entry whose body is in place already. */
+function encodeEntryHeader(entry: Buffer, journal: string, { position, timeUs, lines, size }: EntryHeader): void {
+  ENTRY_MAGIC.copy(entry);
+  entry.writeUInt32LE(size - ENTRY_HEADER_SIZE, 8);
+  entry.writeUInt32LE(lines, 12);
+  entry.writeBigUInt64LE(BigInt(position), 16);
+  entry.writeBigUInt64LE(BigInt(timeUs), 24);
+  entry.writeUInt32LE(entryCrc(entry, journal), 4);
+}
+
+/** The header at an offset, its CRC not checked; `undefined` where there is none, or its entry is not all there. */
+function decodeEntryHeader(bytes: Buffer, at: number): EntryHeader | undefined {
+  const size = entrySize(bytes, at);
+  if (size === 0 || at + size > bytes.length || ENTRY_MAGIC.compare(bytes, at, at + 4) !== 0) return undefined;
+  const [position, timeUs] = [bytes.readBigUInt64LE(at + 16), bytes.readBigUInt64LE(at + 24)];
+  return { position: Number(position), timeUs: Number(timeUs), lines: bytes.readUInt32LE(at + 12), size };
+}
+
+/** The entry at an offset, its body a view of `bytes`; `undefined` where there is none, or its CRC does not match. */
+function decodeEntry(bytes: Buffer, at: number, journal: string): Entry | undefined {
+  const header = decodeEntryHeader(bytes, at);
+  const entry = bytes.subarray(at, at + (header?.size ?? 0));
+  if (!header || entryCrc(entry, journal) !== entry.readUInt32LE(4)) return undefined;
+  return { ...header, body: entry.subarray(ENTRY_HEADER_SIZE) };
+}
+
+/** The entry's size by its header alone; 0 where there are too few bytes for one. */
+const entrySize = (bytes: Buffer, at = 0) =>
+  bytes.length - at < ENTRY_HEADER_SIZE ? 0 : ENTRY_HEADER_SIZE + bytes.readUInt32LE(at + 8);
+
+const entryCrc = (entry: Buffer, journal: string) => crc32(entry.subarray(8), crc32(journal));
+
+/** Writes the header of a section whose size is not known yet; returns the offset at which its lines start. */
+function encodeSectionHeader(bytes: Buffer, at: number, peer: string, frameBytes: number): number {
+  bytes.writeUInt32LE(0, at);
+  bytes.writeUInt32LE(frameBytes, at + 4);
+  bytes.writeUInt8(peer.length, at + 8);
+  return at + SECTION_HEADER_SIZE + bytes.write(peer, at + SECTION_HEADER_SIZE, "latin1");
+}
+
+/** The sections of an entry's body, as views of it. */
+function* decodeSections(body: Buffer): Generator<{ peer: string; bytes: Buffer; frameBytes: number }> {
+  for (let at = 0, end = 0; at < body.length; at = end) {
+    const start = at + SECTION_HEADER_SIZE + body.readUInt8(at + 8);
+    end = start + body.readUInt32LE(at);
+    const peer = body.toString("latin1", at + SECTION_HEADER_SIZE, start);
+    yield { peer, bytes: body.subarray(start, end), frameBytes: body.readUInt32LE(at + 4) };
+  }
 }
 
 // ---- Formats ----------------------------------------------------------------
@@ -4658,17 +4656,6 @@ async function storeSlice(
   return { deadLettered, isLast };
 }
 
-/** A line as `store_or_set_aside` of schema.sql reads it. */
-const rowOfLine = ({ timeUs, loggedAt, level, message, host, app, peer, attributes, source, notes }: StoredLine) => ({
-  created_at: isoTimeUs(timeUs),
-  logged_at: loggedAt === undefined ? undefined : isoTimeUs(loggedAt),
-  ...{ level, message, host, app, peer: peer || undefined, attributes, source, notes },
-});
-
-/** RFC 3339, to the microsecond. */
-const isoTimeUs = (us: number) =>
-  new Date(Math.floor(us / 1000)).toISOString().replace("Z", `${String(us % 1000).padStart(3, "0")}Z`);
-
 /**
  * Stores lines, or sets them aside in `dead_letters`; resolves to how many of them it set aside. Rejects with a suspect
  * code where it set all aside and the table takes no line at all: then no line is at fault.
@@ -4685,6 +4672,17 @@ async function storeOrSetAside(session: Session, lines: StoredLine[], suspects: 
   if (probe?.["doTake"] !== true) throw new ServerError({ code: [...suspects].at(-1) });
   return setAside;
 }
+
+/** A line as `store_or_set_aside` of schema.sql reads it. */
+const rowOfLine = ({ timeUs, loggedAt, level, message, host, app, peer, attributes, source, notes }: StoredLine) => ({
+  created_at: isoTimeUs(timeUs),
+  logged_at: loggedAt === undefined ? undefined : isoTimeUs(loggedAt),
+  ...{ level, message, host, app, peer: peer || undefined, attributes, source, notes },
+});
+
+/** RFC 3339, to the microsecond. */
+const isoTimeUs = (us: number) =>
+  new Date(Math.floor(us / 1000)).toISOString().replace("Z", `${String(us % 1000).padStart(3, "0")}Z`);
 
 /** Deletes dead letters and returns them. Their bytes come as hexadecimal digits, whatever `bytea_output` is. */
 async function takeDeadLetters(session: Session, ids: string[]): Promise<DeadLetter[]> {
@@ -5665,16 +5663,16 @@ class PostgresServer implements DatabaseServer {
 const SSL_REQUEST = Buffer.of(0, 0, 0, 8, 4, 210, 22, 47);
 const [YES_TLS, NO_TLS] = [83, 78]; // "S", "N"
 
-const refuseLost = () => {
-  throw new Error("the connection was lost");
-};
-
 /** The first byte, if it came alone: unencrypted bytes after it would count as the server's own (CVE-2021-23222). */
 async function firstByte(socket: Socket): Promise<number | undefined> {
   const [bytes] = (await Promise.race([once(socket, "data"), once(socket, "close").then(refuseLost)])) as [Buffer];
   socket.pause();
   return bytes.length === 1 ? bytes[0] : undefined;
 }
+
+const refuseLost = () => {
+  throw new Error("the connection was lost");
+};
 
 /** Keeps an error listener on a socket for its whole life, even when the driver removes all; closes it at its end. */
 function guardSocket(socket: Socket): void {
