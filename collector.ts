@@ -1193,7 +1193,7 @@ export class Journal {
     }
   }
 
-  /** Releases a batch that `read` yielded: only when all of it is committed, `deadLettered` lines as dead letters. */
+  /** Releases a batch that `read` yielded. Call it when all is committed, `deadLettered` of its lines as dead letters. */
   async release(batch: Batch, deadLettered: number): Promise<void> {
     this.stored += batch.lines - deadLettered;
     this.deadLettered += deadLettered;
@@ -1276,7 +1276,7 @@ export class Journal {
     for (const { handle } of this.#segments) await handle.close();
   }
 
-  /** Prunes the keys of segments removed 10 minutes ago: no statement that stores their entries still runs by then. */
+  /** Prunes the keys of segments removed 10 minutes ago: by then, no statement that stores their entries still runs. */
   async prune(pruneKeys: (journal: string, endPosition: number) => Promise<void>): Promise<void> {
     for (const name of await readdir(this.#directory)) {
       const [, journal = "", endPosition] = RELEASED_NAME.exec(name) ?? [];
@@ -2066,8 +2066,8 @@ class Database {
   }
 
   /**
-   * Reports why the database is away, and waits: longer each time, but no longer than until it answers. Jitter keeps
-   * collectors from returning all at once.
+   * Reports why the database is away, and waits, longer each time; the wait ends early when the database answers
+   * another caller. Jitter keeps collectors from returning all at once.
    */
   async rest(error: unknown, failures: number, batch?: Batch): Promise<void> {
     this.availability.noteAway(this.describe(error), batch);
@@ -2413,7 +2413,7 @@ async function deleteLevels(range: LevelRange, database: Database): Promise<void
   }
 }
 
-/** The time `ageMs` ago, by our clock or the server's, whichever is slow: one set years ahead must not drop new lines. */
+/** The time `ageMs` ago, by the clock that is behind, ours or the server's: one set years ahead must drop no new line. */
 const agoSql = (sql: postgres.Sql, ageMs: number) =>
   sql`least(now(), to_timestamp(${Date.now() / SECOND}::float8)) - make_interval(secs => ${ageMs / SECOND}::float8)`;
 
