@@ -62,7 +62,7 @@ import type postgres from "postgres";
 import type { MysqlHost } from "./mysql/mysql.ts";
 import type { LogReader, Viewer, ViewerHost } from "./viewer/viewer.ts";
 
-export const VERSION = "0.1.0";
+export const VERSION = "0.2.0";
 
 // ==== Part I: a line's way ====
 
@@ -137,7 +137,7 @@ type OptionName = keyof typeof OPTIONS;
 interface Section {
   bytes: Buffer;
   /** 0: whole lines with their endings; COUNTED: counted frames as they came; else the size that a cut frame had. */
-  frameBytes: number;
+  frameSize: number;
   /** Number of frames; empty ones are not counted. */
   lines: number;
 }
@@ -192,7 +192,7 @@ export interface LogRecord {
   level: number;
   message: string;
   /** The sender's own time, in µs since 1970. */
-  loggedAt?: number | undefined;
+  loggedAtUs?: number | undefined;
   host?: string | undefined;
   app?: string | undefined;
   /** The line's other fields, as the text of a JSON object. */
@@ -696,7 +696,7 @@ const NO_BYTES: Buffer = Buffer.alloc(0);
 const LINE_ENDS = { short: Buffer.of(NEWLINE), long: Buffer.of(RETURN, NEWLINE) };
 const COUNT_MAX_SIZE = 13; // of "1234567 <191>", which tells an octet count from a line that begins with a number
 const [NO_COUNT, UNDECIDED] = [0, -1]; // what octetCountSize() returns: no count; or the bytes end too early to decide
-const COUNTED = 0xffff_ffff; // as a section's frameBytes: counted frames as they came
+const COUNTED = 0xffff_ffff; // as a section's frameSize: counted frames as they came
 
 // More of them, for the parsers of Part II.
 const [TAB, BYTE_ORDER_MARK] = [9, 0xfeff];
@@ -726,7 +726,7 @@ export class Framer {
   #sends: "nothing yet" | "lines" | "lines, then counts" | "counts" = "nothing yet";
   #isEnd = false;
   #framed = nothingFramed(); // what push() returns next
-  #loose = { parts: [] as Buffer[], frameBytes: 0, lines: 0 }; // copied frames, until they become one section
+  #loose = { parts: [] as Buffer[], frameSize: 0, lines: 0 }; // copied frames, until they become one section
   // The chunk that is being framed.
   #chunk = NO_BYTES;
   #at = 0; // offset of the first byte that was not taken
@@ -970,24 +970,24 @@ export class Framer {
   }
 
   /** Adds a frame to the section of those before it: a section of its own takes 200 bytes besides the frame's. */
-  #addLooseFrame(frameBytes: number, parts: Buffer[]): void {
-    if (this.#loose.frameBytes !== frameBytes) this.#addLooseSection();
-    this.#loose.frameBytes = frameBytes;
+  #addLooseFrame(frameSize: number, parts: Buffer[]): void {
+    if (this.#loose.frameSize !== frameSize) this.#addLooseSection();
+    this.#loose.frameSize = frameSize;
     this.#loose.parts.push(...parts);
     this.#loose.lines++;
   }
 
   /** Makes one section of the frames that were copied. */
   #addLooseSection(): void {
-    const { parts, frameBytes, lines } = this.#loose;
-    this.#loose = { parts: [], frameBytes, lines: 0 };
-    if (lines > 0) this.#addSection(Buffer.concat(parts), frameBytes, lines);
+    const { parts, frameSize, lines } = this.#loose;
+    this.#loose = { parts: [], frameSize, lines: 0 };
+    if (lines > 0) this.#addSection(Buffer.concat(parts), frameSize, lines);
   }
 
-  #addSection(bytes: Buffer, frameBytes: number, lines: number): void {
+  #addSection(bytes: Buffer, frameSize: number, lines: number): void {
     if (lines === 0) return;
     this.#addLooseSection(); // its frames came before
-    this.#framed.sections.push({ bytes, frameBytes, lines });
+    this.#framed.sections.push({ bytes, frameSize, lines });
     this.#framed.lines += lines;
   }
 
@@ -1475,7 +1475,7 @@ class Group {
   #bytes: Buffer;
   #size = 0; // how many of #bytes are used
   #entry: { start: number; timeUs: number; lines: number } | undefined; // the last one, while it grows
-  #section: { start: number; peer: string; frameBytes: number } | undefined; // the last one, while lines can join it
+  #section: { start: number; peer: string; frameSize: number } | undefined; // the last one, while lines can join it
 
   constructor(journal: string, stamps: Stamps, bytes: Buffer) {
     this.#journal = journal;
@@ -1503,18 +1503,18 @@ class Group {
     return this.#bytes.subarray(0, this.#size);
   }
 
-  #addSection(peer: string, { bytes, frameBytes, lines }: Section): void {
+  #addSection(peer: string, { bytes, frameSize, lines }: Section): void {
     this.#makeRoom(ENTRY_HEADER_SIZE + SECTION_HEADER_SIZE + peer.length + bytes.length);
     const entry = (this.#entry ??= this.#startEntry());
-    const isOneFrame = frameBytes > 0 && frameBytes !== COUNTED;
-    const isJoined = this.#section?.peer === peer && this.#section.frameBytes === frameBytes;
-    const section = isJoined && this.#section ? this.#section : this.#startSection(peer, frameBytes);
+    const isOneFrame = frameSize > 0 && frameSize !== COUNTED;
+    const isJoined = this.#section?.peer === peer && this.#section.frameSize === frameSize;
+    const section = isJoined && this.#section ? this.#section : this.#startSection(peer, frameSize);
     this.#size += bytes.copy(this.#bytes, this.#size);
     this.#bytes.writeUInt32LE(this.#bytes.readUInt32LE(section.start) + bytes.length, section.start);
     this.#section = isOneFrame ? undefined : section;
     entry.lines += lines;
     this.lines += lines;
-    this.bytesReceived += isOneFrame ? frameBytes : bytes.length;
+    this.bytesReceived += isOneFrame ? frameSize : bytes.length;
     if (isOneFrame) this.linesCut++;
     if (this.#size - entry.start >= ENTRY_MAX_SIZE || entry.lines >= ENTRY_MAX_LINES) this.#endEntry(entry);
   }
@@ -1525,10 +1525,10 @@ class Group {
     return entry;
   }
 
-  #startSection(peer: string, frameBytes: number) {
+  #startSection(peer: string, frameSize: number) {
     const start = this.#size;
-    this.#size = encodeSectionHeader(this.#bytes, start, peer, frameBytes);
-    return { start, peer, frameBytes };
+    this.#size = encodeSectionHeader(this.#bytes, start, peer, frameSize);
+    return { start, peer, frameSize };
   }
 
   #endEntry({ start, timeUs, lines }: { start: number; timeUs: number; lines: number }): void {
@@ -1691,9 +1691,9 @@ async function fillRows(entries: Entry[], parser: LineParser, createWriter: Stor
   for (const entry of entries) {
     const rows = createWriter(2 * entry.size);
     let [timeUs, altered] = [entry.timeUs, 0];
-    for (const { peer, frames, notes } of piecesOf(entry.body)) {
+    for (const { peer, frames, notes } of framesOf(entry.body)) {
       for (const frame of frames) {
-        const record = notedRecordOf(parser, frame, timeUs / 1000, notes);
+        const record = recordOfFrame(parser, frame, timeUs / 1000, notes);
         if (record.isAltered || notes?.raw !== undefined) altered++;
         rows.add(record, timeUs++, peer);
       }
@@ -1707,35 +1707,35 @@ async function fillRows(entries: Entry[], parser: LineParser, createWriter: Stor
 }
 
 /** Some frames of one peer. A frame with notes is alone. */
-interface Piece {
+interface PeerFrames {
   peer: string;
   frames: string[];
   notes?: Notes | undefined;
 }
 
 /** Decodes an entry's frames, many at a time where their bytes are sound. */
-function* piecesOf(body: Buffer): Generator<Piece> {
-  for (const { peer, bytes, frameBytes } of decodeSections(body)) {
-    if (frameBytes === COUNTED) yield* decodeCounted(peer, bytes);
-    else if (frameBytes > 0) yield pieceOf(peer, bytes, frameBytes);
+function* framesOf(body: Buffer): Generator<PeerFrames> {
+  for (const { peer, bytes, frameSize } of decodeSections(body)) {
+    if (frameSize === COUNTED) yield* decodeCounted(peer, bytes);
+    else if (frameSize > 0) yield singleFrame(peer, bytes, frameSize);
     else yield* decodeLines(peer, bytes);
   }
 }
 
-const PIECE_BYTES = 32 * KIB; // decoded at a time, so that few records exist at once
-const PIECE_FRAMES = 256; // the same bound for counted frames
+const DECODED_SIZE = 32 * KIB; // decoded at a time, so that few records exist at once
+const DECODED_FRAMES = 256; // the same bound for counted frames
 
-function* decodeLines(peer: string, bytes: Buffer): Generator<Piece> {
+function* decodeLines(peer: string, bytes: Buffer): Generator<PeerFrames> {
   for (let at = 0, end = 0; at < bytes.length; at = end) {
-    end = endOfLine(bytes, at + PIECE_BYTES) + 1 || bytes.length;
+    end = endOfLine(bytes, at + DECODED_SIZE) + 1 || bytes.length;
     const lines = bytes.subarray(at, end);
     if (isUtf8(lines)) yield { peer, frames: splitText(lines.toString()) };
-    else for (const line of splitBytes(lines)) yield pieceOf(peer, line);
+    else for (const line of splitBytes(lines)) yield singleFrame(peer, line);
   }
 }
 
 /** Decodes counted frames: without their counts and, where they are syslog's, without their line endings. */
-function* decodeCounted(peer: string, bytes: Buffer): Generator<Piece> {
+function* decodeCounted(peer: string, bytes: Buffer): Generator<PeerFrames> {
   const isSound = isUtf8(bytes) && !bytes.includes(NUL);
   let frames: string[] = [];
   for (let at = 0; at < bytes.length;) {
@@ -1743,9 +1743,9 @@ function* decodeCounted(peer: string, bytes: Buffer): Generator<Piece> {
     const end = start + numberAt(bytes, at);
     const frame = bytes.subarray(start, isPriority(bytes, start) ? trimmedLength(bytes, end) : end);
     if (isSound) frames.push(frame.toString());
-    else yield pieceOf(peer, frame);
+    else yield singleFrame(peer, frame);
     for (at = end; isEnding(bytes[at]);) at++;
-    if (frames.length < PIECE_FRAMES && at < bytes.length) continue;
+    if (frames.length < DECODED_FRAMES && at < bytes.length) continue;
     if (frames.length > 0) yield { peer, frames };
     frames = [];
   }
@@ -1765,10 +1765,10 @@ function* splitBytes(bytes: Buffer): Generator<Buffer> {
 }
 
 /** Decodes one frame. NUL and what is not UTF-8 become U+FFFD; then `raw` in its notes keeps the bytes as they came. */
-function pieceOf(peer: string, bytes: Buffer, frameBytes = bytes.length): Piece {
+function singleFrame(peer: string, bytes: Buffer, frameSize = bytes.length): PeerFrames {
   const frames = [bytes.toString().replaceAll("\0", "\ufffd")];
   const isSound = isUtf8(bytes) && !bytes.includes(NUL);
-  const cut = frameBytes > bytes.length ? { cut_from: frameBytes } : undefined;
+  const cut = frameSize > bytes.length ? { cut_from: frameSize } : undefined;
   return { peer, frames, notes: isSound ? cut : { ...cut, raw: bytes.toString("base64") } };
 }
 
@@ -1783,13 +1783,13 @@ export interface StoredLine extends LogRecord {
 }
 
 /** The lines of an entry one by one. */
-const linesOf = ({ timeUs, body }: Entry, parser: LineParser) => linesOfPieces(timeUs, piecesOf(body), parser);
+const linesOf = ({ timeUs, body }: Entry, parser: LineParser) => linesOfFrames(timeUs, framesOf(body), parser);
 
 /** The lines of some pieces one by one, the first of them received at `timeUs`. */
-function linesOfPieces(timeUs: number, pieces: Iterable<Piece>, parser: LineParser): StoredLine[] {
+function linesOfFrames(timeUs: number, pieces: Iterable<PeerFrames>, parser: LineParser): StoredLine[] {
   const frames = [...pieces].flatMap((piece) => piece.frames.map((source) => ({ ...piece, source })));
   return frames.map(({ peer, source, notes }, index) => ({
-    ...notedRecordOf(parser, source, timeUs / 1000, notes),
+    ...recordOfFrame(parser, source, timeUs / 1000, notes),
     timeUs: timeUs + index,
     peer,
     source,
@@ -1798,12 +1798,12 @@ function linesOfPieces(timeUs: number, pieces: Iterable<Piece>, parser: LinePars
 }
 
 /** A line as a record, with our notes among its attributes. */
-function notedRecordOf(parser: LineParser, line: string, now: number, notes: Notes | undefined): LogRecord {
+function recordOfFrame(parser: LineParser, line: string, now: number, notes: Notes | undefined): LogRecord {
   const record = parser.parse(line, now, notes?.cut_from !== undefined);
-  return noted(record, record.isAltered ? { raw: Buffer.from(line).toString("base64"), ...notes } : notes);
+  return withNotes(record, record.isAltered ? { raw: Buffer.from(line).toString("base64"), ...notes } : notes);
 }
 
-function noted(record: LogRecord, notes: Notes | undefined): LogRecord {
+function withNotes(record: LogRecord, notes: Notes | undefined): LogRecord {
   if (notes === undefined) return record;
   const members = record.attributes === undefined ? "" : `${record.attributes.slice(1, -1)},`;
   return { ...record, attributes: `{${members}"@collector":${JSON.stringify(notes)}}` };
@@ -1847,7 +1847,7 @@ class CopyWriter implements RowWriter {
   }
 
   add(record: LogRecord, timeUs: number, peer: string): void {
-    const { level, message, loggedAt, host = "", app = "", attributes = "" } = record;
+    const { level, message, loggedAtUs, host = "", app = "", attributes = "" } = record;
     const codeUnits = message.length + host.length + app.length + peer.length + attributes.length;
     this.#makeRoom(ROW_FIXED_BYTES + UTF8_BYTES * codeUnits);
     this.#view.setInt16(this.#at, ROW_COLUMNS.length);
@@ -1855,7 +1855,7 @@ class CopyWriter implements RowWriter {
     this.#addTime(timeUs);
     this.#addInt16(level);
     this.#addText(message);
-    this.#addTime(loggedAt);
+    this.#addTime(loggedAtUs);
     this.#addText(host);
     this.#addText(app);
     this.#addText(peer);
@@ -2655,20 +2655,20 @@ const entrySize = (bytes: Buffer, at = 0) =>
 const entryCrc = (entry: Buffer, journal: string) => crc32(entry.subarray(8), crc32(journal));
 
 /** Writes the header of a section whose size is not known yet; returns the offset at which its lines start. */
-function encodeSectionHeader(bytes: Buffer, at: number, peer: string, frameBytes: number): number {
+function encodeSectionHeader(bytes: Buffer, at: number, peer: string, frameSize: number): number {
   bytes.writeUInt32LE(0, at);
-  bytes.writeUInt32LE(frameBytes, at + 4);
+  bytes.writeUInt32LE(frameSize, at + 4);
   bytes.writeUInt8(peer.length, at + 8);
   return at + SECTION_HEADER_SIZE + bytes.write(peer, at + SECTION_HEADER_SIZE, "latin1");
 }
 
 /** The sections of an entry's body, as views of it. */
-function* decodeSections(body: Buffer): Generator<{ peer: string; bytes: Buffer; frameBytes: number }> {
+function* decodeSections(body: Buffer): Generator<{ peer: string; bytes: Buffer; frameSize: number }> {
   for (let at = 0, end = 0; at < body.length; at = end) {
     const start = at + SECTION_HEADER_SIZE + body.readUInt8(at + 8);
     end = start + body.readUInt32LE(at);
     const peer = body.toString("latin1", at + SECTION_HEADER_SIZE, start);
-    yield { peer, bytes: body.subarray(start, end), frameBytes: body.readUInt32LE(at + 4) };
+    yield { peer, bytes: body.subarray(start, end), frameSize: body.readUInt32LE(at + 4) };
   }
 }
 
@@ -2768,7 +2768,7 @@ export class LineParser {
     if (layer === undefined) return recordOfText(text, !isClean);
     const { level = DEFAULT_LEVEL, message = text, time, host, app, members, isAltered } = layer;
     const attributes = members === "" ? undefined : `{${members}}`;
-    return { level, message, loggedAt: time?.timeUs, host, app, attributes, isAltered: isAltered || !isClean };
+    return { level, message, loggedAtUs: time?.timeUs, host, app, attributes, isAltered: isAltered || !isClean };
   }
 
   #read(text: string, outer: Layer | undefined, depth: number): Layer | undefined {
@@ -2815,7 +2815,7 @@ function newLayer(time?: FoundTime): Layer {
 
 function recordOfText(message: string, isAltered: boolean): LogRecord {
   const none = undefined;
-  return { level: DEFAULT_LEVEL, message, loggedAt: none, host: none, app: none, attributes: none, isAltered };
+  return { level: DEFAULT_LEVEL, message, loggedAtUs: none, host: none, app: none, attributes: none, isAltered };
 }
 
 const ESCAPE_CODE = "\x1b";
@@ -4674,9 +4674,9 @@ async function storeOrSetAside(session: Session, lines: StoredLine[], suspects: 
 }
 
 /** A line as `store_or_set_aside` of schema.sql reads it. */
-const rowOfLine = ({ timeUs, loggedAt, level, message, host, app, peer, attributes, source, notes }: StoredLine) => ({
+const rowOfLine = ({ timeUs, loggedAtUs, level, message, host, app, peer, attributes, source, notes }: StoredLine) => ({
   created_at: isoTimeUs(timeUs),
-  logged_at: loggedAt === undefined ? undefined : isoTimeUs(loggedAt),
+  logged_at: loggedAtUs === undefined ? undefined : isoTimeUs(loggedAtUs),
   ...{ level, message, host, app, peer: peer || undefined, attributes, source, notes },
 });
 
@@ -5312,7 +5312,7 @@ function makeClient(
   });
 }
 
-const LOGIN_MESSAGE_MAX_BYTES = 64 * KIB;
+const LOGIN_MESSAGE_MAX_SIZE = 64 * KIB;
 const ROUNDS_MAX = 1_000_000; // of PBKDF2, about half a second; PostgreSQL's default is 4,096
 const AUTHENTICATION = 82; // "R"
 const [AUTHENTICATED, SCRAM_CHALLENGE] = [0, 11];
@@ -5332,7 +5332,7 @@ function guardLogin(socket: Socket): () => boolean {
     pending = Buffer.concat([pending, chunk]);
     while (pending.length >= 5) {
       const end = 1 + pending.readUInt32BE(1);
-      if (end < 5 || end > LOGIN_MESSAGE_MAX_BYTES) return refuse();
+      if (end < 5 || end > LOGIN_MESSAGE_MAX_SIZE) return refuse();
       if (pending.length < end) return;
       const message = pending.subarray(0, end);
       pending = pending.subarray(end);
@@ -5905,7 +5905,7 @@ const RETRIED_AT_ONCE = 1000;
 
 async function retryLetters(store: Store, asked: string[]): Promise<string> {
   const parser = new LineParser();
-  const readLetter = ({ timeUs, peer, line }: DeadLetter) => linesOfPieces(timeUs, [pieceOf(peer, line)], parser);
+  const readLetter = ({ timeUs, peer, line }: DeadLetter) => linesOfFrames(timeUs, [singleFrame(peer, line)], parser);
   const ids = await chooseDeadLetters(store, asked);
   const sum = { stored: 0, refused: 0 };
   for (let at = 0; at < ids.length; at += RETRIED_AT_ONCE) {

@@ -449,9 +449,9 @@ class TupleWriter implements RowWriter {
     this.#times = times;
   }
 
-  add({ level, message, loggedAt, host, app, attributes }: LogRecord, timeUs: number, peer: string): void {
+  add({ level, message, loggedAtUs, host, app, attributes }: LogRecord, timeUs: number, peer: string): void {
     const received = this.#times.received.format(timeUs);
-    const logged = loggedAt === undefined ? "NULL" : this.#times.logged.format(loggedAt);
+    const logged = loggedAtUs === undefined ? "NULL" : this.#times.logged.format(loggedAtUs);
     const texts = `${literalOf(host)},${literalOf(app)},${literalOf(peer)},${literalOf(attributes)}`;
     const tuple = `(${received},${level},${literalOf(message)},${logged},${texts}),`;
     this.#makeRoom(UTF8_BYTES * tuple.length);

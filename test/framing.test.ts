@@ -59,7 +59,7 @@ describe("framing", () => {
     const { sections } = framer.push([Buffer.from("abcé and more\n")]);
 
     assert.deepEqual(framesIn(sections), ["abc"]);
-    assert.equal(sections[0]?.frameBytes, 14);
+    assert.equal(sections[0]?.frameSize, 14);
   });
 });
 
@@ -147,7 +147,7 @@ describe("octet counts that are wrong", () => {
     framer.push([Buffer.from("3 <1>")]);
     const { sections, lines, replies } = framer.push([chunk]);
 
-    assert.deepEqual([sections.length, sections[0]?.frameBytes, lines, replies], [1, COUNTED, 10_000, []]);
+    assert.deepEqual([sections.length, sections[0]?.frameSize, lines, replies], [1, COUNTED, 10_000, []]);
     assert.ok(sections[0]?.bytes.buffer === chunk.buffer, "a copy");
   });
 

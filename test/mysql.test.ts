@@ -120,7 +120,7 @@ describeStore("MySQL: rows", () => {
     const records = texts.map((text) => ({
       level: 300,
       message: text,
-      loggedAt: TODAY_US - 1,
+      loggedAtUs: TODAY_US - 1,
       host: text,
       app: text,
       attributes: JSON.stringify({ text }),
@@ -191,9 +191,9 @@ describeStore("MySQL: rows", () => {
       store,
       [
         { message: "a", attributes },
-        { message: "year 1", loggedAt: Date.UTC(1, 0) * 1000 },
-        { message: "year 12026", loggedAt: Date.UTC(12026, 0) * 1000 },
-        { message: "year -1", loggedAt: -70_000_000_000_000_000 },
+        { message: "year 1", loggedAtUs: Date.UTC(1, 0) * 1000 },
+        { message: "year 12026", loggedAtUs: Date.UTC(12026, 0) * 1000 },
+        { message: "year -1", loggedAtUs: -70_000_000_000_000_000 },
       ],
       [big],
     );

@@ -169,7 +169,7 @@ describe("records", () => {
         `${name} is ${minutes} minutes ahead of UTC in ${place}: ${offsets.join(" ")}`,
       );
       const line = `2026-11-22 10:00:00 ${name} x`;
-      assert.equal(parseLine(line).loggedAt, Date.UTC(2026, 10, 22, 10, -minutes) * 1000, line);
+      assert.equal(parseLine(line).loggedAtUs, Date.UTC(2026, 10, 22, 10, -minutes) * 1000, line);
     }
   });
 
@@ -183,13 +183,13 @@ describe("records", () => {
       ["2026-10-25 03:00:00", "2026-10-25T02:00:00Z"],
     ] as const)
       for (const line of [`${local} x`, `{"msg":"x","time":"${local}"}`])
-        assert.equal(inBerlin.parse(line, NOW).loggedAt, Date.parse(utc) * 1000, line);
+        assert.equal(inBerlin.parse(line, NOW).loggedAtUs, Date.parse(utc) * 1000, line);
   });
 
   test("LineParser.parse tells a date without a year by the time of receipt", () => {
     const inUtc = new LineParser("UTC");
     const yearOf = (line: string, now: string) =>
-      new Date((inUtc.parse(line, Date.parse(now)).loggedAt ?? 0) / 1000).getUTCFullYear();
+      new Date((inUtc.parse(line, Date.parse(now)).loggedAtUs ?? 0) / 1000).getUTCFullYear();
 
     assert.equal(yearOf("<13>Dec 31 23:59:59 h a: x", "2027-01-01T00:00:01Z"), 2026);
     assert.equal(yearOf("<13>Jan  1 00:00:01 h a: x", "2026-12-31T23:59:59Z"), 2027); // a clock that is ahead
@@ -328,7 +328,7 @@ describe("records", () => {
     await whenStored(collector);
 
     const rows = await rowsOf(sql);
-    const lines = framesIn([{ bytes, frameBytes: 0, lines: 0 }]).map((line) => Buffer.from(line, "latin1"));
+    const lines = framesIn([{ bytes, frameSize: 0, lines: 0 }]).map((line) => Buffer.from(line, "latin1"));
     assert.equal(sender.replies, "ok\n".repeat(lines.length));
     assert.equal(rows.length, lines.length);
     for (const [index, { message, attributes }] of rows.entries()) {
@@ -360,7 +360,7 @@ describe("records", () => {
           const record = parseLine(line, isCut);
           assert.ok([100, 200, 250, 300, 400, 500, 550, 600].includes(record.level));
           if (line !== "") assert.notEqual(record.message, "");
-          if (record.loggedAt !== undefined) assert.ok(Number.isInteger(record.loggedAt));
+          if (record.loggedAtUs !== undefined) assert.ok(Number.isInteger(record.loggedAtUs));
           for (const name of [record.host, record.app]) assert.ok(name === undefined || name !== "");
           if (record.attributes === undefined) continue;
           assert.ok(objectOf(record.attributes));

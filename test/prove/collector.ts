@@ -55,10 +55,10 @@ export class Collector {
     this.pid = child.pid ?? 0;
     this.#stderr = "";
     this.#child = child;
-    const loggedAt = new Map<string, number>();
+    const loggedAtUs = new Map<string, number>();
     child.stderr?.setEncoding("utf8").on("data", (text: string) => {
       this.#stderr += text;
-      for (const line of text.split("\n").filter(Boolean)) this.#complainOfRepetition(line, loggedAt);
+      for (const line of text.split("\n").filter(Boolean)) this.#complainOfRepetition(line, loggedAtUs);
     });
     this.#ended = once(child, "close").then(([code]: (number | null)[]) => this.#noteEnd(code ?? null));
     return this.#ended;
@@ -93,11 +93,11 @@ export class Collector {
   }
 
   /** A line may come again after a minute, less what it takes from the collector's clock to ours. */
-  #complainOfRepetition(line: string, loggedAt: Map<string, number>): void {
+  #complainOfRepetition(line: string, loggedAtUs: Map<string, number>): void {
     const occasion = line.replace(/(?<=after )\d+(?= s$)/, "N");
-    const sinceMs = Date.now() - (loggedAt.get(occasion) ?? -Infinity);
+    const sinceMs = Date.now() - (loggedAtUs.get(occasion) ?? -Infinity);
     if (sinceMs < 58 * SECOND) this.place.complaints.push(`logged again after ${sinceMs} ms: ${line}`);
-    loggedAt.set(occasion, Date.now());
+    loggedAtUs.set(occasion, Date.now());
   }
 
   #noteEnd(code: number | null): number | null {

@@ -795,6 +795,6 @@ export function assertSample(
   const { attributes } = record;
   const given = { ...record, attributes: attributes === undefined ? undefined : (JSON.parse(attributes) as object) };
   assert.equal(record.level, level, line);
-  if (time !== undefined) assert.equal(record.loggedAt, time === NONE ? undefined : timeAt(time), line);
+  if (time !== undefined) assert.equal(record.loggedAtUs, time === NONE ? undefined : timeAt(time), line);
   for (const [name, value] of Object.entries(columns)) assert.deepEqual(given[name as keyof LogRecord], value, line);
 }

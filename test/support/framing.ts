@@ -3,7 +3,7 @@ import { Framer } from "../../collector.ts";
 import type { Framed } from "../../collector.ts";
 import type { Random } from "./basics.ts";
 
-/** As a section's `frameBytes`: counted frames as they came. */
+/** As a section's `frameSize`: counted frames as they came. */
 export const COUNTED = 0xffff_ffff;
 
 /** What a framer makes of chunks: each frame's bytes as latin1, without how they were grouped. */
@@ -30,11 +30,11 @@ export function framesIn(sections: Framed["sections"]): string[] {
     frames.push(...lines.split(/\r?\n|\0/).filter(Boolean));
     lines = "";
   };
-  for (const { bytes, frameBytes } of sections) {
-    if (frameBytes > 0) endLines();
+  for (const { bytes, frameSize } of sections) {
+    if (frameSize > 0) endLines();
     const text = bytes.toString("latin1");
-    if (frameBytes === 0) lines += text;
-    else frames.push(...(frameBytes === COUNTED ? countedIn(text) : [text]));
+    if (frameSize === 0) lines += text;
+    else frames.push(...(frameSize === COUNTED ? countedIn(text) : [text]));
   }
   endLines();
   return frames;
@@ -54,7 +54,7 @@ export const latin1 = (text: string) => Buffer.from(text).toString("latin1");
 export const countFrame = (frame: string) => `${Buffer.byteLength(frame)} ${frame}`;
 
 export const expectedLines = (bytes: Buffer, maxLine: number) =>
-  framesIn([{ bytes, frameBytes: 0, lines: 0 }]).map((line) => line.slice(0, maxLine));
+  framesIn([{ bytes, frameSize: 0, lines: 0 }]).map((line) => line.slice(0, maxLine));
 
 export function randomLines(random: Random): Buffer {
   const pieces = ["\n", "\r\n", "\0", "\r", "{", "a", "<1>", "bcdef", "x".repeat(15), "x".repeat(25)];

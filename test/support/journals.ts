@@ -7,7 +7,7 @@ import { KIB } from "./basics.ts";
 export const frames = (lines: string[]): Framed => {
   const bytes = Buffer.from(lines.map((line) => `${line}\n`).join(""));
   return {
-    sections: [{ bytes, frameBytes: 0, lines: lines.length }],
+    sections: [{ bytes, frameSize: 0, lines: lines.length }],
     lines: lines.length,
     replies: [lines.length],
     miscounted: 0,

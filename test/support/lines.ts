@@ -4,7 +4,7 @@ type Case = [title: string, line: string, expected: Expected];
 interface Expected {
   level?: number;
   message?: string;
-  loggedAt?: number | undefined;
+  loggedAtUs?: number | undefined;
   host?: string | undefined;
   app?: string | undefined;
   attributes?: object | undefined;
@@ -29,13 +29,13 @@ const LOCAL_MS = timeAt("2026-11-22T10:00:00.123");
 const plainCase = (title: string, line: string): Case => [
   title,
   line,
-  { level: 200, message: line, loggedAt: undefined, attributes: undefined },
+  { level: 200, message: line, loggedAtUs: undefined, attributes: undefined },
 ];
 
-const textCase = (title: string, line: string, level: number, loggedAt?: number): Case => [
+const textCase = (title: string, line: string, level: number, loggedAtUs?: number): Case => [
   title,
   line,
-  { level, message: line, loggedAt, attributes: undefined },
+  { level, message: line, loggedAtUs, attributes: undefined },
 ];
 
 export const CASES: Record<string, Case[]> = {
@@ -46,7 +46,7 @@ export const CASES: Record<string, Case[]> = {
       {
         level: 200,
         message: "hello world",
-        loggedAt: 1531171074631000,
+        loggedAtUs: 1531171074631000,
         host: "Davids-MBP-3.fritz.box",
         app: undefined,
         attributes: { pid: 657 },
@@ -70,7 +70,7 @@ export const CASES: Record<string, Case[]> = {
     [
       "pino, isoTime and level names",
       '{"level":"warn","time":"2026-11-22T10:00:00.123Z","msg":"x"}',
-      { level: 300, loggedAt: UTC_TIME },
+      { level: 300, loggedAtUs: UTC_TIME },
     ],
     [
       "bunyan",
@@ -80,7 +80,7 @@ export const CASES: Record<string, Case[]> = {
         message: "hi",
         app: "myapp",
         host: "banana.local",
-        loggedAt: timeAt("2013-01-04T18:46:23.851Z"),
+        loggedAtUs: timeAt("2013-01-04T18:46:23.851Z"),
         attributes: { pid: 40161, v: 0 },
       },
     ],
@@ -97,7 +97,7 @@ export const CASES: Record<string, Case[]> = {
     [
       "winston, timestamp()",
       '{"level":"error","message":"x","timestamp":"2026-11-22T10:00:00.123Z","stack":"Error: x"}',
-      { level: 400, loggedAt: UTC_TIME, attributes: { stack: "Error: x" } },
+      { level: 400, loggedAtUs: UTC_TIME, attributes: { stack: "Error: x" } },
     ],
     ["winston, silly", '{"level":"silly","message":"x"}', { level: 100 }],
     ["winston, syslog levels", '{"level":"emerg","message":"x"}', { level: 600 }],
@@ -117,7 +117,7 @@ export const CASES: Record<string, Case[]> = {
       {
         level: 200,
         message: "failed to fetch URL",
-        loggedAt: timeAt("2025-11-22T10:00:00.123Z"),
+        loggedAtUs: timeAt("2025-11-22T10:00:00.123Z"),
         attributes: { caller: "zap/main.go:12", url: "http://x", attempt: 3, backoff: 1 },
       },
     ],
@@ -129,22 +129,22 @@ export const CASES: Record<string, Case[]> = {
     [
       "zap, capitals and ISO 8601",
       '{"level":"WARN","ts":"2026-11-22T10:00:00.123Z","msg":"x"}',
-      { level: 300, loggedAt: UTC_TIME },
+      { level: 300, loggedAtUs: UTC_TIME },
     ],
     [
       "zap, ISO 8601 with a zone without a colon",
       '{"level":"info","ts":"2026-11-22T11:00:00.123+0100","msg":"x"}',
-      { loggedAt: UTC_TIME, attributes: undefined },
+      { loggedAtUs: UTC_TIME, attributes: undefined },
     ],
     [
       "zap, nanoseconds",
       '{"level":"panic","ts":1763805600123456789,"msg":"x"}',
-      { level: 600, loggedAt: timeAt("2025-11-22T10:00:00.123457Z") },
+      { level: 600, loggedAtUs: timeAt("2025-11-22T10:00:00.123457Z") },
     ],
     [
       "zerolog",
       '{"level":"debug","time":1516134303,"message":"hello world"}',
-      { level: 100, message: "hello world", loggedAt: 1516134303000000, attributes: undefined },
+      { level: 100, message: "hello world", loggedAtUs: 1516134303000000, attributes: undefined },
     ],
     [
       "zerolog, error",
@@ -162,25 +162,25 @@ export const CASES: Record<string, Case[]> = {
       {
         level: 200,
         message: "A group of walrus emerges from the ocean",
-        loggedAt: timeAt("2014-03-10T23:57:38.562264Z"),
+        loggedAtUs: timeAt("2014-03-10T23:57:38.562264Z"),
         attributes: { animal: "walrus", size: 10 },
       },
     ],
     [
       "logrus, RFC 3339",
       '{"level":"warning","msg":"x","number":122,"omg":true,"time":"2014-03-10T19:57:38-04:00"}',
-      { level: 300, loggedAt: timeAt("2014-03-10T23:57:38Z"), attributes: { number: 122, omg: true } },
+      { level: 300, loggedAtUs: timeAt("2014-03-10T23:57:38Z"), attributes: { number: 122, omg: true } },
     ],
     ["logrus, fatal", '{"level":"fatal","msg":"x"}', { level: 600 }],
     [
       "slog",
       '{"time":"2022-11-08T15:28:26.000000000-05:00","level":"INFO","msg":"hello","count":3}',
-      { level: 200, message: "hello", loggedAt: timeAt("2022-11-08T20:28:26Z"), attributes: { count: 3 } },
+      { level: 200, message: "hello", loggedAtUs: timeAt("2022-11-08T20:28:26Z"), attributes: { count: 3 } },
     ],
     [
       "slog, nanoseconds",
       '{"time":"2026-11-22T10:00:00.123456789Z","level":"DEBUG","msg":"hello"}',
-      { level: 100, loggedAt: timeAt("2026-11-22T10:00:00.123456Z") },
+      { level: 100, loggedAtUs: timeAt("2026-11-22T10:00:00.123456Z") },
     ],
     [
       "slog, a level between",
@@ -201,7 +201,7 @@ export const CASES: Record<string, Case[]> = {
         level: 200,
         message: "Adding a new user",
         app: "security",
-        loggedAt: timeAt("2026-11-22T10:00:00.123456Z"),
+        loggedAtUs: timeAt("2026-11-22T10:00:00.123456Z"),
         attributes: { context: { username: "Seldaek" }, level_name: "INFO", extra: {} },
       },
     ],
@@ -214,14 +214,14 @@ export const CASES: Record<string, Case[]> = {
       '{"message":"x","level":400,"datetime":{"date":"2017-01-01 00:00:00.000000","timezone_type":3,"timezone":"UTC"}}',
       {
         level: 400,
-        loggedAt: timeAt("2017-01-01T00:00:00Z"),
+        loggedAtUs: timeAt("2017-01-01T00:00:00Z"),
         attributes: undefined,
       },
     ],
     [
       "python-json-logger",
       '{"asctime": "2026-11-22 10:00:00,123", "levelname": "WARNING", "name": "root", "message": "hello"}',
-      { level: 300, message: "hello", app: "root", loggedAt: LOCAL_MS, attributes: undefined },
+      { level: 300, message: "hello", app: "root", loggedAtUs: LOCAL_MS, attributes: undefined },
     ],
     [
       "python-json-logger, exception",
@@ -235,7 +235,7 @@ export const CASES: Record<string, Case[]> = {
         level: 200,
         message: "logged_in",
         app: "auth",
-        loggedAt: timeAt("2026-11-22T10:00:00.123456Z"),
+        loggedAtUs: timeAt("2026-11-22T10:00:00.123456Z"),
         attributes: { user: "alice" },
       },
     ],
@@ -251,7 +251,7 @@ export const CASES: Record<string, Case[]> = {
       {
         level: 200,
         message: "Hello, {User}",
-        loggedAt: timeAt("2016-06-07T03:44:57.853279Z"),
+        loggedAtUs: timeAt("2016-06-07T03:44:57.853279Z"),
         attributes: { User: "nblumhardt" },
       },
     ],
@@ -275,7 +275,7 @@ export const CASES: Record<string, Case[]> = {
     [
       "ECS, dotted",
       '{"@timestamp":"2026-11-22T10:00:00.123Z","log.level":"error","message":"x","ecs.version":"1.6.0","service.name":"shop","host.hostname":"web-1"}',
-      { level: 400, loggedAt: UTC_TIME, app: "shop", host: "web-1", attributes: { "ecs.version": "1.6.0" } },
+      { level: 400, loggedAtUs: UTC_TIME, app: "shop", host: "web-1", attributes: { "ecs.version": "1.6.0" } },
     ],
     [
       "ECS, nested",
@@ -292,7 +292,7 @@ export const CASES: Record<string, Case[]> = {
     [
       "Google Cloud",
       '{"severity":"ERROR","message":"x","time":"2026-11-22T10:00:00.123Z","logging.googleapis.com/trace":"p/t"}',
-      { level: 400, loggedAt: UTC_TIME, attributes: { "logging.googleapis.com/trace": "p/t" } },
+      { level: 400, loggedAtUs: UTC_TIME, attributes: { "logging.googleapis.com/trace": "p/t" } },
     ],
     ["Google Cloud, emergency", '{"severity":"EMERGENCY","message":"x"}', { level: 600 }],
     [
@@ -306,7 +306,7 @@ export const CASES: Record<string, Case[]> = {
       {
         level: 200,
         message: "Log line is here",
-        loggedAt: timeAt("2019-01-01T11:11:11.111111Z"),
+        loggedAtUs: timeAt("2019-01-01T11:11:11.111111Z"),
         attributes: { stream: "stdout" },
       },
     ],
@@ -323,7 +323,7 @@ export const CASES: Record<string, Case[]> = {
         attributes: { log: "\n", stream: "stdout" },
       },
     ],
-    ["log15", '{"lvl":"eror","msg":"x","t":"2026-11-22T10:00:00.123Z"}', { level: 400, loggedAt: UTC_TIME }],
+    ["log15", '{"lvl":"eror","msg":"x","t":"2026-11-22T10:00:00.123Z"}', { level: 400, loggedAtUs: UTC_TIME }],
     ["Java, SEVERE", '{"level":"SEVERE","message":"x"}', { level: 400 }],
     ["Java, FINE", '{"level":"FINE","message":"x"}', { level: 100 }],
     [
@@ -346,7 +346,7 @@ export const CASES: Record<string, Case[]> = {
         level: 550,
         message: "A short message that helps you identify what is going on",
         host: "example.org",
-        loggedAt: 1385053862307200,
+        loggedAtUs: 1385053862307200,
         attributes: {
           version: "1.1",
           full_message: "Backtrace here\n\nmore stuff",
@@ -406,22 +406,22 @@ export const CASES: Record<string, Case[]> = {
     [
       "a time that is none",
       '{"msg":"x","time":"yesterday"}',
-      { loggedAt: undefined, attributes: { time: "yesterday" } },
+      { loggedAtUs: undefined, attributes: { time: "yesterday" } },
     ],
-    ["a duration", '{"msg":"x","time":12.5}', { loggedAt: undefined, attributes: { time: 12.5 } }],
+    ["a duration", '{"msg":"x","time":12.5}', { loggedAtUs: undefined, attributes: { time: 12.5 } }],
     [
       "a date that does not exist",
       '{"msg":"x","time":"2026-02-30T10:00:00Z"}',
-      { loggedAt: undefined, attributes: { time: "2026-02-30T10:00:00Z" } },
+      { loggedAtUs: undefined, attributes: { time: "2026-02-30T10:00:00Z" } },
     ],
-    ["a date alone", '{"msg":"x","time":"2026-02-20"}', { loggedAt: undefined, attributes: { time: "2026-02-20" } }],
-    ["epoch seconds", '{"msg":"x","time":1763805600}', { loggedAt: 1763805600000000 }],
-    ["epoch milliseconds", '{"msg":"x","time":1763805600123}', { loggedAt: 1763805600123000 }],
-    ["epoch microseconds", '{"msg":"x","time":1763805600123456}', { loggedAt: 1763805600123456 }],
-    ["epoch as a string", '{"msg":"x","time":"1763805600.5"}', { loggedAt: 1763805600500000 }],
-    ["RFC 3339 with a space", '{"msg":"x","time":"2026-11-22 10:00:00.123Z"}', { loggedAt: UTC_TIME }],
-    ["RFC 3339 in lower case", '{"msg":"x","time":"2026-11-22t10:00:00.123z"}', { loggedAt: UTC_TIME }],
-    ["local time", '{"msg":"x","time":"2026-11-22T10:00:00.123"}', { loggedAt: LOCAL_MS }],
+    ["a date alone", '{"msg":"x","time":"2026-02-20"}', { loggedAtUs: undefined, attributes: { time: "2026-02-20" } }],
+    ["epoch seconds", '{"msg":"x","time":1763805600}', { loggedAtUs: 1763805600000000 }],
+    ["epoch milliseconds", '{"msg":"x","time":1763805600123}', { loggedAtUs: 1763805600123000 }],
+    ["epoch microseconds", '{"msg":"x","time":1763805600123456}', { loggedAtUs: 1763805600123456 }],
+    ["epoch as a string", '{"msg":"x","time":"1763805600.5"}', { loggedAtUs: 1763805600500000 }],
+    ["RFC 3339 with a space", '{"msg":"x","time":"2026-11-22 10:00:00.123Z"}', { loggedAtUs: UTC_TIME }],
+    ["RFC 3339 in lower case", '{"msg":"x","time":"2026-11-22t10:00:00.123z"}', { loggedAtUs: UTC_TIME }],
+    ["local time", '{"msg":"x","time":"2026-11-22T10:00:00.123"}', { loggedAtUs: LOCAL_MS }],
     ["no message", '{"level":"error","a":1}', { level: 400, message: '{"level":"error","a":1}', attributes: { a: 1 } }],
     ["an empty object", "{}", { level: 200, message: "{}", attributes: undefined }],
     ["an empty message", '{"msg":"","a":1}', { message: '{"msg":"","a":1}', attributes: { msg: "", a: 1 } }],
@@ -490,7 +490,7 @@ export const CASES: Record<string, Case[]> = {
         message: "'su root' failed for lonvick on /dev/pts/8",
         host: "mymachine.example.com",
         app: "su",
-        loggedAt: timeAt("2003-10-11T22:14:15.003Z"),
+        loggedAtUs: timeAt("2003-10-11T22:14:15.003Z"),
         attributes: { facility: "auth", msgid: "ID47" },
         isAltered: false,
       },
@@ -503,7 +503,7 @@ export const CASES: Record<string, Case[]> = {
         message: "%% It's time to make the do-nuts.",
         host: "192.0.2.1",
         app: "myproc",
-        loggedAt: timeAt("2003-08-24T12:14:15.000003Z"),
+        loggedAtUs: timeAt("2003-08-24T12:14:15.000003Z"),
         attributes: { facility: "local4", procid: "8710" },
       },
     ],
@@ -541,17 +541,17 @@ export const CASES: Record<string, Case[]> = {
     [
       "section 6.2.3.1, example 1",
       "<34>1 1985-04-12T23:20:50.52Z - - - - - x",
-      { loggedAt: timeAt("1985-04-12T23:20:50.52Z") },
+      { loggedAtUs: timeAt("1985-04-12T23:20:50.52Z") },
     ],
     [
       "section 6.2.3.1, example 2",
       "<34>1 1985-04-12T19:20:50.52-04:00 - - - - - x",
-      { loggedAt: timeAt("1985-04-12T23:20:50.52Z") },
+      { loggedAtUs: timeAt("1985-04-12T23:20:50.52Z") },
     ],
     [
       "section 6.2.3.1, example 5, which it calls invalid",
       "<34>1 2003-08-24T05:14:15.000000003-07:00 h a - - - x",
-      { loggedAt: timeAt("2003-08-24T12:14:15Z"), host: "h" },
+      { loggedAtUs: timeAt("2003-08-24T12:14:15Z"), host: "h" },
     ],
     [
       "all nil",
@@ -561,7 +561,7 @@ export const CASES: Record<string, Case[]> = {
         message: "<13>1 - - - - - -",
         host: undefined,
         app: undefined,
-        loggedAt: undefined,
+        loggedAtUs: undefined,
         attributes: { facility: "user" },
       },
     ],
@@ -604,7 +604,7 @@ export const CASES: Record<string, Case[]> = {
         message: "hello",
         host: "web-1",
         app: "root",
-        loggedAt: timeAt("2026-11-22T10:00:00.123456Z"),
+        loggedAtUs: timeAt("2026-11-22T10:00:00.123456Z"),
         attributes: {
           facility: "user",
           structured_data: { timeQuality: { tzKnown: "1", isSynced: "1", syncAccuracy: "271500" } },
@@ -660,7 +660,7 @@ export const CASES: Record<string, Case[]> = {
         message: "'su root' failed for lonvick on /dev/pts/8",
         host: "mymachine",
         app: "su",
-        loggedAt: timeAt("2026-10-11T22:14:15"),
+        loggedAtUs: timeAt("2026-10-11T22:14:15"),
         attributes: { facility: "auth" },
       },
     ],
@@ -673,7 +673,7 @@ export const CASES: Record<string, Case[]> = {
         message: "Use the BFG!",
         host: "10.0.0.99",
         app: undefined,
-        loggedAt: timeAt("2026-02-05T17:32:18"),
+        loggedAtUs: timeAt("2026-02-05T17:32:18"),
       },
     ],
     [
@@ -684,7 +684,7 @@ export const CASES: Record<string, Case[]> = {
         message: "%% It's time to make the do-nuts.  %%  Ingredients: Mix=OK, Jelly=OK #",
         host: "mymachine",
         app: "myproc",
-        loggedAt: timeAt("1987-08-24T11:34:00Z"),
+        loggedAtUs: timeAt("1987-08-24T11:34:00Z"),
         attributes: { facility: "local4", procid: "10" },
       },
     ],
@@ -695,7 +695,7 @@ export const CASES: Record<string, Case[]> = {
         level: 600,
         message: "10.1.2.3 sched[0]: That's All Folks!",
         host: "scapegoat.dmz.example.org",
-        loggedAt: undefined, // nobody knows which way TZ-6 goes
+        loggedAtUs: undefined, // nobody knows which way TZ-6 goes
       },
     ],
     [
@@ -706,29 +706,29 @@ export const CASES: Record<string, Case[]> = {
         host: "web-1",
         app: "sshd",
         message: "Accepted publickey for root",
-        loggedAt: timeAt("2026-11-02T10:00:00"),
+        loggedAtUs: timeAt("2026-11-02T10:00:00"),
         attributes: { facility: "auth", procid: "123" },
       },
     ],
     [
       "a day of one digit and one space",
       "<38>Nov 2 10:00:00 web-1 sshd: x",
-      { loggedAt: timeAt("2026-11-02T10:00:00"), host: "web-1" },
+      { loggedAtUs: timeAt("2026-11-02T10:00:00"), host: "web-1" },
     ],
     [
       "no host, as libc's syslog() writes",
       "<38>Nov 22 10:00:00 sshd[123]: x",
-      { host: undefined, app: "sshd", message: "x", loggedAt: LOCAL },
+      { host: undefined, app: "sshd", message: "x", loggedAtUs: LOCAL },
     ],
     [
       "no tag",
       "<46>Nov 22 10:00:00 web-1 last message repeated 2 times",
       { host: "web-1", app: undefined, message: "last message repeated 2 times" },
     ],
-    ["a date of last year", "<13>Dec 31 23:59:59 h a: x", { loggedAt: timeAt("2025-12-31T23:59:59") }],
-    ["a clock that is half a day ahead", "<13>Nov 23 23:59:59 h a: x", { loggedAt: timeAt("2026-11-23T23:59:59") }],
-    ["a leap day", "<13>Feb 29 10:00:00 h a: x", { loggedAt: timeAt("2024-02-29T10:00:00") }],
-    ["a day that does not exist", "<13>Feb 30 10:00:00 h a: x", { level: 250, loggedAt: undefined, message: "x" }],
+    ["a date of last year", "<13>Dec 31 23:59:59 h a: x", { loggedAtUs: timeAt("2025-12-31T23:59:59") }],
+    ["a clock that is half a day ahead", "<13>Nov 23 23:59:59 h a: x", { loggedAtUs: timeAt("2026-11-23T23:59:59") }],
+    ["a leap day", "<13>Feb 29 10:00:00 h a: x", { loggedAtUs: timeAt("2024-02-29T10:00:00") }],
+    ["a day that does not exist", "<13>Feb 30 10:00:00 h a: x", { level: 250, loggedAtUs: undefined, message: "x" }],
     [
       "rsyslog's RSYSLOG_ForwardFormat",
       "<30>2026-11-22T10:00:00.123456+00:00 web-1 systemd[1]: Started cron.service.",
@@ -737,14 +737,14 @@ export const CASES: Record<string, Case[]> = {
         host: "web-1",
         app: "systemd",
         message: "Started cron.service.",
-        loggedAt: timeAt("2026-11-22T10:00:00.123456Z"),
+        loggedAtUs: timeAt("2026-11-22T10:00:00.123456Z"),
         attributes: { facility: "daemon", procid: "1" },
       },
     ],
     [
       "syslog-ng with ts-format(iso)",
       "<14>2026-11-22T11:00:00+01:00 web-1 shop: x",
-      { loggedAt: timeAt("2026-11-22T10:00:00Z"), host: "web-1", app: "shop" },
+      { loggedAtUs: timeAt("2026-11-22T10:00:00Z"), host: "web-1", app: "shop" },
     ],
     [
       "Python's SysLogHandler",
@@ -754,7 +754,7 @@ export const CASES: Record<string, Case[]> = {
         message: "hello from python",
         host: undefined,
         app: undefined,
-        loggedAt: undefined,
+        loggedAtUs: undefined,
         attributes: { facility: "user" },
       },
     ],
@@ -790,8 +790,8 @@ export const CASES: Record<string, Case[]> = {
     ],
     ["systemd's own user units", "<30>Nov 22 10:00:00 web-1 (systemd)[12]: x", { app: "(systemd)" }],
     ["an IPv6 host", "<14>Nov 22 10:00:00 fe80::1 app: x", { host: "fe80::1", app: "app", message: "x" }],
-    ["a host in capitals", "<14>Nov 22 10:00:00 NAS smbd[1]: x", { host: "NAS", app: "smbd", loggedAt: LOCAL }],
-    ["milliseconds", "<14>Nov 22 10:00:00.123 h app: x", { loggedAt: LOCAL_MS, host: "h" }],
+    ["a host in capitals", "<14>Nov 22 10:00:00 NAS smbd[1]: x", { host: "NAS", app: "smbd", loggedAtUs: LOCAL }],
+    ["milliseconds", "<14>Nov 22 10:00:00.123 h app: x", { loggedAtUs: LOCAL_MS, host: "h" }],
     ["an empty message", "<14>Nov 22 10:00:00 h app:", { message: "<14>Nov 22 10:00:00 h app:", app: "app" }],
     ["priority alone", "<14>", { level: 200, message: "<14>" }],
     ["a tag in quotes is none", '<14>"a": x', { message: '"a": x', app: undefined }],
@@ -803,7 +803,7 @@ export const CASES: Record<string, Case[]> = {
         message: "%SYS-5-CONFIG_I: Configured from console by vty2 (10.34.195.36)",
         host: undefined,
         app: undefined,
-        loggedAt: timeAt("2026-03-01T18:46:11.123"),
+        loggedAtUs: timeAt("2026-03-01T18:46:11.123"),
         attributes: { facility: "local7", sequence: "29" },
       },
     ],
@@ -813,36 +813,36 @@ export const CASES: Record<string, Case[]> = {
       {
         level: 400,
         message: "%LINK-3-UPDOWN: Interface Gi0/1, changed state to up",
-        loggedAt: UTC_TIME,
+        loggedAtUs: UTC_TIME,
         attributes: { facility: "local7", sequence: "000123" },
       },
     ],
     [
       "Cisco IOS, a zone of its own",
       "<187>7: Nov 22 10:00:00 CET: %LINK-3-UPDOWN: x",
-      { loggedAt: timeAt("2026-11-22T09:00:00Z"), message: "%LINK-3-UPDOWN: x" },
+      { loggedAtUs: timeAt("2026-11-22T09:00:00Z"), message: "%LINK-3-UPDOWN: x" },
     ],
     [
       "Cisco IOS, a clock that lost its server",
       "<189>30: .Nov 22 10:00:00: %SYS-5-RESTART: System restarted",
-      { loggedAt: LOCAL, message: "%SYS-5-RESTART: System restarted" },
+      { loggedAtUs: LOCAL, message: "%SYS-5-RESTART: System restarted" },
     ],
     [
       "Cisco IOS, origin-id hostname",
       "<189>31: router1: Nov 22 10:00:00.123 UTC: %SYS-5-CONFIG_I: x",
-      { host: "router1", loggedAt: UTC_TIME, message: "%SYS-5-CONFIG_I: x" },
+      { host: "router1", loggedAtUs: UTC_TIME, message: "%SYS-5-CONFIG_I: x" },
     ],
     [
       "Cisco IOS, year",
       "<189>32: Nov 22 2026 10:00:00.123 UTC: %SYS-5-CONFIG_I: x",
-      { loggedAt: UTC_TIME, message: "%SYS-5-CONFIG_I: x" },
+      { loggedAtUs: UTC_TIME, message: "%SYS-5-CONFIG_I: x" },
     ],
     [
       "Cisco NX-OS",
       "<190>: 2026 Nov 22 10:00:00.123 UTC: %ETHPORT-5-IF_UP: Interface Ethernet1/1 is up",
       {
         level: 200,
-        loggedAt: UTC_TIME,
+        loggedAtUs: UTC_TIME,
         message: "%ETHPORT-5-IF_UP: Interface Ethernet1/1 is up",
         attributes: { facility: "local7" },
       },
@@ -852,7 +852,7 @@ export const CASES: Record<string, Case[]> = {
       "<166>Nov 22 2026 10:00:00: %ASA-6-302013: Built outbound TCP connection 1",
       {
         level: 200,
-        loggedAt: LOCAL,
+        loggedAtUs: LOCAL,
         host: undefined,
         message: "%ASA-6-302013: Built outbound TCP connection 1",
         attributes: { facility: "local4" },
@@ -861,12 +861,12 @@ export const CASES: Record<string, Case[]> = {
     [
       "Cisco ASA, device-id",
       "<166>Nov 22 2026 10:00:00 asa-1 : %ASA-6-302013: x",
-      { loggedAt: LOCAL, host: "asa-1", message: "%ASA-6-302013: x" },
+      { loggedAtUs: LOCAL, host: "asa-1", message: "%ASA-6-302013: x" },
     ],
     [
       "Cisco without a time",
       "<189>33: %SYS-5-CONFIG_I: x",
-      { level: 250, loggedAt: undefined, message: "33: %SYS-5-CONFIG_I: x", app: undefined },
+      { level: 250, loggedAtUs: undefined, message: "33: %SYS-5-CONFIG_I: x", app: undefined },
     ],
     plainCase("a priority over 191", "<999>Nov 22 10:00:00 h app: x"),
   ],
@@ -886,14 +886,19 @@ export const CASES: Record<string, Case[]> = {
       {
         level: 300,
         message: "The group's number increased tremendously!",
-        loggedAt: timeAt("2026-11-22T10:00:00Z"),
+        loggedAtUs: timeAt("2026-11-22T10:00:00Z"),
         attributes: { number: "122", omg: "true" },
       },
     ],
     [
       "slog",
       'time=2026-11-22T10:00:00.123Z level=ERROR msg=oops err="connection refused" request.id=7',
-      { level: 400, message: "oops", loggedAt: UTC_TIME, attributes: { err: "connection refused", "request.id": "7" } },
+      {
+        level: 400,
+        message: "oops",
+        loggedAtUs: UTC_TIME,
+        attributes: { err: "connection refused", "request.id": "7" },
+      },
     ],
     [
       "go-kit, Prometheus",
@@ -903,7 +908,7 @@ export const CASES: Record<string, Case[]> = {
     [
       "Grafana",
       'logger=http.server t=2026-11-22T10:00:00.123Z level=info msg="HTTP Server Listen" address=[::]:3000 protocol=http',
-      { app: "http.server", loggedAt: UTC_TIME, attributes: { address: "[::]:3000", protocol: "http" } },
+      { app: "http.server", loggedAtUs: UTC_TIME, attributes: { address: "[::]:3000", protocol: "http" } },
     ],
     [
       "Heroku's router",
@@ -930,7 +935,7 @@ export const CASES: Record<string, Case[]> = {
     [
       "log15",
       't=2026-11-22T10:00:00+0000 lvl=dbug msg="x y"',
-      { level: 100, loggedAt: timeAt("2026-11-22T10:00:00Z"), message: "x y" },
+      { level: 100, loggedAtUs: timeAt("2026-11-22T10:00:00Z"), message: "x y" },
     ],
     ["escaped quotes", 'level=info msg="say \\"hi\\"\\tto"', { message: 'say "hi"\tto' }],
     [
@@ -943,7 +948,7 @@ export const CASES: Record<string, Case[]> = {
     ["an empty value", "level=info msg=x err=", { attributes: { err: "" } }],
     ["an equals sign in a value", "level=info msg=x url=/a?b=c", { attributes: { url: "/a?b=c" } }],
     ["JSON in a value", 'level=info msg=x a={"b":1}', { attributes: { a: '{"b":1}' } }],
-    ["an epoch", "level=info ts=1763805600.123 msg=x", { loggedAt: timeAt("2025-11-22T10:00:00.123Z") }],
+    ["an epoch", "level=info ts=1763805600.123 msg=x", { loggedAtUs: timeAt("2025-11-22T10:00:00.123Z") }],
     ["a message alone", 'msg="hello world" user=1', { level: 200, message: "hello world", attributes: { user: "1" } }],
     [
       "a level that is none",
