@@ -3108,6 +3108,7 @@ function readAudit(text: string): Layer | undefined {
 
 // -- JSON
 
+const MAX_MEMBERS = 20_000; // of a line's object; with more, the line is text: it must not hold up the others
 const MAX_JSON_DEPTH = 1000; // objects in objects; PGlite's stack holds a few thousand
 const MAX_SHORT_JSON = 64 * KIB;
 /** Such numbers are written out when they are read: a line of many would take a thousand times its size. */
@@ -3240,7 +3241,7 @@ function endOfMembers(text: string, at: number, memory: KeyMemory, fields: Field
     const keyEnd = isSeen ? 0 : endOfString(text, start);
     const valueStart = isSeen ? endOfSpace(text, start + seen.source.length) : endOfColon(text, keyEnd);
     const end = endOfValue(text, valueStart, 1);
-    if (end < 0) return -1;
+    if (end < 0 || index > MAX_MEMBERS) return -1;
     const key = isSeen ? seen : memory.remember(index, readString(text, start, keyEnd), text, start, valueStart);
     if (key.isRead && fields.length < MAX_FIELDS) {
       const value = readValue(text, valueStart, end);
@@ -5711,8 +5712,9 @@ function refuseUnhonoured(address: Record<string, string>): void {
     const value = address[name];
     if (value === undefined || values.includes(value)) continue;
     const allowed = values.length > 0 ? values.join(", ") : "to leave it out";
+    const variable = ENVIRONMENT[name];
     throw new UsageError(
-      `Cannot honour ${name}=${value} of --database-url or ${ENVIRONMENT[name]}: allowed is ${allowed}`,
+      `Cannot honour ${name}=${value} of --database-url${variable ? ` or ${variable}` : ""}: allowed is ${allowed}`,
     );
   }
 }

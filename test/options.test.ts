@@ -51,6 +51,8 @@ describe("options", () => {
     assert.deepEqual(numbers, {
       maxLine: 64 * KIB,
       maxConnections: 1000,
+      maxConnectionsPerPeer: "half",
+      proxyFrom: [],
       idleTimeout: 0,
       journalMax: KIB ** 3,
       linger: 25,
