@@ -307,6 +307,9 @@ describe("where commands look", () => {
   test("a command of root's leaves no file of root's in another user's data directory; another user's is refused", async (t) => {
     if (process.getuid?.() !== 0) return t.skip("only root can act for another user");
     const [nobody, other] = [65_534, 65_533];
+    const setpriv = ["setpriv", "--reuid", String(other), "--regid", String(other), "--clear-groups", ...COLLECTOR];
+    if ((await runProgram(["--version"], { program: setpriv })).code !== 0)
+      return t.skip("another user can't read the repository's folder");
     const dataDir = await folder(t);
     const program = await Program.start(t, ["--data-dir", dataDir]);
     await converse(program.port, "one\n");
@@ -316,7 +319,6 @@ describe("where commands look", () => {
       await lchown(join(dataDir, path), nobody, nobody);
 
     const asRoot = await runProgram(["query", "select message from logs", "--json", "--data-dir", dataDir]);
-    const setpriv = ["setpriv", "--reuid", String(other), "--regid", String(other), "--clear-groups", ...COLLECTOR];
     const asOther = await runProgram(["query", "select 1", "--data-dir", dataDir], { program: setpriv });
 
     assert.equal(asRoot.stdout, '{"message":"one"}\n', asRoot.stderr);
