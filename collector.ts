@@ -277,7 +277,7 @@ export async function startCollector(given: GivenOptions & { log?: Log } = {}): 
     const database = new Database(store, journal, new LineParser(options.timezone), stop.signal, log);
     const tasks = periodicTasks(options, journal, database, log);
     const vitals = new Vitals(options, journal, intake, database, tasks);
-    const token = await openPageToken(options);
+    const token = await openPageToken(options, log);
     const door = new ViewerDoor(options, token, store, journal, vitals);
     const pages = new HealthPages(options.http, vitals, door);
     opened.unshift(() => pages.close());
@@ -7044,11 +7044,16 @@ function viewerObstacle(store: Store): string {
 const PAGE_TOKEN = "page-token";
 
 /** Loopback is not a user: every account of the machine reaches it, but not the data directory. */
-async function openPageToken({ page, dataDir }: Options): Promise<string> {
+async function openPageToken({ page, dataDir }: Options, log: Log): Promise<string> {
   if (page !== "token") return "";
   const path = join(dataDir, PAGE_TOKEN);
-  await writeFile(path, randomBytes(16).toString("hex"), { flag: "wx", mode: 0o600 }).catch(falseAt("EEXIST"));
-  return (await readFile(path, "utf8")).trim();
+  const known = (await readFile(path, "utf8").catch(() => "")).trim();
+  if (/^[\da-f]{32}$/.test(known)) return known; // else a full disk has left a part of it, or nothing
+  const token = randomBytes(16).toString("hex");
+  await writeFile(path, token, { mode: 0o600 }).catch((error: unknown) =>
+    log(`cannot write ${path}: ${codeOf(error)}; the log page has no link until a start can write it`),
+  );
+  return token;
 }
 
 /** A fragment is not sent to the server, nor written into its logs. */
