@@ -3738,6 +3738,9 @@ const BEFORE_LATE_TIME = / +(?=\d)|[A-Z], \[|(?:[^\s[\]]+ ){1,5}\[(?=\d\d?\/)/y;
 
 /** A time behind something: klog's `W1122 10:00:00.000000 7 main.go:7] …`, Redis's `1:M 22 Nov 2026 10:00:00.123 # …`. */
 function readLateTime(text: string, times: TimeReader): Layer | undefined {
+  const first = text.charCodeAt(0);
+  const isPossible = first <= SPACE || isDigit(first) || isDigit(text.charCodeAt(1)) || text.includes("[");
+  if (!isPossible) return undefined; // as nearly all prose: the patterns below would walk its first words
   const [part, letter = "", year = "0", month, day] = matchAt(KLOG, text, 0);
   if (part !== undefined) {
     const time = times.clockAt(text, part.length, fullYear(Number(year)), Number(month), Number(day));
