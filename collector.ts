@@ -698,14 +698,6 @@ const COUNT_MAX_SIZE = 13; // of "1234567 <191>", which tells an octet count fro
 const [NO_COUNT, UNDECIDED] = [0, -1]; // what octetCountSize() returns: no count; or the bytes end too early to decide
 const COUNTED = 0xffff_ffff; // as a section's frameSize: counted frames as they came
 
-// More of them, for the parsers of Part II.
-const [TAB, BYTE_ORDER_MARK] = [9, 0xfeff];
-const [QUOTE, COMMA, DASH, DOT, ZERO, COLON, EQUALS] = [34, 44, 45, 46, 48, 58, 61];
-const [BANG, PERCENT, PARENTHESIS, PLUS, SLASH] = [33, 37, 40, 43, 47];
-const [UPPER_T, UNDERSCORE, BAR] = [84, 95, 124];
-const [LOWER_A, LOWER_F, LOWER_M, LOWER_P, LOWER_T, LOWER_U, LOWER_Z] = [97, 102, 109, 112, 116, 117, 122];
-const [BRACKET, BACKSLASH, BRACKET_END, BRACE_END] = [91, 92, 93, 125];
-
 /**
  * Cuts a sender's chunks into frames of up to `maxLine` bytes, endings not counted: lines, and octet-counted syslog
  * messages (RFC 6587, section 3.4.1). `#ack on` or `#ack off` as the first line sets whether the sender gets replies.
@@ -1032,49 +1024,11 @@ function endOfLine(bytes: Buffer, from: number): number {
 
 const indexOfNewline = (bytes: Buffer, from: number) => bytes.indexOf(NEWLINE, from);
 
-/** The same on a connection with counted frames, where a line also ends at an octet count. */
-function endOfCountedLine(bytes: Buffer, from: number): number {
-  for (let at = from; at < bytes.length; at++) {
-    if (bytes[at] === NEWLINE || bytes[at] === NUL) return at;
-    const countAt = bytes[at] === LESS_THAN ? octetCountBefore(bytes, from, at) : -1;
-    if (countAt >= 0) return countAt;
-  }
-  return -1;
-}
-
-/** The length of a counted frame without the line endings that its count included. */
-function trimmedLength(bytes: Buffer, size: number): number {
-  let length = size;
-  while (isEnding(bytes[length - 1])) length--;
-  return length;
-}
-
 const isEnding = (byte: number | undefined) => byte === NEWLINE || byte === RETURN || byte === NUL;
 
 /** The length, without its ending, of the line that begins at `start` and has its delimiter at `end`. */
 const lineLength = (bytes: Buffer, start: number, end: number) =>
   bytes[end] === NEWLINE && end > start && bytes[end - 1] === RETURN ? end - start - 1 : end - start;
-
-/** Whether `<n>`, with which a syslog message begins, is at this offset. */
-function isPriority(bytes: Buffer, at: number): boolean {
-  if (bytes[at] !== LESS_THAN) return false;
-  const digits = countDigits(bytes, at + 1);
-  return digits > 0 && digits <= 3 && bytes[at + 1 + digits] === GREATER_THAN;
-}
-
-function countDigits(bytes: Buffer, from: number): number {
-  let at = from;
-  while (isDigitByte(bytes[at])) at++;
-  return at - from;
-}
-
-function numberAt(bytes: Buffer, from: number): number {
-  let value = 0;
-  for (let at = from; isDigitByte(bytes[at]); at++) value = 10 * value + bytes[at]! - ZERO;
-  return value;
-}
-
-const isDigitByte = (byte: number | undefined) => ((byte ?? 0) ^ ZERO) < 10;
 
 // ---- Journal ----------------------------------------------------------------
 // The queue on disk: files that only grow, called segments. What arrives while one sync runs is the next group of
@@ -1085,8 +1039,6 @@ const SEGMENT_MAX_SIZE = 16 * MIB; // or one group, if that is larger
 const GROUP_MAX_SIZE = 4 * MIB; // written and synced at a time
 const ENTRY_MAX_SIZE = 512 * KIB; // or one line, if that is longer
 const ENTRY_MAX_LINES = 10_000; // approximate; a short line's row is many times as long as the line
-const PADDING = Buffer.alloc(48 * KIB); // zeros after what is written; the next writes overwrite them
-const CLOCK_STEP_US = 1000 * MINUTE; // where the clock is set back by more, the lines' times follow it
 const TRY_AGAIN_MS = SECOND;
 const CHECK_MS = SECOND / 2;
 const PRUNE_AFTER_MS = 10 * MINUTE;
@@ -1459,131 +1411,6 @@ export class Journal {
 
 const notDurable = () => new NotDurable("Cannot write the journal: the collector is stopping; send the lines again");
 
-// -- groups, and what their entries are stamped with
-
-/**
- * Lines that one sync makes durable together. They are encoded as entries as they arrive, while the group before is
- * synced. Consecutive whole lines of one peer share a section, so that they are decoded together.
- */
-class Group {
-  readonly durable = deferred<void>();
-  lines = 0;
-  linesCut = 0;
-  bytesReceived = 0;
-  readonly #journal: string;
-  readonly #stamps: Stamps;
-  #bytes: Buffer;
-  #size = 0; // how many of #bytes are used
-  #entry: { start: number; timeUs: number; lines: number } | undefined; // the last one, while it grows
-  #section: { start: number; peer: string; frameSize: number } | undefined; // the last one, while lines can join it
-
-  constructor(journal: string, stamps: Stamps, bytes: Buffer) {
-    this.#journal = journal;
-    this.#stamps = stamps;
-    this.#bytes = bytes;
-  }
-
-  /** The memory that holds the entries; once they are written, another group can use it. */
-  get buffer(): Buffer {
-    return this.#bytes;
-  }
-
-  hasRoomFor(framed: Framed, maxSize: number): boolean {
-    const size = framed.sections.reduce((total, { bytes }) => total + bytes.length, this.#size);
-    return this.lines === 0 || size <= maxSize;
-  }
-
-  add(peer: string, framed: Framed): void {
-    for (const section of framed.sections) this.#addSection(peer, section);
-  }
-
-  /** Completes the last entry; returns the bytes of all. */
-  end(): Buffer {
-    if (this.#entry) this.#endEntry(this.#entry);
-    return this.#bytes.subarray(0, this.#size);
-  }
-
-  #addSection(peer: string, { bytes, frameSize, lines }: Section): void {
-    this.#makeRoom(ENTRY_HEADER_SIZE + SECTION_HEADER_SIZE + peer.length + bytes.length);
-    const entry = (this.#entry ??= this.#startEntry());
-    const isOneFrame = frameSize > 0 && frameSize !== COUNTED;
-    const isJoined = this.#section?.peer === peer && this.#section.frameSize === frameSize;
-    const section = isJoined && this.#section ? this.#section : this.#startSection(peer, frameSize);
-    this.#size += bytes.copy(this.#bytes, this.#size);
-    this.#bytes.writeUInt32LE(this.#bytes.readUInt32LE(section.start) + bytes.length, section.start);
-    this.#section = isOneFrame ? undefined : section;
-    entry.lines += lines;
-    this.lines += lines;
-    this.bytesReceived += isOneFrame ? frameSize : bytes.length;
-    if (isOneFrame) this.linesCut++;
-    if (this.#size - entry.start >= ENTRY_MAX_SIZE || entry.lines >= ENTRY_MAX_LINES) this.#endEntry(entry);
-  }
-
-  #startEntry() {
-    const entry = { start: this.#size, timeUs: this.#stamps.nextTimeUs(), lines: 0 };
-    this.#size += ENTRY_HEADER_SIZE;
-    return entry;
-  }
-
-  #startSection(peer: string, frameSize: number) {
-    const start = this.#size;
-    this.#size = encodeSectionHeader(this.#bytes, start, peer, frameSize);
-    return { start, peer, frameSize };
-  }
-
-  #endEntry({ start, timeUs, lines }: { start: number; timeUs: number; lines: number }): void {
-    this.#entry = undefined;
-    this.#section = undefined;
-    if (lines === 0) return void (this.#size = start); // only the line ending of a line that filled the entry before
-    const header = { position: this.#stamps.position, timeUs, lines, size: this.#size - start };
-    encodeEntryHeader(this.#bytes.subarray(start, this.#size), this.#journal, header);
-    this.#stamps.advance(header);
-  }
-
-  #makeRoom(more: number): void {
-    if (this.#size + more <= this.#bytes.length) return;
-    const larger = Buffer.allocUnsafeSlow(2 * (this.#size + more));
-    this.#bytes.copy(larger, 0, 0, this.#size);
-    this.#bytes = larger;
-  }
-}
-
-/** Gives each entry its position and time; neither changes later. */
-class Stamps {
-  /** Size of the entries so far: the next one's position. */
-  position = 0;
-  /** Time of the last line. */
-  lastTimeUs = 0;
-  #clockUs = 0; // the clock's last reading
-  readonly #log: Log;
-
-  constructor(log: Log) {
-    this.#log = log;
-  }
-
-  /** Continues where an earlier start ended: after its last line, whose time may be ahead of that start's clock. */
-  resume(lastTimeUs: number, clockUs: number): void {
-    this.lastTimeUs = lastTimeUs;
-    this.#clockUs = Math.min(lastTimeUs, clockUs);
-  }
-
-  /** The time for the next line: strictly increasing, unless the clock was set back by over a minute. */
-  nextTimeUs(): number {
-    const nowUs = Date.now() * 1000;
-    const stepUs = this.#clockUs - nowUs;
-    this.#clockUs = nowUs;
-    if (stepUs <= CLOCK_STEP_US) return Math.max(nowUs, this.lastTimeUs + 1);
-    this.#log(`clock was set back by ${Math.round(stepUs / 1e6)} s: created_at follows it`);
-    return nowUs;
-  }
-
-  /** Counts an entry, so that the next one comes after it. */
-  advance({ size, timeUs, lines }: EntryHeader): void {
-    this.position += size;
-    this.lastTimeUs = timeUs + lines - 1;
-  }
-}
-
 // ---- Reader -----------------------------------------------------------------
 // Follows the journal, never past what is synced. Live traffic, a backlog and what a crash left take the same path.
 
@@ -1720,81 +1547,6 @@ function* framesOf(body: Buffer): Generator<PeerFrames> {
     else if (frameSize > 0) yield singleFrame(peer, bytes, frameSize);
     else yield* decodeLines(peer, bytes);
   }
-}
-
-const DECODED_SIZE = 32 * KIB; // decoded at a time, so that few records exist at once
-const DECODED_FRAMES = 256; // the same bound for counted frames
-
-function* decodeLines(peer: string, bytes: Buffer): Generator<PeerFrames> {
-  for (let at = 0, end = 0; at < bytes.length; at = end) {
-    end = endOfLine(bytes, at + DECODED_SIZE) + 1 || bytes.length;
-    const lines = bytes.subarray(at, end);
-    if (isUtf8(lines)) yield { peer, frames: splitText(lines.toString()) };
-    else for (const line of splitBytes(lines)) yield singleFrame(peer, line);
-  }
-}
-
-/** Decodes counted frames: without their counts and, where they are syslog's, without their line endings. */
-function* decodeCounted(peer: string, bytes: Buffer): Generator<PeerFrames> {
-  const isSound = isUtf8(bytes) && !bytes.includes(NUL);
-  let frames: string[] = [];
-  for (let at = 0; at < bytes.length;) {
-    const start = at + countDigits(bytes, at) + 1;
-    const end = start + numberAt(bytes, at);
-    const frame = bytes.subarray(start, isPriority(bytes, start) ? trimmedLength(bytes, end) : end);
-    if (isSound) frames.push(frame.toString());
-    else yield singleFrame(peer, frame);
-    for (at = end; isEnding(bytes[at]);) at++;
-    if (frames.length < DECODED_FRAMES && at < bytes.length) continue;
-    if (frames.length > 0) yield { peer, frames };
-    frames = [];
-  }
-}
-
-function splitText(text: string): string[] {
-  const isPlain = !text.includes("\r") && !text.includes("\0");
-  return text.split(isPlain ? "\n" : /\r\n|[\n\0]/).filter((line) => line !== "");
-}
-
-function* splitBytes(bytes: Buffer): Generator<Buffer> {
-  for (let at = 0, end = 0; at < bytes.length; at = end + 1) {
-    end = endOfLine(bytes, at);
-    if (end < 0) end = bytes.length;
-    if (lineLength(bytes, at, end) > 0) yield bytes.subarray(at, at + lineLength(bytes, at, end));
-  }
-}
-
-/** Decodes one frame. NUL and what is not UTF-8 become U+FFFD; then `raw` in its notes keeps the bytes as they came. */
-function singleFrame(peer: string, bytes: Buffer, frameSize = bytes.length): PeerFrames {
-  const frames = [bytes.toString().replaceAll("\0", "\ufffd")];
-  const isSound = isUtf8(bytes) && !bytes.includes(NUL);
-  const cut = frameSize > bytes.length ? { cut_from: frameSize } : undefined;
-  return { peer, frames, notes: isSound ? cut : { ...cut, raw: bytes.toString("base64") } };
-}
-
-/** A record and what it came from: all that a database needs to store this line alone, or to set it aside. */
-export interface StoredLine extends LogRecord {
-  timeUs: number;
-  peer: string;
-  /** The frame as text. */
-  source: string;
-  /** Our notes on it, as the text of a JSON object. */
-  notes: string | undefined;
-}
-
-/** The lines of an entry one by one. */
-const linesOf = ({ timeUs, body }: Entry, parser: LineParser) => linesOfFrames(timeUs, framesOf(body), parser);
-
-/** The lines of some pieces one by one, the first of them received at `timeUs`. */
-function linesOfFrames(timeUs: number, pieces: Iterable<PeerFrames>, parser: LineParser): StoredLine[] {
-  const frames = [...pieces].flatMap((piece) => piece.frames.map((source) => ({ ...piece, source })));
-  return frames.map(({ peer, source, notes }, index) => ({
-    ...recordOfFrame(parser, source, timeUs / 1000, notes),
-    timeUs: timeUs + index,
-    peer,
-    source,
-    notes: notes && JSON.stringify({ "@collector": notes }),
-  }));
 }
 
 /** A line as a record, with our notes among its attributes. */
@@ -2230,15 +1982,6 @@ export interface Store {
   describe(error: unknown): string;
 }
 
-/** A line that the database refused, as it came. */
-export interface DeadLetter {
-  timeUs: number;
-  peer: string;
-  line: Buffer;
-}
-
-export type ReadLetter = (letter: DeadLetter) => StoredLine[];
-
 /** The database answers, but can't be stored into; its message ends the start. */
 export class DatabaseRefused extends Error {}
 
@@ -2420,8 +2163,8 @@ const agoSql = (sql: postgres.Sql, ageMs: number) =>
 // ==== Part II: what it stands on ====
 
 // ---- Journal files ----------------------------------------------------------
-// One file of the journal: made, recovered, written, removed; and the encoders and decoders of its bytes, which this
-// file's first comment specifies. A folder is synced after a file in it was made or renamed.
+// The journal's bytes: a group encodes what arrives as entries, a segment is one file of them, and `framesOf` in Records
+// decodes them. This file's first comment specifies the format. A folder is synced after a file in it was made or renamed.
 
 const FORMAT_VERSION = 2; // 1 had no sections of counted frames
 const SEGMENT_MAGIC = Buffer.from("COLLECTR");
@@ -2438,6 +2181,8 @@ const RELEASED_NAME = /^\d{10}-([\da-f-]{36})-(\d+)\.released$/;
  */
 const DSYNC = process.platform === "linux" ? constants.O_DSYNC : 0;
 const SEGMENT_FLAGS = constants.O_RDWR | constants.O_CREAT | constants.O_TRUNC | DSYNC;
+const PADDING = Buffer.alloc(48 * KIB); // zeros after what is written; the next writes overwrite them
+const CLOCK_STEP_US = 1000 * MINUTE; // where the clock is set back by more, the lines' times follow it
 
 /** A sync failed, so no more lines can be promised. It is not tried again: the kernel may have dropped what it held. */
 class SyncFailed extends Error {}
@@ -2600,6 +2345,129 @@ function hasFlippedSize(bytes: Buffer, journal: string): boolean {
   });
 }
 
+/**
+ * Lines that one sync makes durable together. They are encoded as entries as they arrive, while the group before is
+ * synced. Consecutive whole lines of one peer share a section, so that they are decoded together.
+ */
+class Group {
+  readonly durable = deferred<void>();
+  lines = 0;
+  linesCut = 0;
+  bytesReceived = 0;
+  readonly #journal: string;
+  readonly #stamps: Stamps;
+  #bytes: Buffer;
+  #size = 0; // how many of #bytes are used
+  #entry: { start: number; timeUs: number; lines: number } | undefined; // the last one, while it grows
+  #section: { start: number; peer: string; frameSize: number } | undefined; // the last one, while lines can join it
+
+  constructor(journal: string, stamps: Stamps, bytes: Buffer) {
+    this.#journal = journal;
+    this.#stamps = stamps;
+    this.#bytes = bytes;
+  }
+
+  /** The memory that holds the entries; once they are written, another group can use it. */
+  get buffer(): Buffer {
+    return this.#bytes;
+  }
+
+  hasRoomFor(framed: Framed, maxSize: number): boolean {
+    const size = framed.sections.reduce((total, { bytes }) => total + bytes.length, this.#size);
+    return this.lines === 0 || size <= maxSize;
+  }
+
+  add(peer: string, framed: Framed): void {
+    for (const section of framed.sections) this.#addSection(peer, section);
+  }
+
+  /** Completes the last entry; returns the bytes of all. */
+  end(): Buffer {
+    if (this.#entry) this.#endEntry(this.#entry);
+    return this.#bytes.subarray(0, this.#size);
+  }
+
+  #addSection(peer: string, { bytes, frameSize, lines }: Section): void {
+    this.#makeRoom(ENTRY_HEADER_SIZE + SECTION_HEADER_SIZE + peer.length + bytes.length);
+    const entry = (this.#entry ??= this.#startEntry());
+    const isOneFrame = frameSize > 0 && frameSize !== COUNTED;
+    const isJoined = this.#section?.peer === peer && this.#section.frameSize === frameSize;
+    const section = isJoined && this.#section ? this.#section : this.#startSection(peer, frameSize);
+    this.#size += bytes.copy(this.#bytes, this.#size);
+    this.#bytes.writeUInt32LE(this.#bytes.readUInt32LE(section.start) + bytes.length, section.start);
+    this.#section = isOneFrame ? undefined : section;
+    entry.lines += lines;
+    this.lines += lines;
+    this.bytesReceived += isOneFrame ? frameSize : bytes.length;
+    if (isOneFrame) this.linesCut++;
+    if (this.#size - entry.start >= ENTRY_MAX_SIZE || entry.lines >= ENTRY_MAX_LINES) this.#endEntry(entry);
+  }
+
+  #startEntry() {
+    const entry = { start: this.#size, timeUs: this.#stamps.nextTimeUs(), lines: 0 };
+    this.#size += ENTRY_HEADER_SIZE;
+    return entry;
+  }
+
+  #startSection(peer: string, frameSize: number) {
+    const start = this.#size;
+    this.#size = encodeSectionHeader(this.#bytes, start, peer, frameSize);
+    return { start, peer, frameSize };
+  }
+
+  #endEntry({ start, timeUs, lines }: { start: number; timeUs: number; lines: number }): void {
+    this.#entry = undefined;
+    this.#section = undefined;
+    if (lines === 0) return void (this.#size = start); // only the line ending of a line that filled the entry before
+    const header = { position: this.#stamps.position, timeUs, lines, size: this.#size - start };
+    encodeEntryHeader(this.#bytes.subarray(start, this.#size), this.#journal, header);
+    this.#stamps.advance(header);
+  }
+
+  #makeRoom(more: number): void {
+    if (this.#size + more <= this.#bytes.length) return;
+    const larger = Buffer.allocUnsafeSlow(2 * (this.#size + more));
+    this.#bytes.copy(larger, 0, 0, this.#size);
+    this.#bytes = larger;
+  }
+}
+
+/** Gives each entry its position and time; neither changes later. */
+class Stamps {
+  /** Size of the entries so far: the next one's position. */
+  position = 0;
+  /** Time of the last line. */
+  lastTimeUs = 0;
+  #clockUs = 0; // the clock's last reading
+  readonly #log: Log;
+
+  constructor(log: Log) {
+    this.#log = log;
+  }
+
+  /** Continues where an earlier start ended: after its last line, whose time may be ahead of that start's clock. */
+  resume(lastTimeUs: number, clockUs: number): void {
+    this.lastTimeUs = lastTimeUs;
+    this.#clockUs = Math.min(lastTimeUs, clockUs);
+  }
+
+  /** The time for the next line: strictly increasing, unless the clock was set back by over a minute. */
+  nextTimeUs(): number {
+    const nowUs = Date.now() * 1000;
+    const stepUs = this.#clockUs - nowUs;
+    this.#clockUs = nowUs;
+    if (stepUs <= CLOCK_STEP_US) return Math.max(nowUs, this.lastTimeUs + 1);
+    this.#log(`clock was set back by ${Math.round(stepUs / 1e6)} s: created_at follows it`);
+    return nowUs;
+  }
+
+  /** Counts an entry, so that the next one comes after it. */
+  advance({ size, timeUs, lines }: EntryHeader): void {
+    this.position += size;
+    this.lastTimeUs = timeUs + lines - 1;
+  }
+}
+
 function encodeSegmentHeader(journal: string, lastTimeUs: number): Buffer {
   const header = Buffer.alloc(SEGMENT_HEADER_SIZE);
   SEGMENT_MAGIC.copy(header);
@@ -2672,10 +2540,67 @@ function* decodeSections(body: Buffer): Generator<{ peer: string; bytes: Buffer;
   }
 }
 
+const DECODED_SIZE = 32 * KIB; // decoded at a time, so that few records exist at once
+const DECODED_FRAMES = 256; // the same bound for counted frames
+
+function* decodeLines(peer: string, bytes: Buffer): Generator<PeerFrames> {
+  for (let at = 0, end = 0; at < bytes.length; at = end) {
+    end = endOfLine(bytes, at + DECODED_SIZE) + 1 || bytes.length;
+    const lines = bytes.subarray(at, end);
+    if (isUtf8(lines)) yield { peer, frames: splitText(lines.toString()) };
+    else for (const line of splitBytes(lines)) yield singleFrame(peer, line);
+  }
+}
+
+/** Decodes counted frames: without their counts and, where they are syslog's, without their line endings. */
+function* decodeCounted(peer: string, bytes: Buffer): Generator<PeerFrames> {
+  const isSound = isUtf8(bytes) && !bytes.includes(NUL);
+  let frames: string[] = [];
+  for (let at = 0; at < bytes.length;) {
+    const start = at + countDigits(bytes, at) + 1;
+    const end = start + numberAt(bytes, at);
+    const frame = bytes.subarray(start, isPriority(bytes, start) ? trimmedLength(bytes, end) : end);
+    if (isSound) frames.push(frame.toString());
+    else yield singleFrame(peer, frame);
+    for (at = end; isEnding(bytes[at]);) at++;
+    if (frames.length < DECODED_FRAMES && at < bytes.length) continue;
+    if (frames.length > 0) yield { peer, frames };
+    frames = [];
+  }
+}
+
+function splitText(text: string): string[] {
+  const isPlain = !text.includes("\r") && !text.includes("\0");
+  return text.split(isPlain ? "\n" : /\r\n|[\n\0]/).filter((line) => line !== "");
+}
+
+function* splitBytes(bytes: Buffer): Generator<Buffer> {
+  for (let at = 0, end = 0; at < bytes.length; at = end + 1) {
+    end = endOfLine(bytes, at);
+    if (end < 0) end = bytes.length;
+    if (lineLength(bytes, at, end) > 0) yield bytes.subarray(at, at + lineLength(bytes, at, end));
+  }
+}
+
+/** Decodes one frame. NUL and what is not UTF-8 become U+FFFD; then `raw` in its notes keeps the bytes as they came. */
+function singleFrame(peer: string, bytes: Buffer, frameSize = bytes.length): PeerFrames {
+  const frames = [bytes.toString().replaceAll("\0", "\ufffd")];
+  const isSound = isUtf8(bytes) && !bytes.includes(NUL);
+  const cut = frameSize > bytes.length ? { cut_from: frameSize } : undefined;
+  return { peer, frames, notes: isSound ? cut : { ...cut, raw: bytes.toString("base64") } };
+}
+
 // ---- Formats ----------------------------------------------------------------
 // A line is an envelope around a body, and a body may be a line again. An envelope gives host, app, time and facility;
 // what its body tells of level, time and message wins. A line that no reader takes is text, whole. A reader looks at
 // the first characters and gives up as soon as it can; none costs more than its line's length.
+
+const [TAB, BYTE_ORDER_MARK] = [9, 0xfeff];
+const [QUOTE, COMMA, DASH, DOT, ZERO, COLON, EQUALS] = [34, 44, 45, 46, 48, 58, 61];
+const [BANG, PERCENT, PARENTHESIS, PLUS, SLASH] = [33, 37, 40, 43, 47];
+const [UPPER_T, UNDERSCORE, BAR] = [84, 95, 124];
+const [LOWER_A, LOWER_F, LOWER_M, LOWER_P, LOWER_T, LOWER_U, LOWER_Z] = [97, 102, 109, 112, 116, 117, 122];
+const [BRACKET, BACKSLASH, BRACKET_END, BRACE_END] = [91, 92, 93, 125];
 
 /** What a reader found in a line, or in the body of one. */
 interface Layer {
@@ -4610,6 +4535,78 @@ function viewerServer(databaseUrl: string): PostgresServer {
   return new PostgresServer(`${databaseUrl}${divider}application_name=collector%20viewer`, process.env);
 }
 
+const SCHEMA_LOCK = 0x636f6c6c; // "coll"
+
+/** Applies schema.sql, unless only the rights for it are missing; then resolves or rejects as `checkDatabase` does. */
+async function applySchema(session: Session, schema: string): Promise<boolean> {
+  const { sql } = session;
+  await checkDatabase(session);
+  try {
+    const locked = `select pg_advisory_xact_lock(${SCHEMA_LOCK});\n${schema}`;
+    await session.run(sql.unsafe(locked).simple()); // one query is one transaction
+  } catch (error) {
+    const tables = await sql`select from pg_class where oid in (to_regclass('logs'), to_regclass('log_entries'))`.catch(
+      () => [],
+    );
+    if (codeOf(error) !== "42501" || tables.length < 2) throw error;
+  }
+  return checkDatabase(session);
+}
+
+/**
+ * Resolves to whether `logs` is a table whose columns have our types, as COPY in binary casts to no others. Rejects
+ * with {@link DatabaseRefused} where lines can't be stored at all.
+ */
+async function checkDatabase({ sql }: Session): Promise<boolean> {
+  const rows = await sql`
+    select current_setting('server_encoding') as encoding, relkind, attname as name, atttypid::regtype::text as type
+    from (select to_regclass('logs') as oid) as logs left join pg_class using (oid)
+    left join pg_attribute on attrelid = logs.oid and attnum > 0`;
+  const { encoding, relkind } = rows[0] as unknown as { encoding: string; relkind: string | null };
+  const types = new Map(rows.map((row) => [row["name"], row["type"]]));
+  const missing = ["id", ...ROW_COLUMNS].filter((name) => !types.has(name)).join(", ");
+  if (encoding !== "UTF8") {
+    const remedy = "create database logs encoding 'UTF8' template template0";
+    throw new DatabaseRefused(`Cannot store into this database: its encoding is ${encoding}, not UTF8; ${remedy}`);
+  }
+  if (relkind !== null && missing !== "") {
+    const remedy = "so it is not ours; rename it, or use another database";
+    throw new DatabaseRefused(`Cannot store into this database: its table logs lacks ${missing}, ${remedy}`);
+  }
+  const areOurs = Object.entries(ROW_TYPES).every(([name, type]) => types.get(name) === type);
+  return areOurs && (relkind === "r" || relkind === "p");
+}
+
+// ---- Refused lines ----------------------------------------------------------
+// The way of a line that PostgreSQL refuses for its content. Workers looks for it in halves of the batch, down to one
+// entry, and has `storeLines` store that line by line. The function `store_or_set_aside` of schema.sql stores each line,
+// or puts it into `dead_letters`. `dead retry` takes it out again, and sends it the same way.
+
+/** A record and what it came from: all that a database needs to store this line alone, or to set it aside. */
+export interface StoredLine extends LogRecord {
+  timeUs: number;
+  peer: string;
+  /** The frame as text. */
+  source: string;
+  /** Our notes on it, as the text of a JSON object. */
+  notes: string | undefined;
+}
+
+/** The lines of an entry one by one. */
+const linesOf = ({ timeUs, body }: Entry, parser: LineParser) => linesOfFrames(timeUs, framesOf(body), parser);
+
+/** The lines of some pieces one by one, the first of them received at `timeUs`. */
+function linesOfFrames(timeUs: number, pieces: Iterable<PeerFrames>, parser: LineParser): StoredLine[] {
+  const frames = [...pieces].flatMap((piece) => piece.frames.map((source) => ({ ...piece, source })));
+  return frames.map(({ peer, source, notes }, index) => ({
+    ...recordOfFrame(parser, source, timeUs / 1000, notes),
+    timeUs: timeUs + index,
+    peer,
+    source,
+    notes: notes && JSON.stringify({ "@collector": notes }),
+  }));
+}
+
 /**
  * Stores an entry line by line, in slices of one transaction each; where a slice takes too long, it is tried again with
  * half as many lines. The entry's key counts the lines stored so far, so that the next start continues after them.
@@ -4701,47 +4698,14 @@ async function takeDeadLetters(session: Session, ids: string[]): Promise<DeadLet
   });
 }
 
-const SCHEMA_LOCK = 0x636f6c6c; // "coll"
-
-/** Applies schema.sql, unless only the rights for it are missing; then resolves or rejects as `checkDatabase` does. */
-async function applySchema(session: Session, schema: string): Promise<boolean> {
-  const { sql } = session;
-  await checkDatabase(session);
-  try {
-    const locked = `select pg_advisory_xact_lock(${SCHEMA_LOCK});\n${schema}`;
-    await session.run(sql.unsafe(locked).simple()); // one query is one transaction
-  } catch (error) {
-    const tables = await sql`select from pg_class where oid in (to_regclass('logs'), to_regclass('log_entries'))`.catch(
-      () => [],
-    );
-    if (codeOf(error) !== "42501" || tables.length < 2) throw error;
-  }
-  return checkDatabase(session);
+/** A line that the database refused, as it came. */
+export interface DeadLetter {
+  timeUs: number;
+  peer: string;
+  line: Buffer;
 }
 
-/**
- * Resolves to whether `logs` is a table whose columns have our types, as COPY in binary casts to no others. Rejects
- * with {@link DatabaseRefused} where lines can't be stored at all.
- */
-async function checkDatabase({ sql }: Session): Promise<boolean> {
-  const rows = await sql`
-    select current_setting('server_encoding') as encoding, relkind, attname as name, atttypid::regtype::text as type
-    from (select to_regclass('logs') as oid) as logs left join pg_class using (oid)
-    left join pg_attribute on attrelid = logs.oid and attnum > 0`;
-  const { encoding, relkind } = rows[0] as unknown as { encoding: string; relkind: string | null };
-  const types = new Map(rows.map((row) => [row["name"], row["type"]]));
-  const missing = ["id", ...ROW_COLUMNS].filter((name) => !types.has(name)).join(", ");
-  if (encoding !== "UTF8") {
-    const remedy = "create database logs encoding 'UTF8' template template0";
-    throw new DatabaseRefused(`Cannot store into this database: its encoding is ${encoding}, not UTF8; ${remedy}`);
-  }
-  if (relkind !== null && missing !== "") {
-    const remedy = "so it is not ours; rename it, or use another database";
-    throw new DatabaseRefused(`Cannot store into this database: its table logs lacks ${missing}, ${remedy}`);
-  }
-  const areOurs = Object.entries(ROW_TYPES).every(([name, type]) => types.get(name) === type);
-  return areOurs && (relkind === "r" || relkind === "p");
-}
+export type ReadLetter = (letter: DeadLetter) => StoredLine[];
 
 // ---- PGlite -----------------------------------------------------------------
 // The embedded database. It runs in a thread of its own, so that it holds up nobody's `ok`. It has one session, and
@@ -6355,6 +6319,23 @@ function octetCountSize(bytes: Buffer, at: number): number {
   return isPriority(bytes, space + 1) ? space + 1 - at : NO_COUNT;
 }
 
+/** Offset of the next delimiter or octet count, which ends a line on a connection with counted frames; -1 for none. */
+function endOfCountedLine(bytes: Buffer, from: number): number {
+  for (let at = from; at < bytes.length; at++) {
+    if (bytes[at] === NEWLINE || bytes[at] === NUL) return at;
+    const countAt = bytes[at] === LESS_THAN ? octetCountBefore(bytes, from, at) : -1;
+    if (countAt >= 0) return countAt;
+  }
+  return -1;
+}
+
+/** The length of a counted frame without the line endings that its count included. */
+function trimmedLength(bytes: Buffer, size: number): number {
+  let length = size;
+  while (isEnding(bytes[length - 1])) length--;
+  return length;
+}
+
 /** Whether an ending or another count stands where a counted frame ends. */
 function isConfirmed(bytes: Buffer, at: number): boolean {
   const end = at + octetCountSize(bytes, at) + numberAt(bytes, at);
@@ -6400,6 +6381,27 @@ function undecidedFrom(bytes: Buffer, from: number): number {
   const found = /[1-9]\d{0,6}(?: (?:<\d{0,3})?)?$/.exec(bytes.toString("latin1", start));
   return found ? start + found.index : bytes.length;
 }
+
+/** Whether `<n>`, with which a syslog message begins, is at this offset. */
+function isPriority(bytes: Buffer, at: number): boolean {
+  if (bytes[at] !== LESS_THAN) return false;
+  const digits = countDigits(bytes, at + 1);
+  return digits > 0 && digits <= 3 && bytes[at + 1 + digits] === GREATER_THAN;
+}
+
+function countDigits(bytes: Buffer, from: number): number {
+  let at = from;
+  while (isDigitByte(bytes[at])) at++;
+  return at - from;
+}
+
+function numberAt(bytes: Buffer, from: number): number {
+  let value = 0;
+  for (let at = from; isDigitByte(bytes[at]); at++) value = 10 * value + bytes[at]! - ZERO;
+  return value;
+}
+
+const isDigitByte = (byte: number | undefined) => ((byte ?? 0) ^ ZERO) < 10;
 
 // ---- Foreign protocols ------------------------------------------------------
 // What a connection's first bytes tell: PROXY, UTF-16, `#ack`, and protocols that are none of ours.
