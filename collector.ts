@@ -284,8 +284,9 @@ export async function startCollector(given: GivenOptions & { log?: Log } = {}): 
     const http = await pages.listen(given.http !== undefined, log);
     const listeners = await intake.listen();
     const loops = startLoops(options, journal, database, tasks, stop, log);
+    const page = http === undefined || !door.isThere ? undefined : pageLink(http, token);
     const run = (command: Command, signal = new AbortController().signal) =>
-      answerCommand(command, journal, database, signal);
+      command.words[0] === "page" ? answerPage(page) : answerCommand(command, journal, database, signal);
     lock.answer(run);
     for (const line of greeting(options, store.name, listeners, http, isFirstStart)) log(line);
     const parts = [pages, intake, { close: () => journal.seal() }, loops, database, journal, { close: lock.unlock }];
@@ -294,7 +295,7 @@ export async function startCollector(given: GivenOptions & { log?: Log } = {}): 
       port: ports[0]!,
       ports,
       http,
-      page: http === undefined || !door.isThere ? undefined : pageLink(http, token),
+      page,
       done: loops.done.promise,
       ledger: () => journal.ledger(),
       health: () => vitals.health(),
@@ -5943,11 +5944,11 @@ const ROWS_ON_A_TERMINAL = 10_000;
 
 /** Runs a command from the command line and prints its answer; resolves to the exit code. */
 async function runOnce(options: Options, command: Command, printing: Printing): Promise<number> {
-  if (command.words[0] === "page") return writeOut(await findPageLink(options)).then(() => 0);
   const stop = new AbortController();
   for (const signal of ["SIGINT", "SIGTERM"]) process.once(signal, () => stop.abort());
   const asked = Number.isFinite(printing.limit) ? { ...command, maxRows: printing.limit + 1 } : command; // no Infinity in JSON
-  const ask = options.databaseUrl === "" ? askDirectory : askServer;
+  const isPage = command.words[0] === "page";
+  const ask = isPage ? askPage : options.databaseUrl === "" ? askDirectory : askServer;
   try {
     return await printAnswers(ask(options, asked, stop.signal), printing);
   } catch (error) {
@@ -5958,11 +5959,8 @@ async function runOnce(options: Options, command: Command, printing: Printing): 
 
 /** Asks the server; first, where a collector of this data directory stores there, waits for that. */
 async function* askServer(options: Options, command: Command, signal: AbortSignal): AsyncGenerator<Answer> {
-  const { dataDir } = options;
   const store = await openStore(options, writeLog);
-  const holder = await newestLock(dataDir)
-    .then((newest) => meetHolder(dataDir, newest))
-    .catch(() => undefined);
+  const holder = await meetHolder(options.dataDir).catch(() => undefined);
   if (holder && !holder.isBrief && holder.database === store.name) yield* holder.ask({ words: ["wait"] });
   else holder?.leave();
   try {
@@ -5972,11 +5970,19 @@ async function* askServer(options: Options, command: Command, signal: AbortSigna
   }
 }
 
+/** Asks the collector that runs here for its page's link; where none runs, the link that it would have. */
+async function* askPage(options: Options, command: Command): AsyncGenerator<Answer> {
+  const holder = await meetHolder(options.dataDir).catch(() => undefined);
+  if (holder && !holder.isBrief) yield* holder.ask(command);
+  else yield { table: outcomeOf(await findPageLink(options)) };
+  holder?.leave();
+}
+
 /** Asks the collector that runs here or, where none does, opens its embedded database: never two on its files. */
 async function* askDirectory(options: Options, command: Command, signal: AbortSignal): AsyncGenerator<Answer> {
   const { dataDir } = options;
   await becomeOwner(dataDir);
-  const holder = await meetHolder(dataDir, await newestLock(dataDir));
+  const holder = await meetHolder(dataDir);
   signal.addEventListener("abort", () => holder?.leave());
   if (holder && !holder.isBrief) {
     yield* holder.ask(command);
@@ -7061,8 +7067,19 @@ async function openPageToken({ page, dataDir }: Options, log: Log): Promise<stri
   return token;
 }
 
-/** A fragment is not sent to the server, nor written into its logs. */
-const pageLink = (http: string, token: string) => (token === "" ? `${http}/` : `${http}/#token=${token}`);
+/** A fragment is not sent to the server, nor written into its logs. A browser can't open "every address". */
+function pageLink(http: string, token: string): string {
+  const reachable = http.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:");
+  return token === "" ? `${reachable}/` : `${reachable}/#token=${token}`;
+}
+
+/** Answers `page` beside a running collector. */
+async function* answerPage(page: string | undefined): AsyncGenerator<Answer> {
+  const remedy = "start it with viewer/ beside collector.ts, and neither --page nor --http off";
+  if (page === undefined)
+    throw new UsageError(`Cannot print the log page's link: this collector has no page; ${remedy}`);
+  yield { table: outcomeOf(page) };
+}
 
 function refuseOpenPage({ page, http }: Options): void {
   if (page !== "open" || http === "off" || LOOPBACK.test(http.host)) return;
@@ -7071,7 +7088,7 @@ function refuseOpenPage({ page, http }: Options): void {
   );
 }
 
-/** What `collector.ts page` prints. */
+/** The log page's link, from the options. */
 async function findPageLink({ page, http, dataDir }: Options): Promise<string> {
   if (page === "off" || http === "off")
     throw new UsageError(`Cannot print the log page's link: ${page === "off" ? "--page" : "--http"} is off`);
@@ -7080,7 +7097,7 @@ async function findPageLink({ page, http, dataDir }: Options): Promise<string> {
     throw new UsageError(
       `Cannot print the log page's link: ${dataDir} has no ${PAGE_TOKEN}; start the collector first`,
     );
-  return `${pageLink(`http://${formatAddress(http)}`, token.trim())}\n`;
+  return pageLink(`http://${formatAddress(http)}`, token.trim());
 }
 
 type Metric = [name: string, value: number | Histogram, help: string];
@@ -7290,8 +7307,8 @@ interface Holder extends Greeting {
  * Connects to the holder of a directory; `undefined` where nobody listens. One that closes without a word is about to
  * end, or out of files: it counts as brief.
  */
-async function meetHolder(directory: string, number: number): Promise<Holder | undefined> {
-  const { path, release } = await socketPath(directory, `lock.${number}`);
+async function meetHolder(directory: string, number?: number): Promise<Holder | undefined> {
+  const { path, release } = await socketPath(directory, `lock.${number ?? (await newestLock(directory))}`);
   const socket = connect(path);
   const isThere = await once(socket, "connect")
     .then(() => true, falseAt("ECONNREFUSED", "ENOENT"))

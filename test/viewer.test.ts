@@ -9,6 +9,7 @@ import type { TestContext } from "node:test";
 import fc from "fast-check";
 import { conditionSql, parseQuery, searchLogs, tailLogs, textOfRow } from "../viewer/viewer.ts";
 import type { LogRow } from "../viewer/viewer.ts";
+import type { Answer } from "../collector.ts";
 import { eventually, jsonLines, range } from "./support/basics.ts";
 import { ANY_PORT, NOWHERE, Program, ask, runProgram, start, whenStored } from "./support/collectors.ts";
 import { ROOT, bareCopy, folder } from "./support/files.ts";
@@ -735,5 +736,17 @@ describe("The collector's log page", () => {
     assert.deepEqual([before.code, before.stdout], [2, ""]);
     assert.match(before.stderr, /start the collector first/);
     assert.equal(after.stdout, "http://127.0.0.1:7777/#token=abc\n");
+  });
+
+  test("its link is the running collector's, wherever that listens, and a command that drops nothing", async (t) => {
+    const dataDir = await folder(t);
+    const collector = await start(t, { dataDir, http: "0.0.0.0:0" });
+
+    const printed = await runProgram(["page", "--data-dir", dataDir]);
+    const { value: asked } = await collector.run({ words: ["page"] }).next();
+
+    assert.match(printed.stdout, /^http:\/\/127\.0\.0\.1:\d+\/#token=[\da-f]{32}\n$/);
+    assert.equal(printed.stdout, `${collector.page}\n`);
+    assert.equal((asked as Answer).table?.outcome, collector.page);
   });
 });
