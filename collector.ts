@@ -7293,7 +7293,7 @@ async function newestLock(directory: string): Promise<number> {
   return Math.max(0, ...numbers);
 }
 
-const GREETING_MS = 5 * SECOND;
+const GREETING_MS = 30 * SECOND; // a busy machine may keep a holder from answering
 const LOOK_AGAIN_MS = 100;
 
 /** The holder of a directory, seen from another process. */
@@ -7304,8 +7304,8 @@ interface Holder extends Greeting {
 }
 
 /**
- * Connects to the holder of a directory; `undefined` where nobody listens. One that closes without a word is about to
- * end, or out of files: it counts as brief.
+ * Connects to the holder of a directory; `undefined` where nobody listens. One that closes without a word, or ends before
+ * it takes the connection (ECONNRESET), is about to end, or out of files: it counts as brief.
  */
 async function meetHolder(directory: string, number?: number): Promise<Holder | undefined> {
   const { path, release } = await socketPath(directory, `lock.${number ?? (await newestLock(directory))}`);
@@ -7317,8 +7317,8 @@ async function meetHolder(directory: string, number?: number): Promise<Holder | 
   const leave = () => void socket.on("error", () => {}).destroy();
   const lines = readLines(socket);
   try {
-    const { value } = await deadline(lines.next(), GREETING_MS);
-    const holder = JSON.parse(value ?? '{"isBrief":true}') as Greeting;
+    const first = await deadline(lines.next(), GREETING_MS).catch(falseAt("ECONNRESET"));
+    const holder = JSON.parse((first && first.value) || '{"isBrief":true}') as Greeting;
     return { ...holder, leave, ask: (command) => askCommand(socket, lines, command) };
   } catch {
     leave();

@@ -73,12 +73,29 @@ describe("query", () => {
     const atOnce = await Promise.all([1, 2, 3].map((n) => runProgram(["query", `select ${n} as n`, ...flags])));
 
     assert.match(table.stdout, /^message +level\n-+ +-+\none +200\n/);
-    for (const [index, { code, stdout }] of atOnce.entries())
-      assert.deepEqual([code, stdout], [0, `n\n-\n${index + 1}\n`]);
+    for (const [index, end] of atOnce.entries())
+      assert.deepEqual(end, { code: 0, stdout: `n\n-\n${index + 1}\n`, stderr: "" });
     for (const { code, stderr } of [errorBeside, errorWithout]) {
       assert.notEqual(code, 0);
       assert.match(stderr, /^Cannot run query: [^\n]*nonsense/);
     }
+  });
+
+  test("opens the embedded database itself where the collector ends before it takes the connection", async (t) => {
+    const dataDir = await folder(t);
+    const flags = ["--data-dir", dataDir];
+    const program = await Program.start(t, flags);
+    await converse(program.port, "one\n");
+    await query(flags);
+    const sockets = async () => (await readFile("/proc/net/unix", "utf8")).split(`${dataDir}/lock-`).length - 1;
+    program.signal("SIGSTOP");
+    const before = await sockets();
+
+    const asking = query(flags);
+    await eventually(async () => assert.ok((await sockets()) > before));
+    await program.kill();
+
+    assert.equal(await asking, '{"message":"one"}\n');
   });
 
   test("waits for what was acknowledged before it, also while the embedded database is opening", async (t) => {
