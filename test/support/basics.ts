@@ -4,6 +4,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 export const KIB = 1024;
 export const MIB = KIB * KIB;
 export const SECOND = 1000; // ms
+export const MINUTE = 60 * SECOND;
 export const DAY = 86_400_000; // ms
 
 const STUCK_MS = 60 * SECOND;

@@ -9,7 +9,8 @@ import { KIB } from "./basics.ts";
 
 const running = new Map<ChildProcess, NodeJS.Signals>();
 
-for (const signal of ["SIGINT", "SIGTERM"]) process.once(signal, () => process.exit(1)); // so that `exit` comes
+// So that `exit` comes. Not `once`: tsx, npm and timeout each pass a signal on, and the second one would kill before it.
+for (const signal of ["SIGINT", "SIGTERM"]) process.on(signal, () => process.exit(1));
 process.on("exit", () => {
   for (const [child, signal] of running) endGroup(child, signal);
 });
