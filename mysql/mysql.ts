@@ -132,12 +132,13 @@ class MysqlStore implements Store {
   async makePartition(day: number): Promise<void> {
     const change = await this.#sessions.use((session) => planPartition(session, day));
     if (change !== undefined) await this.#alter(change);
+    await this.#sessions.use((session) => noteIfLate(session, day));
   }
 
   async dropPartition(ageMs: number): Promise<string | undefined> {
     const oldest = await this.#sessions.use(async (session) => {
       const before = formatDatetime(await timeBefore(session, ageMs));
-      const partitions = await readPartitions(session);
+      const partitions = await readStoredBefore(session, before);
       return partitions.find((partition) => isDayOfOurs(partition) && partition.end <= before);
     });
     if (oldest) await this.#alter(`alter table logs drop partition ${oldest.name}`);
@@ -154,7 +155,9 @@ class MysqlStore implements Store {
          order by created_at limit 1 offset ${LINES_WALKED}`,
       );
       const nextUs = next ? Math.max(timeOfDatetime(next.time), sinceUs + 1) : beforeUs;
-      await session.query(`delete from logs where ${within(nextUs)} and level between ${from} and ${to}`);
+      const stored = (await readStoredBefore(session, formatDatetime(beforeUs))).map(({ name }) => `\`${name}\``);
+      const partitions = stored.length > 0 ? `partition (${stored.join()})` : "";
+      await session.query(`delete from logs ${partitions} where ${within(nextUs)} and level between ${from} and ${to}`);
       return { nextUs, isDone: next === undefined };
     });
   }
@@ -511,7 +514,7 @@ function timeOfDatetime(text: string): number {
 // ---- Tables and days --------------------------------------------------------
 // `logs` has a partition a day, and `future` behind them for what no day was made for yet.
 
-const TABLES = ["logs", "log_entries", "dead_letters"];
+const TABLES = ["logs", "log_entries", "late_days", "dead_letters"];
 
 interface MysqlTable {
   engine: string | null;
@@ -579,6 +582,23 @@ async function planPartition(session: Session, day: number): Promise<string | un
   const bound = isFuture ? "maxvalue" : `'${next.end}'`;
   return `alter table logs reorganize partition ${next.name} into
     (${made}, partition ${next.name} values less than (${bound}))`;
+}
+
+/** Notes for a day that is over that lines of it are stored now: retention goes by the later of received and stored. */
+async function noteIfLate(session: Session, day: number): Promise<void> {
+  const note = `insert into late_days (day) select '${dateOf(day)}' from dual where utc_date() > '${dateOf(day)}'
+    on duplicate key update stored_at = utc_timestamp(6)`;
+  await session.query(note).catch((error: unknown) => {
+    if (errnoOf(error) !== LACKS_RIGHT) throw error; // a user without the right keeps such lines for a shorter time
+  });
+}
+
+/** The partitions without those that hold a day of which lines were stored since a time, long after they were received. */
+async function readStoredBefore(session: Session, before: string): Promise<Partition[]> {
+  const partitions = await readPartitions(session);
+  const late = await session.rows<{ day: string }>(`select day from late_days where stored_at >= '${before}'`);
+  const younger = new Set(late.map(({ day }) => partitions.find(({ end }) => end.slice(0, 10) > day)));
+  return partitions.filter((partition) => !younger.has(partition));
 }
 
 async function isEmpty(session: Session, partition: string): Promise<boolean> {

@@ -24,6 +24,13 @@ create table if not exists log_entries (
   primary key (journal, position)
 ) engine = InnoDB;
 
+-- Days that were over when lines of them were stored, after an outage or by a clock that was behind. Retention goes by the
+-- later of received and stored: until stored_at is old enough, such a day stays.
+create table if not exists late_days (
+  day       date not null primary key,
+  stored_at datetime(6) not null default (utc_timestamp(6))
+) engine = InnoDB;
+
 -- Lines that this database refuses for their content: for a check, a trigger or a column type of yours.
 create table if not exists dead_letters (
   id         bigint not null auto_increment primary key,

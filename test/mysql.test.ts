@@ -558,6 +558,7 @@ describeStore("MySQL: set-up", () => {
     const dropped = await store.dropDeadLetters(await store.deadLetterIds());
     await store.deleteLevels({ from: 0, to: 100, sinceUs: 0, ageMs: 0 });
     await store.pruneKeys(batch.journal, 1e9);
+    await sql.query(AGE_LATE_DAYS);
     const day = await store.dropPartition(DAY);
 
     assert.deepEqual([refused, retried, dropped, day], [2, { stored: 0, refused: 1 }, 2, nameOf(TODAY - 3)]);
@@ -657,6 +658,9 @@ const partitionsIn = async (sql: Awaited<ReturnType<typeof connectTo>>) =>
 
 const nameOf = (day: number) => `p${new Date(day * DAY).toISOString().slice(0, 10).replaceAll("-", "")}`;
 
+/** As if what was stored in days that were over had been stored a week ago. */
+const AGE_LATE_DAYS = "update late_days set stored_at = stored_at - interval 7 day";
+
 describeStore("MySQL: days", () => {
   test("each has its partition, made ahead and for a backlog, once, whoever makes it", async (t) => {
     const { store, sql, url } = await freshStore(t);
@@ -685,6 +689,7 @@ describeStore("MySQL: days", () => {
     await sql.query(`alter table logs reorganize partition future into
       (partition mine values less than ('2001-02-03'), partition future values less than (maxvalue))`);
     for (const day of [-3, -2, 0]) await store.makePartition(TODAY + day);
+    await sql.query(AGE_LATE_DAYS);
     const sinceMidnightMs = Date.now() - TODAY * DAY;
 
     const dropped = [];
@@ -692,6 +697,32 @@ describeStore("MySQL: days", () => {
 
     assert.deepEqual(dropped, [undefined, nameOf(TODAY - 3), nameOf(TODAY - 2), undefined]);
     assert.deepEqual(await partitionsIn(sql), ["mine", nameOf(TODAY), "future"]);
+  });
+
+  test("lines that are received years ago by the clock, and stored now, stay as long as others: the later time counts", async (t) => {
+    const { store, sql } = await freshStore(t);
+    const storeAndTidy = async (day: number, message: string) => {
+      await store.makePartition(day);
+      await store.storeBatch(batchOf(store, [[message]], { timeUs: day * DAY * 1000 }).batch);
+      await store.deleteLevels({ from: 0, to: 600, sinceUs: 0, ageMs: DAY });
+      return store.dropPartition(DAY);
+    };
+    await store.makePartition(TODAY);
+
+    const dropped = [
+      await storeAndTidy(TODAY - 1000, "long-ago"),
+      await storeAndTidy(TODAY - 1001, "before the oldest"),
+    ];
+    const kept = await messagesIn(sql);
+    await sql.query(`${AGE_LATE_DAYS} where day = utc_date() - interval 1000 day`);
+    dropped.push(await store.dropPartition(DAY));
+    await sql.query(AGE_LATE_DAYS);
+    await store.deleteLevels({ from: 0, to: 600, sinceUs: 0, ageMs: DAY });
+    const left = await messagesIn(sql);
+    dropped.push(await store.dropPartition(DAY));
+
+    assert.deepEqual(kept, ["before the oldest", "long-ago"]);
+    assert.deepEqual([left, dropped], [[], [undefined, undefined, undefined, nameOf(TODAY - 1000)]]);
   });
 
   test("nothing young is dropped or deleted where our clock is years ahead of the server's", async (t) => {
@@ -711,7 +742,7 @@ describeStore("MySQL: days", () => {
     const { store, sql } = await freshStore(t);
     await store.makePartition(TODAY - 3);
     await store.makePartition(TODAY);
-    await sql.query("begin; select count(*) from logs");
+    await sql.query(`${AGE_LATE_DAYS}; begin; select count(*) from logs`);
 
     const dropping = store.dropPartition(DAY).catch((error: unknown) => error);
     await storeAll(store, ["meanwhile"]);
