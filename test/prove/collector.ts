@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";
+import { existsSync, readdirSync } from "node:fs";
 import { SECOND, eventually } from "../support/basics.ts";
 import { COLLECTOR, ROOT } from "../support/files.ts";
 import { cpuMs, launch } from "../support/processes.ts";
@@ -16,6 +17,9 @@ export interface Place {
   preload: string;
   complaints: Complaints;
 }
+
+const TROUBLE = /^cannot (?:store into|write the journal)|^journal is full/;
+const TROUBLE_ENDS = / is back after N s$|^journal can be written again/;
 
 export class Collector {
   readonly place: Place;
@@ -40,6 +44,12 @@ export class Collector {
 
   get cpuMs(): number {
     return cpuMs(this.pid);
+  }
+
+  /** How many file descriptors it has open. */
+  get fds(): number {
+    const folder = `/proc/${this.pid}/fd`;
+    return existsSync(folder) ? readdirSync(folder).length : 0;
   }
 
   /** Resolves to its exit code, once it ends. */
@@ -92,12 +102,16 @@ export class Collector {
     await this.start();
   }
 
-  /** A line may come again after a minute, less what it takes from the collector's clock to ours. */
+  /**
+   * A line may come again after a minute, less what it takes from the collector's clock to ours; the end of a trouble,
+   * with the next trouble that is logged.
+   */
   #complainOfRepetition(line: string, loggedAtUs: Map<string, number>): void {
     const occasion = line.replace(/(?<=after )\d+(?= s$)/, "N");
     const sinceMs = Date.now() - (loggedAtUs.get(occasion) ?? -Infinity);
     if (sinceMs < 58 * SECOND) this.place.complaints.push(`logged again after ${sinceMs} ms: ${line}`);
     loggedAtUs.set(occasion, Date.now());
+    if (TROUBLE.test(line)) for (const key of loggedAtUs.keys()) if (TROUBLE_ENDS.test(key)) loggedAtUs.delete(key);
   }
 
   #noteEnd(code: number | null): number | null {

@@ -15,6 +15,7 @@ import type { Database } from "./database.ts";
 import type { Injected } from "./injection.ts";
 import { Complaints, DRAIN_MS, LONG_RUN_MS, MAX_WAIT_MS, orComplain } from "./run.ts";
 import type { Run } from "./run.ts";
+import { FLOOD_PEERS } from "./senders.ts";
 
 export type Inflict = (run: Run, holdMs: number, random: Random) => Promise<unknown>;
 export type Fault = [weight: number, name: string, inflict: Inflict];
@@ -79,9 +80,7 @@ const TLS_FAULTS: Fault[] = [
 
 const HOST_FAULTS: Fault[] = [[8, "hosts: the roles switch", async ({ network }) => network.switchRoles()]];
 
-const FLOOD_FAULTS: Fault[] = [
-  [8, "senders: 900 peers flood with tiny counted frames", ({ flood }, holdMs) => flood.run(10 * holdMs)],
-];
+const FLOOD_FAULTS: Fault[] = [[8, "senders: 900 peers flood with tiny counted frames", floodAndWait]];
 
 /** The faults of one lane: what ends the collector, if it may, and what breaks its disk, its clock and its peace. */
 export function faultsBefore({ isFlooded }: Run, mayEnd: boolean): Fault[] {
@@ -183,7 +182,7 @@ function stopServer(server: PostgresServer, signal: NodeJS.Signals): Inflict {
   };
 }
 
-/** Where the collector makes a new table meanwhile, its rows move. */
+/** Where the collector makes a new table meanwhile, its rows move, with the days that they need. */
 function renameAway(database: Database): Inflict {
   return async (_, holdMs) => {
     await database.admin((sql) => sql`alter table logs rename to logs_away`);
@@ -195,13 +194,18 @@ function renameAway(database: Database): Inflict {
 const renameBack = () => `do $$ begin
   if to_regclass('logs') is not null then
     lock table logs in access exclusive mode;
-    alter table logs_away drop constraint refused;
+    alter table logs rename to logs_meanwhile;
+    alter table logs_away rename to logs;
+    alter table logs drop constraint refused;
     set local prove.moves = 'on';
-    insert into logs_away select * from logs;
-    drop table logs;
-    alter table logs_away add ${CHECK};
+    perform create_logs_partition(day) from (
+      select distinct (created_at at time zone 'UTC')::date as day from logs_meanwhile) as days;
+    insert into logs select * from logs_meanwhile;
+    drop table logs_meanwhile;
+    alter table logs add ${CHECK};
+  else
+    alter table logs_away rename to logs;
   end if;
-  alter table logs_away rename to logs;
 end $$`;
 
 /** As on a disk with little room, of batches some pass; on `log_entries`, as `logs` may be renamed. */
@@ -225,6 +229,12 @@ function lockTable(database: Database): Inflict {
       await sleep(holdMs);
       await sql`commit`;
     });
+}
+
+/** Until the collector, too, has let go of the flood: a second one beside the first would take all places. */
+async function floodAndWait({ flood, collector, startedAt, forMs }: Run, holdMs: number): Promise<void> {
+  await flood.run(10 * holdMs);
+  while (collector.fds > FLOOD_PEERS / 2 && Date.now() < startedAt + forMs) await sleep(SECOND);
 }
 
 /** In a soak, now and then for longer than the collector waits for any statement. */

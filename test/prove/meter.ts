@@ -1,5 +1,4 @@
 /** Looks at the running collector once a second. */
-import { existsSync, readdirSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { SECOND, median } from "../support/basics.ts";
 import { peakRss, rss } from "../support/processes.ts";
@@ -26,8 +25,7 @@ export class Meter {
   #last = { pid: 0, at: 0, cpuMs: 0 };
 
   look(run: Run): void {
-    const { pid, cpuMs } = run.collector;
-    const fds = existsSync(`/proc/${pid}/fd`) ? readdirSync(`/proc/${pid}/fd`).length : 0;
+    const { pid, cpuMs, fds } = run.collector;
     const now = { pid, at: Date.now(), cpuMs };
     const share = pid === this.#last.pid ? (now.cpuMs - this.#last.cpuMs) / (now.at - this.#last.at) : NaN;
     this.#last = now;

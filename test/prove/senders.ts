@@ -230,7 +230,7 @@ export class Sender {
   }
 }
 
-const FLOOD_PEERS = 900; // and the other senders have room within --max-connections
+export const FLOOD_PEERS = 900; // and the other senders have room within --max-connections
 const FLOOD_FRAMES = 500; // a peer
 
 /** Peers that send tiny octet-counted frames, as fast as they are taken. */
