@@ -1735,9 +1735,9 @@ class Database {
   readonly inserts = new Histogram(DURATIONS);
   readonly batchLines = new Histogram([1, 10, 100, 300, 1000, 3000, 10_000, 30_000, 100_000]);
   readonly availability: Availability;
+  readonly parser: LineParser;
   readonly #target: Store;
   readonly #journal: Journal;
-  readonly #parser: LineParser;
   readonly #stop: AbortSignal;
   #setUp: Promise<void> | undefined;
   #wasSetUp = false;
@@ -1747,7 +1747,7 @@ class Database {
   constructor(target: Store, journal: Journal, parser: LineParser, stop: AbortSignal, log: Log) {
     this.#target = target;
     this.#journal = journal;
-    this.#parser = parser;
+    this.parser = parser;
     this.#stop = stop;
     this.availability = new Availability(target.name, log);
   }
@@ -1767,7 +1767,7 @@ class Database {
 
   /** Fills in the rows of a batch's entries, as the store sends them. */
   async fillRows(batch: Batch): Promise<void> {
-    await fillRows(batch.entries, this.#parser, (size) => this.#target.createRowWriter(size));
+    await fillRows(batch.entries, this.parser, (size) => this.#target.createRowWriter(size));
   }
 
   /** Runs something on the store, which is set up first where it is not yet. */
@@ -1875,7 +1875,7 @@ class Database {
     const reread = new Map((await this.#journal.reread(batch)).map((entry) => [entry.position, entry]));
     for (const entry of batch.entries) {
       if (deadLetters.has(entry)) continue;
-      const lines = linesOf(reread.get(entry.position) ?? entry, this.#parser);
+      const lines = linesOf(reread.get(entry.position) ?? entry, this.parser);
       const count = await this.use((store) => store.storeLines(batch.journal, entry, lines, suspects));
       deadLetters.set(entry, count);
     }
@@ -4692,10 +4692,11 @@ async function takeDeadLetters(session: Session, ids: string[]): Promise<DeadLet
   const rows = await session.run(sql`
     delete from dead_letters where id = any(${arrayOf(ids)}::bigint[])
     returning (extract(epoch from created_at) * 1000000)::bigint as time, coalesce(peer, '') as peer,
-              encode(line, 'hex') as line, create_logs_partition((created_at at time zone 'UTC')::date)`);
+              encode(line, 'hex') as line,
+              coalesce((to_jsonb(dead_letters) ->> 'cut_from')::int, length(line)) as size, create_logs_partition((created_at at time zone 'UTC')::date)`);
   return rows.map((row) => {
-    const { time, peer, line } = row as unknown as { time: string; peer: string; line: string };
-    return { timeUs: Number(time), peer, line: Buffer.from(line, "hex") };
+    const { time, peer, line, size } = row as unknown as { time: string; peer: string; line: string; size: number };
+    return { timeUs: Number(time), peer, line: Buffer.from(line, "hex"), size };
   });
 }
 
@@ -4704,6 +4705,8 @@ export interface DeadLetter {
   timeUs: number;
   peer: string;
   line: Buffer;
+  /** Its size on the wire: more than there are bytes where it was cut. */
+  size: number;
 }
 
 export type ReadLetter = (letter: DeadLetter) => StoredLine[];
@@ -5777,7 +5780,12 @@ function checkCommand({ words }: Command): void {
 }
 
 /** Runs a command; throws an error that names it, or {@link UsageError} for one that is none. */
-async function* runCommand(store: Store, command: Command, signal: AbortSignal): AsyncGenerator<Table> {
+async function* runCommand(
+  store: Store,
+  command: Command,
+  parser: LineParser,
+  signal: AbortSignal,
+): AsyncGenerator<Table> {
   const { words, isWrite = false, timeoutMs = STATEMENT_DEADLINE_MS, maxRows = Infinity } = command;
   checkCommand(command);
   const [subject, what = "", ...ids] = words;
@@ -5786,7 +5794,7 @@ async function* runCommand(store: Store, command: Command, signal: AbortSignal):
     if (subject === "search" || subject === "tail") yield* readLogs(store, command, maxRows, signal);
     else if (subject === "query") yield* store.query(refuseCopy(what), options);
     else if (what === "list") yield* store.listDeadLetters({ ...options, isWrite: false });
-    else yield outcomeOf(await (what === "retry" ? retryLetters(store, ids) : dropLetters(store, ids)));
+    else yield outcomeOf(await (what === "retry" ? retryLetters(store, ids, parser) : dropLetters(store, ids)));
   } catch (error) {
     if (error instanceof UsageError || error instanceof DatabaseRefused) throw error;
     const Failure = codeOf(error) === NO_DATABASE ? UsageError : Error;
@@ -5873,9 +5881,9 @@ async function dropLetters(store: Store, asked: string[]): Promise<string> {
 
 const RETRIED_AT_ONCE = 1000;
 
-async function retryLetters(store: Store, asked: string[]): Promise<string> {
-  const parser = new LineParser();
-  const readLetter = ({ timeUs, peer, line }: DeadLetter) => linesOfFrames(timeUs, [singleFrame(peer, line)], parser);
+async function retryLetters(store: Store, asked: string[], parser: LineParser): Promise<string> {
+  const readLetter = ({ timeUs, peer, line, size }: DeadLetter) =>
+    linesOfFrames(timeUs, [singleFrame(peer, line, size)], parser);
   const ids = await chooseDeadLetters(store, asked);
   const sum = { stored: 0, refused: 0 };
   for (let at = 0; at < ids.length; at += RETRIED_AT_ONCE) {
@@ -5905,7 +5913,7 @@ async function* answerCommand(
     .catch((error: unknown): never => {
       throw new Error(`Cannot ask ${database.name}: ${database.describe(error)}`, { cause: error });
     });
-  for await (const table of runCommand(store, command, signal)) yield { table };
+  for await (const table of runCommand(store, command, database.parser, signal)) yield { table };
 }
 
 /**
@@ -5964,7 +5972,7 @@ async function* askServer(options: Options, command: Command, signal: AbortSigna
   if (holder && !holder.isBrief && holder.database === store.name) yield* holder.ask({ words: ["wait"] });
   else holder?.leave();
   try {
-    for await (const table of runCommand(store, command, signal)) yield { table };
+    for await (const table of runCommand(store, command, new LineParser(options.timezone), signal)) yield { table };
   } finally {
     await store.close();
   }
@@ -5993,7 +6001,7 @@ async function* askDirectory(options: Options, command: Command, signal: AbortSi
   const store = new PostgresStore(options, readSchema(), () => {}); // what is printed is the answer alone
   const lock = await lockDirectory(dataDir, store.name, true);
   try {
-    for await (const table of runCommand(store, command, signal)) yield { table };
+    for await (const table of runCommand(store, command, new LineParser(options.timezone), signal)) yield { table };
   } finally {
     await store.close().finally(() => lock.unlock());
   }

@@ -43,10 +43,17 @@ create table if not exists dead_letters (
   created_at timestamptz not null,                                  -- when the line was received, as it would be in logs
   peer       text,
   line       bytea not null,                                        -- the line's bytes as they came
+  cut_from   bigint,                                                -- its size in bytes where it was too long, and cut
   sqlstate   text not null,
   error      text not null,
   refused_at timestamptz not null default now()
 );
+
+do $$ begin  -- likewise
+  if not exists (select from pg_attribute where attrelid = to_regclass('dead_letters') and attname = 'cut_from') then
+    alter table dead_letters add column cut_from bigint;
+  end if;
+end $$;
 
 -- Makes the partition of one day (UTC), unless it is there. It is built beside the table and then attached,
 -- because `create table … partition of` would lock all of `logs` against inserts.
@@ -169,10 +176,10 @@ exception when others or assert_failure then
   if code = any (suspects) then
     reason := reason || ' (refused again and again, while the table takes other lines)';
   end if;
-  insert into dead_letters (created_at, peer, line, sqlstate, error)
+  insert into dead_letters (created_at, peer, line, cut_from, sqlstate, error)
   values ((line ->> 'created_at')::timestamptz, line ->> 'peer',
           coalesce(decode((line ->> 'notes')::jsonb #>> '{@collector,raw}', 'base64'), convert_to(line ->> 'source', 'UTF8')),
-          code, reason);
+          ((line ->> 'notes')::jsonb #>> '{@collector,cut_from}')::bigint, code, reason);
   return false;
 end $$;
 

@@ -96,6 +96,8 @@ class MysqlStore implements Store {
         tables = await readTables(session);
       }
       for (const [name, table] of tables) this.#checkTable(name, table);
+      if (!tables.get("dead_letters")?.columns.has("cut_from"))
+        await session.query("alter table dead_letters add column cut_from bigint");
       await this.#checkPacket(session);
     });
   }
@@ -197,10 +199,13 @@ class MysqlStore implements Store {
     return this.#sessions.use(async (session) => {
       const some = `from dead_letters where id in (${listIds(ids)})`;
       await session.query("begin");
-      const letters = await session.rows<{ time: string; peer: string; line: Buffer }>(
-        `select created_at as time, coalesce(peer, '') as peer, line ${some} order by id for update`,
+      const letters = await session.rows<{ time: string; peer: string; line: Buffer; size: string }>(
+        `select created_at as time, coalesce(peer, '') as peer, line, coalesce(cut_from, length(line)) as size
+         ${some} order by id for update`,
       );
-      const lines = letters.flatMap(({ time, ...letter }) => readLetter({ timeUs: timeOfDatetime(time), ...letter }));
+      const lines = letters.flatMap(({ time, size, ...letter }) =>
+        readLetter({ timeUs: timeOfDatetime(time), size: Number(size), ...letter }),
+      );
       const refused = await this.#storeOrSetAside(session, lines, new Set());
       await session.query(`delete ${some}`);
       await session.query("commit");
@@ -613,14 +618,18 @@ async function timeBefore(session: Session, ageMs: number): Promise<number> {
 
 // ---- Dead letters -----------------------------------------------------------
 
+type Notes = Partial<{ raw: string; cut_from: number }>;
+
+const notesOf = (text = "{}") => (JSON.parse(text) as { "@collector"?: Notes })["@collector"] ?? {};
+
 /** Puts a line into `dead_letters`, with its bytes as they came. Resolves to 1. */
 async function setAside(session: Session, line: StoredLine, error: ServerError): Promise<1> {
   const { timeUs, peer, source, notes } = line;
-  const raw = notes && (JSON.parse(notes) as { "@collector": { raw?: string } })["@collector"].raw;
+  const { raw, cut_from: cutFrom = null } = notesOf(notes);
   const bytes = raw === undefined ? Buffer.from(source) : Buffer.from(raw, "base64");
   const reason = [`${error.sqlState} ${error.errno}`, error.sqlMessage];
-  const values = [[formatDatetime(timeUs), peer || null, bytes, ...reason]];
-  const columns = "created_at, peer, line, `sqlstate`, error";
+  const values = [[formatDatetime(timeUs), peer || null, bytes, cutFrom, ...reason]];
+  const columns = "created_at, peer, line, cut_from, `sqlstate`, error";
   await session.query({ sql: `insert into dead_letters (${columns}) values (?)`, values });
   return 1;
 }

@@ -37,6 +37,7 @@ create table if not exists dead_letters (
   created_at datetime(6) not null comment 'when the line was received, as it would be in logs',
   peer       longtext,
   line       longblob not null comment 'the bytes of the line as they came',
+  cut_from   bigint comment 'its size in bytes where it was too long, and cut',
   `sqlstate` varchar(16) not null comment 'the SQLSTATE and the error number of the server',
   error      text not null,
   refused_at datetime(6) not null default (utc_timestamp(6))

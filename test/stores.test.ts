@@ -131,6 +131,24 @@ for (const store of STORES)
       assert.deepEqual(await messagesIn(collector), ["first", "good 1", "good 3", "bad 4", "good 5"]);
     });
 
+    test("a retried dead letter is read as it would have been: in the collector's zone, and what came of a cut line", async (t) => {
+      const collector = await startOn(t, { timezone: "Asia/Tokyo", maxLine: 100 });
+      await converse(collector.port, "first\n");
+      await whenStored(collector);
+      await query(collector, store.check);
+      const line = `{"msg":"bad","time":"2026-11-22 10:00:00","x":"${"x".repeat(200)}"}`;
+
+      await converse(collector.port, `${line}\n`);
+      await whenStored(collector);
+      await query(collector, store.uncheck);
+      const retried = await run(collector, "dead", "retry");
+      const [row = []] = await query(collector, "select logged_at, attributes from logs where message = 'bad'");
+
+      assert.deepEqual(retried, [["1 stored, 0 refused again"]]);
+      assert.match(row[0] ?? "", /^2026-11-22 01:00:00/);
+      assert.equal(JSON.parse(row[1] ?? "")["@collector"].cut_from, line.length);
+    });
+
     test("20,000 lines with some that are refused are stored once each, and the ledger adds up", async (t) => {
       const collector = await startOn(t);
       await converse(collector.port, "first\n");
