@@ -172,10 +172,7 @@ export interface Entry {
   altered?: number;
 }
 
-/**
- * Consecutive entries of one segment on their way to the database. Half of a batch is `{ ...batch, entries: half }`:
- * only its entries are fewer; the other fields still describe the whole.
- */
+/** Consecutive entries of one segment on their way to the database. Some of them are a batch, too (`partOf`). */
 export interface Batch {
   /** Id of the journal that the entries' positions belong to. */
   journal: string;
@@ -322,13 +319,13 @@ function startLoops(
   const queue = new AsyncQueue<Batch>(1);
   const loops = [
     follow(journal, queue, database, options.linger),
-    ...database.workers(() => work(queue, journal, database)),
+    ...range(database.target.sessions).map(() => work(queue, journal, database)), // a worker for each session
   ];
   const housekeeping = keepHouse(tasks, database, stop.signal);
   stop.signal.addEventListener("abort", () => queue.close());
   for (const loop of [journal.failed, housekeeping, ...loops])
     loop.catch((error) => stop.signal.aborted || done.reject(error)); // a stop makes loops fail, too: that is no error
-  const endWatch = watchDriver(() => database.disconnect(), log);
+  const endWatch = watchDriver(() => database.target.disconnect(), log);
   /** Resolves when all is stored or `drainTimeout` is over; the rest waits in the journal. */
   const close = async () => {
     await deadline(Promise.allSettled(loops), options.drainTimeout).catch(() => {});
@@ -1159,7 +1156,7 @@ export class Journal {
     await this.#removeStored();
   }
 
-  /** Reads a batch's entries, or some of them, again, into memory of their own. Rejects where one is damaged. */
+  /** Reads a batch's entries again, into memory of their own. Rejects where one is damaged. */
   async reread(batch: Batch): Promise<Entry[]> {
     return this.#reader.reread(batch);
   }
@@ -1186,7 +1183,7 @@ export class Journal {
 
   /** Size on disk of what is not stored yet. */
   backlogBytes(): number {
-    return this.#segments.reduce((sum, { unstoredSize }) => sum + unstoredSize, 0);
+    return sumOf(this.#segments, "unstoredSize");
   }
 
   /** When the oldest line that is not stored was received, in µs since 1970; `undefined` where all are. */
@@ -1461,9 +1458,8 @@ class BatchReader {
   async reread({ segment, entries, start, end }: Batch): Promise<Entry[]> {
     const bytes = Buffer.alloc(end - start);
     await segment.handle.read(bytes, 0, bytes.length, start);
-    const wanted = new Set(entries.map(({ position }) => position));
-    const again = decodeEntries(bytes, segment.journal).filter(({ position }) => wanted.has(position));
-    if (again.length < wanted.size) throw new Error(`Cannot read ${segment.path}: damaged since it was read first`);
+    const again = decodeEntries(bytes, segment.journal);
+    if (again.length < entries.length) throw new Error(`Cannot read ${segment.path}: damaged since it was read first`);
     return again;
   }
 
@@ -1504,9 +1500,6 @@ function decodeEntries(bytes: Buffer, journal: string): Entry[] {
   }
   return entries;
 }
-
-const sumOf = <Name extends string>(items: Record<Name, number>[], name: Name) =>
-  items.reduce((total, item) => total + item[name], 0);
 
 // ---- Records ----------------------------------------------------------------
 // Frames to records. Nothing here throws, loses or refuses a line.
@@ -1713,18 +1706,8 @@ const RETRY_MIN_MS = 100;
 const RETRY_MAX_MS = 5 * SECOND;
 const SUSPECT_AFTER = 3; // failures of a batch with one code; then a line is suspected
 
-/** How to store a batch: as it is; after making its days' partitions; in halves; line by line. */
-type Step = "whole" | "partition" | "halves" | "lines";
-
-/** What the tries to store one batch have shown so far. */
-interface Trial {
-  /** Number of failures with each code. */
-  failures: Map<string, number>;
-  /** The codes that count as one line's fault from now on, whatever they mean otherwise. */
-  suspects: Set<string>;
-  /** For each entry that was stored line by line: its number of dead letters. */
-  deadLetters: Map<Entry, number>;
-}
+/** How to store a batch: as it is; each half as it is; line by line, in halves down to one entry. */
+type Step = "whole" | "halves" | "lines";
 
 /** A store and its state. Each failure decides how a batch is tried next; none gives a line up. */
 class Database {
@@ -1736,7 +1719,7 @@ class Database {
   readonly batchLines = new Histogram([1, 10, 100, 300, 1000, 3000, 10_000, 30_000, 100_000]);
   readonly availability: Availability;
   readonly parser: LineParser;
-  readonly #target: Store;
+  readonly target: Store;
   readonly #journal: Journal;
   readonly #stop: AbortSignal;
   #setUp: Promise<void> | undefined;
@@ -1745,52 +1728,44 @@ class Database {
   #oldestStoredUs = Infinity;
 
   constructor(target: Store, journal: Journal, parser: LineParser, stop: AbortSignal, log: Log) {
-    this.#target = target;
+    this.target = target;
     this.#journal = journal;
     this.parser = parser;
     this.#stop = stop;
     this.availability = new Availability(target.name, log);
   }
 
-  get name(): string {
-    return this.#target.name;
-  }
-
-  get isOpening(): boolean {
-    return this.availability.status.state === "opening" || this.#target.isOpening === true;
-  }
-
-  /** Starts the loops that store, one for each session. */
-  workers(start: () => Promise<void>): Promise<void>[] {
-    return range(this.#target.sessions).map(start);
-  }
-
   /** Fills in the rows of a batch's entries, as the store sends them. */
   async fillRows(batch: Batch): Promise<void> {
-    await fillRows(batch.entries, this.parser, (size) => this.#target.createRowWriter(size));
+    await fillRows(batch.entries, this.parser, (size) => this.target.createRowWriter(size));
   }
 
   /** Runs something on the store, which is set up first where it is not yet. */
   async use<T>(run: (store: Store) => Promise<T>): Promise<T> {
     await (this.#setUp ??= this.#setItUp());
-    return run(this.#target);
+    return run(this.target);
   }
 
   /** Resolves when the batch is committed, to its number of dead letters; rejects only when stopped or refused. */
-  async store(batch: Batch, suspects = new Set<string>()): Promise<number> {
-    const trial: Trial = { failures: new Map(), suspects, deadLetters: new Map() };
-    for (let step: Step = "whole"; ;) {
+  async store(batch: Batch, first: Step = "whole", suspects = new Set<string>()): Promise<number> {
+    const failures = new Map<string, number>(); // number of them with each code
+    for (let step = first; ;) {
       try {
-        const deadLettered = await this.#try(batch, step, trial);
+        const deadLettered = await this.#try(batch, step, suspects);
         this.availability.noteUp(batch);
         return deadLettered;
       } catch (error) {
         if (this.#stop.aborted || error instanceof DatabaseRefused) throw error;
         this.retries++;
-        const next = this.#nextStep(error, batch, step, trial);
-        if (next === step || next === "whole")
-          await this.rest(error, (trial.failures.get(codeOf(error)) ?? 1) - 1, batch);
-        step = next;
+        const [reaction, code] = [this.target.reactionTo(error), codeOf(error)];
+        const count = (failures.get(code) ?? 0) + 1;
+        failures.set(code, count);
+        if (reaction === "partition") this.#days.clear(); // the next try makes the partitions anew
+        if (reaction === "partition" && count === 1) continue;
+        const isOfLine = isFaultOfLine(reaction, code, count, suspects);
+        if (step !== "lines" && reaction === "no bulk load") step = "lines";
+        else if (step !== "lines" && isOfLine) step = batch.entries.length > 1 ? "halves" : "lines";
+        else await this.rest(error, count - 1, batch);
       }
     }
   }
@@ -1810,41 +1785,28 @@ class Database {
     return oldestUs;
   }
 
-  describe(error: unknown): string {
-    return this.#target.describe(error);
-  }
-
-  reactionTo(error: unknown): Reaction {
-    return this.#target.reactionTo(error);
-  }
-
   /**
    * Reports why the database is away, and waits, longer each time; the wait ends early when the database answers
    * another caller. Jitter keeps collectors from returning all at once.
    */
   async rest(error: unknown, failures: number, batch?: Batch): Promise<void> {
-    this.availability.noteAway(this.describe(error), batch);
-    if (this.reactionTo(error) === "set up anew") this.#setUp = undefined;
+    this.availability.noteAway(this.target.describe(error), batch);
+    if (this.target.reactionTo(error) === "set up anew") this.#setUp = undefined;
     const jitter = 0.5 + Math.random() / 2;
     const pauseMs = Math.min(RETRY_MIN_MS * 2 ** failures, RETRY_MAX_MS) * jitter;
     await deadline(this.availability.answered.wait(), pauseMs).catch(() => {});
   }
 
-  /** Closes all connections: what runs fails, and is tried again on new ones. */
-  disconnect(): void {
-    this.#target.disconnect();
-  }
-
   /** Closes all connections for good: what runs fails; the next start sends it again, which adds nothing twice. */
   async close(): Promise<void> {
     this.availability.close();
-    await this.#target.close();
+    await this.target.close();
   }
 
   async #setItUp(): Promise<void> {
     this.#days.clear();
     try {
-      await this.#target.setUp();
+      await this.target.setUp();
       this.#wasSetUp = true;
     } catch (error) {
       this.#setUp = undefined;
@@ -1853,66 +1815,61 @@ class Database {
     }
   }
 
-  async #try(batch: Batch, step: Step, trial: Trial): Promise<number> {
-    if (step === "partition") this.#days.clear();
+  async #try(batch: Batch, step: Step, suspects: Set<string>): Promise<number> {
+    if (step !== "whole" && batch.entries.length > 1) return this.#storeHalves(batch, step, suspects);
     await this.makePartitions(daysOf(batch.entries));
-    if (step === "halves") return this.#storeHalves(batch, trial.suspects);
-    const started = performance.now();
-    const deadLettered = step === "lines" ? await this.#storeLines(batch, trial) : 0;
+    const startedMs = performance.now();
+    const deadLettered = step === "lines" ? await this.#storeLines(batch, suspects) : 0;
     if (step !== "lines") await this.use((store) => store.storeBatch(batch));
-    this.#count(batch, performance.now() - started);
+    this.#observe(batch, performance.now() - startedMs);
     return deadLettered;
   }
 
-  async #storeHalves(batch: Batch, suspects: Set<string>): Promise<number> {
+  async #storeHalves(batch: Batch, step: Step, suspects: Set<string>): Promise<number> {
+    const first = step === "lines" ? "lines" : "whole";
     const middle = Math.floor(batch.entries.length / 2);
-    const first = await this.store({ ...batch, entries: batch.entries.slice(0, middle) }, suspects);
-    return first + (await this.store({ ...batch, entries: batch.entries.slice(middle) }, suspects));
+    const deadLettered = await this.store(partOf(batch, 0, middle), first, suspects);
+    return deadLettered + (await this.store(partOf(batch, middle, Infinity), first, suspects));
   }
 
-  /** Stores entries line by line, read and parsed again from the journal: this is rare, so no records were kept. */
-  async #storeLines(batch: Batch, { deadLetters, suspects }: Trial): Promise<number> {
-    const reread = new Map((await this.#journal.reread(batch)).map((entry) => [entry.position, entry]));
-    for (const entry of batch.entries) {
-      if (deadLetters.has(entry)) continue;
-      const lines = linesOf(reread.get(entry.position) ?? entry, this.parser);
-      const count = await this.use((store) => store.storeLines(batch.journal, entry, lines, suspects));
-      deadLetters.set(entry, count);
-    }
-    return [...deadLetters.values()].reduce((sum, count) => sum + count, 0);
+  /** Stores one entry line by line, read and parsed again from the journal: this is rare, so no records were kept. */
+  async #storeLines(batch: Batch, suspects: Set<string>): Promise<number> {
+    const entries = await this.#journal.reread(batch);
+    const entry = entries[0]!;
+    const lines = linesOf(entry, this.parser);
+    return this.use((store) => store.storeLines(batch.journal, entry, lines, suspects));
   }
 
-  #count({ entries }: Batch, tookMs: number): void {
+  #observe({ entries, lines }: Batch, tookMs: number): void {
     this.inserts.observe(tookMs / SECOND);
-    this.batchLines.observe(entries.reduce((sum, { lines }) => sum + lines, 0));
-    this.altered += entries.reduce((sum, { altered = 0 }) => sum + altered, 0);
+    this.batchLines.observe(lines);
+    this.altered += sumOf(entries, "altered");
     this.#oldestStoredUs = Math.min(this.#oldestStoredUs, entries[0]?.timeUs ?? Infinity);
-  }
-
-  /**
-   * Chooses how the batch is tried next. A missing partition is made. A line that is refused for its content is looked
-   * for in halves, then line by line in its entry. A line is looked for, too, when one code comes `SUSPECT_AFTER` times,
-   * as a trigger may raise any. All else is tried again as it is.
-   */
-  #nextStep(error: unknown, { entries }: Batch, step: Step, trial: Trial): Step {
-    const reaction = this.reactionTo(error);
-    if (reaction === "no bulk load" && step !== "lines") return "lines";
-    const code = codeOf(error);
-    const failures = (trial.failures.get(code) ?? 0) + 1;
-    trial.failures.set(code, failures);
-    const smaller: Step = entries.length > 1 ? "halves" : "lines";
-    if (reaction === "content" || reaction === "too long") return smaller;
-    if (reaction === "partition" && step !== "partition" && !trial.suspects.has(code)) return "partition";
-    const isSuspect = trial.suspects.has(code) || failures >= SUSPECT_AFTER || reaction === "partition";
-    if (!ALSO_RAISED_FOR_LINES.has(reaction)) return "whole";
-    if (!isSuspect) return step === "lines" ? "lines" : "whole";
-    trial.suspects.add(code);
-    return smaller;
   }
 }
 
 /** Reactions to errors that a trigger, a policy or a view may raise for one line only. */
 const ALSO_RAISED_FOR_LINES = new Set<Reaction>(["own", "no bulk load", "partition", "set up anew"]);
+
+/**
+ * Whether a failure, the `count`-th with its code, counts as one line's fault. That line is looked for in halves of the
+ * batch, then line by line in its entry. A code that comes again and again is a suspect from then on, whatever it means
+ * otherwise, as a trigger may raise any.
+ */
+function isFaultOfLine(reaction: Reaction, code: string, count: number, suspects: Set<string>): boolean {
+  if (reaction === "content" || reaction === "too long") return true;
+  const isSuspect = suspects.has(code) || count >= SUSPECT_AFTER || reaction === "partition";
+  if (!isSuspect || !ALSO_RAISED_FOR_LINES.has(reaction)) return false;
+  suspects.add(code);
+  return true;
+}
+
+/** Some entries of a batch, from one index up to another. */
+function partOf(batch: Batch, from: number, to: number): Batch {
+  const entries = batch.entries.slice(from, to);
+  const start = batch.start + sumOf(batch.entries.slice(0, from), "size");
+  return { ...batch, entries, lines: sumOf(entries, "lines"), start, end: start + sumOf(entries, "size") };
+}
 
 /** Days, counted since 1970, of the entries' lines. */
 const daysOf = (entries: Entry[]) =>
@@ -2009,7 +1966,7 @@ async function storeByCopy(session: Session, batch: Batch): Promise<boolean> {
     const inPart = await session.positions(storedInPartSql(batch));
     if (inPart.size > 0) return session.run(session.sql`rollback`).then(() => false);
   }
-  if (entries.length > 0) await session.copy(copySql("stdin"), copyInput(entries), linesIn(entries));
+  if (entries.length > 0) await session.copy(copySql("stdin"), copyInput(entries), sumOf(entries, "lines"));
   else await session.run(session.sql`select txid_current()`); // a commit with an id waits for a standby, as theirs did
   await session.commit();
   return true;
@@ -2044,8 +2001,6 @@ function copyInput(entries: Entry[]): Buffer[] {
   const rows = entries.map((entry) => entry.rows!);
   return [COPY_HEADER, ...(rows.length > FEW_ENTRIES ? [Buffer.concat(rows)] : rows), COPY_TRAILER];
 }
-
-const linesIn = (entries: Entry[]) => entries.reduce((sum, { lines }) => sum + lines, 0);
 
 // ---- Housekeeping -----------------------------------------------------------
 // Periodic tasks, whose failures are logged and retried; storing goes on.
@@ -2123,9 +2078,9 @@ class PeriodicTask {
       this.succeededAtMs = Date.now();
       this.dueAtMs = performance.now() + this.#everyMs;
     } catch (error) {
-      const reaction = this.#database.reactionTo(error);
+      const reaction = this.#database.target.reactionTo(error);
       if (!isOfFile(error) && (reaction === "away" || reaction === "set up anew")) throw error;
-      const cause = isOfFile(error) ? describeError(error) : this.#database.describe(error);
+      const cause = isOfFile(error) ? describeError(error) : this.#database.target.describe(error);
       this.#condition.report(cause, `cannot ${this.#purpose}: ${cause}; trying again`);
       this.dueAtMs = performance.now() + Math.min(SECOND * 2 ** ++this.#failures, MINUTE);
     }
@@ -5911,7 +5866,7 @@ async function* answerCommand(
   const store = await database
     .use((each) => Promise.resolve(each))
     .catch((error: unknown): never => {
-      throw new Error(`Cannot ask ${database.name}: ${database.describe(error)}`, { cause: error });
+      throw new Error(`Cannot ask ${database.target.name}: ${database.target.describe(error)}`, { cause: error });
     });
   for await (const table of runCommand(store, command, database.parser, signal)) yield { table };
 }
@@ -5928,7 +5883,7 @@ async function* awaitStored(journal: Journal, database: Database, signal: AbortS
     if (missingLines <= 0 || signal.aborted) return;
     const { state, cause } = database.availability.status;
     const nowMs = performance.now();
-    if (database.isOpening) openAtMs = movedAtMs = nowMs;
+    if (isStoreOpening(database)) openAtMs = movedAtMs = nowMs;
     if (journal.released > released) [released, movedAtMs] = [journal.released, nowMs];
     if (nowMs - movedAtMs > STALLED_MS || nowMs - openAtMs > SETTLE_MS) {
       yield { missingLines };
@@ -5936,10 +5891,13 @@ async function* awaitStored(journal: Journal, database: Database, signal: AbortS
     }
     await deadline(journal.whenReleased(wanted), SETTLE_LOOK_MS).catch(() => {});
     const lines = `${countOf(missingLines, "line")} to be stored`;
-    if (database.isOpening) yield { waitingFor: "the database to open" };
+    if (isStoreOpening(database)) yield { waitingFor: "the database to open" };
     else yield { waitingFor: state === "away" ? `${lines} (database away: ${cause})` : lines };
   }
 }
+
+const isStoreOpening = ({ availability, target }: Database) =>
+  availability.status.state === "opening" || target.isOpening === true;
 
 /** How a command's answer is printed. */
 interface Printing {
@@ -7836,6 +7794,10 @@ async function deadline<T>(promise: PromiseLike<T>, ms: number): Promise<T> {
 }
 
 const isObject = (value: unknown) => typeof value === "object" && value !== null;
+
+/** Sums a field over items; one that lacks it counts as 0. */
+const sumOf = <Name extends string>(items: Partial<Record<Name, number>>[], name: Name) =>
+  items.reduce((total, item) => total + (item[name] ?? 0), 0);
 
 const range = (count: number) => Array.from({ length: count }, (_, index) => index);
 
