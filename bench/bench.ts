@@ -19,7 +19,7 @@ import type { Bench, Table } from "./run.ts";
 import { count, formatTable, prepare, say } from "./run.ts";
 import { PLAIN } from "./sender.ts";
 import { LOADS, measureEmbedded, measurePairs, throughCollector } from "./throughput.ts";
-import { measureViewer } from "./viewer.ts";
+import { makeLines, measureViewer } from "./viewer.ts";
 
 const LONGEST_MS = 40 * MINUTE; // for all
 
@@ -59,7 +59,8 @@ const SUBJECTS: Record<string, Subject> = {
 
 async function measurePage({ url, sql, lines }: Bench): Promise<Table> {
   await dropTables(sql);
-  const rows = await measureViewer(url, sql, lines, say);
+  await makeLines(sql, lines, say);
+  const rows = await measureViewer(url, lines, say);
   return { title: `the log page on ${count(lines)} lines`, head: ["median of 20", "alone", "beside a sender"], rows };
 }
 

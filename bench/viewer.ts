@@ -30,8 +30,7 @@ const MAKE_LINES = `
         from generate_series($3::bigint, $4::bigint) as n) as line`;
 
 /** Resolves to a table of figures. */
-export async function measureViewer(url: string, sql: postgres.Sql, lines: number, say: (line: string) => void) {
-  await makeLines(sql, lines, say);
+export async function measureViewer(url: string, lines: number, say: (line: string) => void) {
   const dataDir = await mkdtemp(join(tmpdir(), "collector-bench-viewer-"));
   const collector = await startCollector({
     databaseUrl: url,
@@ -76,7 +75,7 @@ interface Answer {
   rows: { created_at: string; id: string }[];
 }
 
-async function makeLines(sql: postgres.Sql, lines: number, say: (line: string) => void): Promise<void> {
+export async function makeLines(sql: postgres.Sql, lines: number, say: (line: string) => void): Promise<void> {
   await sql.unsafe(await readFile(SCHEMA, "utf8"));
   await sql`select create_logs_partition((now() at time zone 'UTC')::date - day) from generate_series(-1, ${DAYS}) as day`;
   const stepUs = (DAYS * 86_400e6) / lines;

@@ -286,20 +286,27 @@ function termSql(term: Term, parameters: ParameterList): string {
 }
 
 /**
- * A word in any case, in the message or in the text of `attributes`, where it stands as JSON escapes it. Comparing
- * without the database's collation halves the time, but then only ASCII letters have two cases: a word with others is
- * looked for as it is, in small letters and in capitals.
+ * A word in any case, in the message or in the text of `attributes`, where it stands as JSON escapes it. In the collation
+ * "C", which is fast, only ASCII letters have two cases: a word with others is looked for as it is, in small letters and
+ * in capitals.
  */
 function wordSql(pattern: Pattern, parameters: ParameterList): string {
   const isAscii = pattern.every((part) => /^[\0-\x7f]*$/.test(part));
-  const collation = isAscii ? ` collate "C"` : "";
-  const find = (column: string, parts: Pattern) => {
-    const spellings = new Set([parts, parts.map(toLower), parts.map(toUpper)].map((each) => likeOf(["", ...each, ""])));
-    const found = [...spellings].slice(0, isAscii ? 1 : 3).map((each) => parameters.text(each));
-    return found.map((each) => `${column}${collation} ilike ${each}`).join(" or ");
-  };
+  const find = isAscii ? asciiWordSql : anyWordSql;
   const escaped = pattern.map((part) => JSON.stringify(part).slice(1, -1));
-  return `${find("message", pattern)} or ${find("attributes::text", escaped)}`;
+  return `${find("message", pattern, parameters)} or ${find("attributes::text", escaped, parameters)}`;
+}
+
+/** strpos() takes half the time of LIKE, as it need not look at every letter. */
+function asciiWordSql(column: string, pattern: Pattern, parameters: ParameterList): string {
+  const [text, word] = [`lower(${column} collate "C")`, pattern.map(toLower)];
+  if (word.length === 1) return `strpos(${text}, ${parameters.text(word[0]!)}) > 0`;
+  return `${text} like ${parameters.text(likeOf(["", ...word, ""]))}`;
+}
+
+function anyWordSql(column: string, pattern: Pattern, parameters: ParameterList): string {
+  const spellings = [pattern, pattern.map(toLower), pattern.map(toUpper)].map((each) => likeOf(["", ...each, ""]));
+  return [...new Set(spellings)].map((each) => `${column} ilike ${parameters.text(each)}`).join(" or ");
 }
 
 const toLower = (text: string) => text.toLowerCase();
@@ -456,9 +463,9 @@ class Walk {
   async #nextStretch(): Promise<Stretch> {
     const count = Math.floor(this.#stretchRows);
     const parameters = new ParameterList();
-    const statement = `select extract(epoch from created_at) * 1000000, id from logs
-      where ${rangeSql(this.range, parameters)} ${orderSql(this.#direction)}
-      offset ${parameters.text(String(count - 1))}::bigint limit 1`;
+    const statement = `select extract(epoch from created_at) * 1000000, id
+      from (select created_at, id from logs where ${rangeSql(this.range, parameters)} ${orderSql(this.#direction)}
+            offset ${parameters.text(String(count - 1))}::bigint limit 1) as edge`; // extract() for one row alone
     const [edge] = await this.#reader.read(statement, parameters.values, this.#signal);
     if (!edge) return { range: this.range, rest: undefined, count: await this.#countIn(this.range) };
     return { ...this.#split(this.range, { timeUs: Number(edge[0]), id: edge[1]! }), count };
