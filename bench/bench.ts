@@ -13,13 +13,12 @@ import { MINUTE } from "../test/support/basics.ts";
 import { measureBacklog } from "./backlog.ts";
 import { measureCold } from "./cold.ts";
 import { measureLatency } from "./latency.ts";
-import { dropTables } from "./logs.ts";
 import { measureMariaDb } from "./mariadb.ts";
 import type { Bench, Table } from "./run.ts";
-import { count, formatTable, prepare, say } from "./run.ts";
+import { formatTable, prepare, say } from "./run.ts";
 import { PLAIN } from "./sender.ts";
 import { LOADS, measureEmbedded, measurePairs, throughCollector } from "./throughput.ts";
-import { makeLines, measureViewer } from "./viewer.ts";
+import { measureViewer, measureViewerBrowser, measureViewerTail, measureViewerWords } from "./viewer.ts";
 
 const LONGEST_MS = 40 * MINUTE; // for all
 
@@ -54,15 +53,11 @@ const SUBJECTS: Record<string, Subject> = {
     meaning: "the same with local_infile off",
     measure: (bench) => measureMariaDb(bench, "insert"),
   },
-  viewer: { meaning: "the log page on --lines lines, such as 20000000", measure: measurePage },
+  viewer: { meaning: "the log page on --lines lines, such as 20000000", measure: measureViewer },
+  "viewer-tail": { meaning: "plain text with a live tail open, and without", measure: measureViewerTail },
+  "viewer-browser": { meaning: "the log page in Chromium", measure: measureViewerBrowser },
+  "viewer-words": { meaning: "what conditions of a search cost, by collation", measure: measureViewerWords },
 };
-
-async function measurePage({ url, sql, lines }: Bench): Promise<Table> {
-  await dropTables(sql);
-  await makeLines(sql, lines, say);
-  const rows = await measureViewer(url, lines, say);
-  return { title: `the log page on ${count(lines)} lines`, head: ["median of 20", "alone", "beside a sender"], rows };
-}
 
 async function main(): Promise<void> {
   const { help, names, lines, pairs } = readCommandLine();

@@ -12,6 +12,7 @@ import { promisify } from "node:util";
 import type postgres from "postgres";
 import { MIB, median, range } from "../test/support/basics.ts";
 import { peakRss } from "../test/support/processes.ts";
+import type { RunningCollector } from "./collectors.ts";
 import { queryCollector, startCollector } from "./collectors.ts";
 import { dropTables, hasPartitions, lastCommit, rowsIn, schemaIn } from "./logs.ts";
 import type { Bench, Table } from "./run.ts";
@@ -65,11 +66,18 @@ export function throughputTable(name: string, outcomes: Outcome[], copy: string,
   return { title: `throughput, median of ${outcomes.length}`, head: HEAD, rows: [row] };
 }
 
-export async function throughCollector(bench: Bench, load: Load, times = 1, flags: string[] = []): Promise<Outcome> {
+export async function throughCollector(
+  bench: Bench,
+  load: Load,
+  times = 1,
+  flags: string[] = [],
+  onStart: (collector: RunningCollector) => unknown = () => {},
+): Promise<Outcome> {
   const { sql } = bench;
   await dropTables(sql);
   const collector = await startCollector(bench, bench.url, { flags });
   await schemaIn(sql);
+  onStart(collector);
   await sql`checkpoint`;
   const { lines, startedAt, endedAt } = await send(load, collector.port, bench.lines, times);
   const storedAt = await lastCommit(sql, lines);
