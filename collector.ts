@@ -346,20 +346,6 @@ function makeClose(parts: { close(): unknown }[], report: () => void, done: Defe
   return () => (closing ??= start());
 }
 
-/** Closes one after the other. If one fails, closes the rest, too, then rejects with the first error. */
-async function closeAll(closers: (() => unknown)[]): Promise<void> {
-  const errors: unknown[] = [];
-  for (const close of closers)
-    try {
-      await close();
-    } catch (error) {
-      errors.push(error);
-    }
-  if (errors.length > 0) throw errors[0];
-}
-
-const writeLog: Log = (line) => void process.stderr.write(`${line}\n`);
-
 // ---- Connections ------------------------------------------------------------
 // A sender is let in; its lines are read, made durable, and only then answered. While its last lines are not synced,
 // little more is read from it: that is the backpressure. A sender that is not let in gets one error line.
@@ -1891,8 +1877,8 @@ export type Reaction =
   | "own" // this statement alone failed: try again, storing goes on
   | "away"; // the server or the connection failed: try again
 
-/** One database to store into: PostgreSQL and PGlite below, MySQL and MariaDB in mysql/. */
-export interface Store {
+/** A database to store into: PostgreSQL and PGlite in Part II, MySQL and MariaDB in mysql/. */
+export interface Store extends AskedStore {
   /** Where it stores, as logs and pages show it: without a password. */
   readonly name: string;
   /** Number of batches that it takes at the same time. */
@@ -1918,20 +1904,6 @@ export interface Store {
   /** Deletes the keys of a journal's entries before a position. */
   pruneKeys(journal: string, endPosition: number): Promise<void>;
   ping(): Promise<void>;
-  /** Runs one statement of a user's without holding up storing; yields its rows as they come. */
-  query(statement: string, options: StatementOptions): AsyncIterable<Table>;
-  /** The dead letters, the oldest first, with their bytes as text. */
-  listDeadLetters(options: StatementOptions): AsyncIterable<Table>;
-  deadLetterIds(): Promise<string[]>;
-  /** Deletes dead letters; resolves to how many of them there were. */
-  dropDeadLetters(ids: string[]): Promise<number>;
-  /** Tries dead letters once more. One transaction deletes them, and stores their lines or sets them aside anew. */
-  retryDeadLetters(ids: string[], readLetter: ReadLetter): Promise<{ stored: number; refused: number }>;
-  /**
-   * Runs one read-only statement for the log page; resolves to its rows as texts. It is cancelled after 2 s, and when the
-   * signal aborts. A store without it has no log page.
-   */
-  read?(statement: string, values: string[], signal: AbortSignal): Promise<(string | null)[][]>;
   /** Closes its connections: what runs fails, and the next use makes new ones. */
   disconnect(): void;
   close(): Promise<void>;
@@ -1942,21 +1914,6 @@ export interface Store {
 
 /** The database answers, but can't be stored into; its message ends the start. */
 export class DatabaseRefused extends Error {}
-
-/** The store that `databaseUrl` names. Throws {@link UsageError} for what is missing on this machine. */
-async function openStore(options: Options, log: Log): Promise<Store> {
-  if (/^(?:mysql|mariadb):/i.test(options.databaseUrl)) return openMysql(options, log);
-  const store = new PostgresStore(options, readSchema(), log);
-  locatePackages(...(options.databaseUrl === "" ? [DRIVER, ...EMBEDDED] : [DRIVER]));
-  warnOfDriver(log);
-  return store;
-}
-
-/** Rows can't go by COPY: `logs` is a view, or has columns of other types, to which COPY in binary does not cast. */
-class NoBulkLoad extends Error {}
-
-/** Some lines of an entry are stored, but not all: it was being stored line by line, in slices. */
-class StoredInPart extends Error {}
 
 /** Stores the entries of a batch that are not stored yet; resolves to false, and stores none, where one is in part. */
 async function storeByCopy(session: Session, batch: Batch): Promise<boolean> {
@@ -1982,31 +1939,12 @@ const claimSql = ({ journal, entries }: Batch) => `
   select '${journal}'::uuid, position from unnest(${positionsOf(entries)}) as position order by position
   on conflict do nothing returning position`;
 
-const storedInPartSql = ({ journal, entries }: Batch) => `
-  select position from log_entries
-  where journal = '${journal}' and position = any(${positionsOf(entries)}) and stored_lines is not null`;
-
-const positionsOf = (entries: Entry[]) => `'${arrayOf(entries.map(({ position }) => position))}'::bigint[]`;
-
-const arrayOf = (numbers: (number | string)[]) => `{${numbers.join(",")}}`;
-
 const copySql = (source: string) => `copy logs (${ROW_COLUMNS.join(", ")}) from ${source} (format binary)`;
-
-const COPY_HEADER = Buffer.from("PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0", "latin1");
-const COPY_TRAILER = Buffer.of(0xff, 0xff);
-const FEW_ENTRIES = 64; // up to so many are sent one by one; more are small, and are sent as one message
-
-/** The entries' rows as COPY reads them. */
-function copyInput(entries: Entry[]): Buffer[] {
-  const rows = entries.map((entry) => entry.rows!);
-  return [COPY_HEADER, ...(rows.length > FEW_ENTRIES ? [Buffer.concat(rows)] : rows), COPY_TRAILER];
-}
 
 // ---- Housekeeping -----------------------------------------------------------
 // Periodic tasks, whose failures are logged and retried; storing goes on.
 
 const DAYS_AHEAD = 7;
-const LINES_WALKED = 10_000; // by one statement of --retention-level
 
 /** Checks that the database answers, and runs the tasks that are due: once a minute, sooner where a task failed. */
 async function keepHouse(tasks: PeriodicTask[], database: Database, stop: AbortSignal): Promise<void> {
@@ -2111,10 +2049,6 @@ async function deleteLevels(range: LevelRange, database: Database): Promise<void
     await sleep(performance.now() - started);
   }
 }
-
-/** The time `ageMs` ago, by the clock that is behind, ours or the server's: one set years ahead must drop no new line. */
-const agoSql = (sql: postgres.Sql, ageMs: number) =>
-  sql`least(now(), to_timestamp(${Date.now() / SECOND}::float8)) - make_interval(secs => ${ageMs / SECOND}::float8)`;
 
 // ==== Part II: what it stands on ====
 
@@ -4483,6 +4417,29 @@ class PostgresStore implements Store {
   }
 }
 
+const COPY_HEADER = Buffer.from("PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0", "latin1");
+const COPY_TRAILER = Buffer.of(0xff, 0xff);
+const FEW_ENTRIES = 64; // up to so many are sent one by one; more are small, and are sent as one message
+
+/** The entries' rows as COPY reads them. */
+function copyInput(entries: Entry[]): Buffer[] {
+  const rows = entries.map((entry) => entry.rows!);
+  return [COPY_HEADER, ...(rows.length > FEW_ENTRIES ? [Buffer.concat(rows)] : rows), COPY_TRAILER];
+}
+
+const storedInPartSql = ({ journal, entries }: Batch) => `
+  select position from log_entries
+  where journal = '${journal}' and position = any(${positionsOf(entries)}) and stored_lines is not null`;
+
+const positionsOf = (entries: Entry[]) => `'${arrayOf(entries.map(({ position }) => position))}'::bigint[]`;
+
+const arrayOf = (numbers: (number | string)[]) => `{${numbers.join(",")}}`;
+
+/** The time `ageMs` ago, by the clock that is behind, ours or the server's: one set years ahead must drop no new line. */
+const agoSql = (sql: postgres.Sql, ageMs: number) =>
+  sql`least(now(), to_timestamp(${Date.now() / SECOND}::float8)) - make_interval(secs => ${ageMs / SECOND}::float8)`;
+
+const LINES_WALKED = 10_000; // by one statement of --retention-level
 const READERS = 2; // connections of the log page to a server
 
 /** The same database under another application_name: its administrator can tell the log page from the collector. */
@@ -5677,6 +5634,24 @@ function readClientCertificates(ca = "", cert = "", key = ""): SecureContextOpti
 
 // ---- Commands ---------------------------------------------------------------
 // query, and dead list, retry and drop: what the command line asks of the database. An answer is printed as it comes.
+
+/** What commands and the log page ask of a store. */
+interface AskedStore {
+  /** Runs one statement of a user's without holding up storing; yields its rows as they come. */
+  query(statement: string, options: StatementOptions): AsyncIterable<Table>;
+  /** The dead letters, the oldest first, with their bytes as text. */
+  listDeadLetters(options: StatementOptions): AsyncIterable<Table>;
+  deadLetterIds(): Promise<string[]>;
+  /** Deletes dead letters; resolves to how many of them there were. */
+  dropDeadLetters(ids: string[]): Promise<number>;
+  /** Tries dead letters once more. One transaction deletes them, and stores their lines or sets them aside anew. */
+  retryDeadLetters(ids: string[], readLetter: ReadLetter): Promise<{ stored: number; refused: number }>;
+  /**
+   * Runs one read-only statement for the log page; resolves to its rows as texts. It is cancelled after 2 s, and when the
+   * signal aborts. A store without it has no log page.
+   */
+  read?(statement: string, values: string[], signal: AbortSignal): Promise<(string | null)[][]>;
+}
 
 /** A command line's words, and how its statement runs. */
 export interface Command {
@@ -7655,6 +7630,12 @@ class ServerError extends Error {
   }
 }
 
+/** Rows can't go by COPY: `logs` is a view, or has columns of other types, to which COPY in binary does not cast. */
+class NoBulkLoad extends Error {}
+
+/** Some lines of an entry are stored, but not all: it was being stored line by line, in slices. */
+class StoredInPart extends Error {}
+
 /** A promise was not settled in time. */
 class TimedOut extends Error {}
 
@@ -7799,6 +7780,20 @@ const isObject = (value: unknown) => typeof value === "object" && value !== null
 const sumOf = <Name extends string>(items: Partial<Record<Name, number>>[], name: Name) =>
   items.reduce((total, item) => total + (item[name] ?? 0), 0);
 
+/** Closes one after the other. If one fails, closes the rest, too, then rejects with the first error. */
+async function closeAll(closers: (() => unknown)[]): Promise<void> {
+  const errors: unknown[] = [];
+  for (const close of closers)
+    try {
+      await close();
+    } catch (error) {
+      errors.push(error);
+    }
+  if (errors.length > 0) throw errors[0];
+}
+
+const writeLog: Log = (line) => void process.stderr.write(`${line}\n`);
+
 const range = (count: number) => Array.from({ length: count }, (_, index) => index);
 
 /** Resolves to whether it was made just now. Level by level: Node's recursive mkdir does not end in /proc. */
@@ -7850,6 +7845,15 @@ function findPackage(name: string): string | undefined {
   } catch {
     return undefined;
   }
+}
+
+/** The store that `databaseUrl` names. Throws {@link UsageError} for what is missing on this machine. */
+async function openStore(options: Options, log: Log): Promise<Store> {
+  if (/^(?:mysql|mariadb):/i.test(options.databaseUrl)) return openMysql(options, log);
+  const store = new PostgresStore(options, readSchema(), log);
+  locatePackages(...(options.databaseUrl === "" ? [DRIVER, ...EMBEDDED] : [DRIVER]));
+  warnOfDriver(log);
+  return store;
 }
 
 /** The store in mysql/, which is copied only where it is used. */
