@@ -60,7 +60,14 @@ async function main(): Promise<number> {
   const network = await Network.before(target, settings);
   const injection = new Injection(join(folder, "injected"), forMs);
   const [port, dataDir] = [await freePort(), join(folder, "data")];
-  const place = { dataDir, port, databaseUrl: network.url, preload: injection.preload, complaints };
+  const place = {
+    dataDir,
+    port,
+    databaseUrl: network.url,
+    preload: injection.preload,
+    mayBeFull: settings.isFlooded,
+    complaints,
+  };
   const collector = new Collector(place);
   const senders = STYLES.map((style, index) => new Sender(style, index, seed, place));
   const parts = { database, network, injection, collector, senders, flood: new Flood(port), complaints };

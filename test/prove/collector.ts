@@ -15,6 +15,8 @@ export interface Place {
   port: number;
   databaseUrl: string;
   preload: string;
+  /** Whether peers may take all places: while the journal is full, those that went away keep theirs. */
+  mayBeFull: boolean;
   complaints: Complaints;
 }
 

@@ -231,10 +231,10 @@ function lockTable(database: Database): Inflict {
     });
 }
 
-/** Until the collector, too, has let go of the flood: a second one beside the first would take all places. */
+/** Until the collector, too, has let go of the flood, as far as the run allows. */
 async function floodAndWait({ flood, collector, startedAt, forMs }: Run, holdMs: number): Promise<void> {
   await flood.run(10 * holdMs);
-  while (collector.fds > FLOOD_PEERS / 2 && Date.now() < startedAt + forMs) await sleep(SECOND);
+  while (collector.fds > FLOOD_PEERS / 10 && Date.now() < startedAt + forMs) await sleep(SECOND);
 }
 
 /** In a soak, now and then for longer than the collector waits for any statement. */

@@ -103,6 +103,9 @@ export const keyOf = (sender: number, connection: number) => `${digits(sender, 2
 const replyTo = (line: string) =>
   line.length > MAX_LINE ? `error: line of ${line.length} bytes cut to ${MAX_LINE}` : "ok";
 
+/** What a collector tells whom it has no place for. */
+const IS_FULL = /^error: \d+ connections are open, --max-connections allows no more/;
+
 export class Connection {
   /** Lines of which all bytes were given to the kernel. */
   sent = 0;
@@ -113,10 +116,12 @@ export class Connection {
   readonly #socket: Socket;
   readonly #lineOf: (n: number) => string;
   readonly #complaints: Complaints;
+  readonly #mayBeFull: boolean;
 
-  constructor({ port, complaints }: Place, line: (n: number) => string) {
+  constructor({ port, complaints, mayBeFull }: Place, line: (n: number) => string) {
     this.#lineOf = line;
     this.#complaints = complaints;
+    this.#mayBeFull = mayBeFull;
     this.#socket = connect({ port, host: "127.0.0.1", allowHalfOpen: true, noDelay: true });
     this.#socket.setEncoding("latin1").on("error", () => {});
     this.#socket.once("close", () => {
@@ -164,6 +169,7 @@ export class Connection {
     const replies = (this.#unread + text).split("\n");
     this.#unread = replies.pop() ?? "";
     for (const reply of replies) {
+      if (this.#mayBeFull && IS_FULL.test(reply)) continue; // and what it sent is not answered
       const isDue = this.acknowledged < this.sent && reply === replyTo(this.#lineOf(this.acknowledged));
       const line = this.#lineOf(this.acknowledged).slice(0, 16);
       if (!isDue) this.#complaints.push(`replied "${reply}" to ${line}, the sender has sent ${this.sent} lines`);
