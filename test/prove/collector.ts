@@ -111,7 +111,7 @@ export class Collector {
   #complainOfRepetition(line: string, loggedAtUs: Map<string, number>): void {
     const occasion = line.replace(/(?<=after )\d+(?= s$)/, "N");
     const sinceMs = Date.now() - (loggedAtUs.get(occasion) ?? -Infinity);
-    if (sinceMs < 58 * SECOND) this.place.complaints.push(`logged again after ${sinceMs} ms: ${line}`);
+    if (sinceMs < 55 * SECOND) this.place.complaints.push(`logged again after ${sinceMs} ms: ${line}`);
     loggedAtUs.set(occasion, Date.now());
     if (TROUBLE.test(line)) for (const key of loggedAtUs.keys()) if (TROUBLE_ENDS.test(key)) loggedAtUs.delete(key);
   }

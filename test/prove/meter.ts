@@ -5,7 +5,7 @@ import { peakRss, rss } from "../support/processes.ts";
 import { elapsed, orComplain, print } from "./run.ts";
 import type { Run } from "./run.ts";
 
-const MAX_WAITING_SHARE = 0.05; // of a core
+const MAX_WAITING_SHARE = 0.02; // of a core
 export const CALM_S = 24; // a calm and a wait
 
 export interface Look {
