@@ -19,12 +19,13 @@
  * @property {string | null} app
  * @property {string | null} peer
  * @property {string | null} attributes
- * @property {{ text: string, since: string, until: string }} [skipped] lines left out here, instead of a line
+ * @property {{ lines: number, text: string, since: string, until: string }} [skipped] lines left out, instead of a line
  *
- * @typedef {{ row: Row, extras: Row[], isTaken: boolean }} Item a line, and what continues it: a stack trace
+ * @typedef {[head: Row, ...rest: Row[]]} Item a line, and what continues it: a stack trace
+ * @typedef {{ name: string, depth: number, value?: string, shown?: string, note?: string, term?: string | undefined }} Field
  * @typedef {{ q: string, since: string, until: string, at: string, by: string }} View what the address bar holds
  * @typedef {[time: string, others: number, warnings: number, errors: number]} Bar
- * @typedef {{ rows: Row[], reached: string, read: number, end: string, next?: string, try?: string,
+ * @typedef {{ rows: Row[], reached: string, read: number, end: "page" | "budget" | "range", next?: string, try?: string,
  *   terms: { text: string, kind: string }[], words: string[] }} LogsAnswer
  * @typedef {{ since: string, until: string, first_bar: string, step_s: number, bars: Bar[], levels: [number, number][],
  *   apps: [string | null, number][], hosts: [string | null, number][], reached: string, read: number, end: string }} CountsAnswer
@@ -40,8 +41,9 @@ const ANSWER_MS = "700"; // of searching or counting, until progress is seen
 const SCROLLED_PX = 4;
 const DRAG_PX = 6;
 const TRACE_MS = 2000; // between the lines of one stack trace
-const RANGES = ["15m", "1h", "6h", "1d", "7d", "30d"];
-const RANGE_MS = [900e3, 3600e3, 21_600e3, 86_400e3, 604_800e3, 2_592_000e3];
+const DAY_MS = 86_400_000;
+/** @type {Record<string, number>} */
+const RANGES = { "15m": 900e3, "1h": 3600e3, "6h": 21_600e3, "1d": DAY_MS, "7d": 7 * DAY_MS, "30d": 30 * DAY_MS };
 /** @type {[number, string][]} */
 const LEVELS = [
   [600, "emergency"],
@@ -62,9 +64,12 @@ const levelName = (/** @type {number} */ level) => LEVELS.find(([step]) => step 
 const severityOf = (/** @type {number} */ level) =>
   level >= 400 ? "error" : level >= 300 ? "warning" : level < 200 ? "debug" : "info";
 const keyOf = (/** @type {Row} */ row) => `${row.created_at},${row.id}`;
+const timeOf = (/** @type {string} */ key) => key.split(",")[0] ?? "";
 const count = (/** @type {number} */ value) => value.toLocaleString("en-US");
 const plural = (/** @type {number} */ value, /** @type {string} */ noun) =>
   `${count(value)} ${noun}${value === 1 ? "" : "s"}`;
+const sum = (/** @type {number[]} */ values) => values.reduce((one, other) => one + other, 0);
+const isoOf = (/** @type {number} */ ms) => new Date(ms).toISOString();
 
 /** Control and bidi characters as escapes: a line can't hide or reorder what stands in it. @param {string} text */
 const visible = (text) => text.replace(INVISIBLE, (one) => `\\u${one.charCodeAt(0).toString(16).padStart(4, "0")}`);
@@ -76,16 +81,7 @@ function newestFirst(one, other) {
   return one.id < other.id ? 1 : -1;
 }
 
-/** A time for people, such as `11-27 14:03:10.123456`. @param {string} time @param {boolean} isUtc @param {number} from @param {number} to */
-function clock(time, isUtc, from = 11, to = 26) {
-  const date = new Date(time);
-  if (Number.isNaN(date.getTime())) return time;
-  const offsetMs = isUtc ? 0 : date.getTimezoneOffset() * 60_000;
-  const shifted = new Date(date.getTime() - offsetMs).toISOString().slice(0, 23) + time.slice(23, 26);
-  return shifted.slice(from, to).replace("T", " ");
-}
-
-/** @param {number} seconds */
+/** A number of seconds in the largest unit that it fills, such as `30 s` or `3.2 d`. @param {number} seconds */
 function duration(seconds) {
   const units = /** @type {[number, string][]} */ ([
     [86_400, "d"],
@@ -93,30 +89,24 @@ function duration(seconds) {
     [60, "min"],
     [1, "s"],
   ]);
-  const [size, name] = units.find(([unit]) => seconds % unit === 0) ?? [1, "s"];
-  return `${count(seconds / size)} ${name}`;
+  const [size, name] = units.find(([unit]) => seconds >= unit) ?? [0.001, "ms"];
+  return `${(seconds / size).toLocaleString("en-US", { maximumFractionDigits: 1 })} ${name}`;
 }
 
 /** A distance between two times, such as `3.2 s before`. @param {string} time @param {string} other */
 function distance(time, other) {
-  const ms = Date.parse(time) - Date.parse(other);
-  const [size = 1, unit = "ms"] =
-    [
-      [86_400_000, "d"],
-      [3_600_000, "h"],
-      [60_000, "min"],
-      [1000, "s"],
-    ].find(([least]) => Math.abs(ms) >= Number(least)) ?? [];
-  return `${(Math.abs(ms) / Number(size)).toLocaleString("en-US", { maximumFractionDigits: 1 })} ${unit} ${ms > 0 ? "after" : "before"}`;
+  const seconds = (Date.parse(time) - Date.parse(other)) / 1000;
+  return `${duration(Math.abs(seconds))} ${seconds > 0 ? "after" : "before"}`;
 }
 
-/** A value as the query language takes it. @param {string} value */
-const quoted = (value) =>
-  /^[^\s,"*\\]+$/.test(value) && !/^[:/]/.test(value) ? value : `"${value.replace(/["\\]/g, "\\$&")}"`;
-const quotedKey = (/** @type {string} */ key) =>
-  /^[\p{L}_@][\p{L}\p{N}_@./-]*$/u.test(key) ? key : `"${key.replace(/["\\]/g, "\\$&")}"`;
-/** @param {string} key @param {string | null} value */
-const termOf = (key, value) => (value === null ? `-${quotedKey(key)}:*` : `${quotedKey(key)}:${quoted(value)}`);
+/** A text in quotes, unless the query language takes it bare. @param {string} text @param {RegExp} bare */
+const quoted = (text, bare) => (bare.test(text) ? text : `"${text.replace(/["\\]/g, "\\$&")}"`);
+
+/** A term of the query language. @param {string} key @param {string | null} value */
+function termOf(key, value) {
+  const name = quoted(key, /^[\p{L}_@][\p{L}\p{N}_@./-]*$/u);
+  return value === null ? `-${name}:*` : `${name}:${quoted(value, /^(?![:/])[^\s,"*\\]+$/)}`;
+}
 
 /** JSON text as values in which strings begin with `s` and numbers with `n`: JSON.parse alone would lose digits. @param {string} json */
 const parseExactly = (json) =>
@@ -128,7 +118,7 @@ const parseExactly = (json) =>
 
 /** @param {Row} row */
 function jsonOf({ attributes, ...columns }) {
-  return `${JSON.stringify({ ...columns, skipped: undefined }).slice(0, -1)},"attributes":${attributes ?? "null"}}`;
+  return `${JSON.stringify(columns).slice(0, -1)},"attributes":${attributes ?? "null"}}`;
 }
 
 // ---- Elements -------------------------------------------------------------------
@@ -157,30 +147,31 @@ function make(tag, attributes = {}, ...children) {
   return element;
 }
 
+/** @param {string} text @param {() => void} act @param {string} [kind] */
+const button = (text, act, kind) => make("button", { type: "button", class: kind, click: act }, text);
+
 /** Puts children in their order, and moves none that stands right: a focus or a selection stays. @param {Element} parent @param {Element[]} wanted */
 function arrange(parent, wanted) {
-  let at = parent.firstElementChild;
   const kept = new Set(wanted);
+  for (const child of [...parent.children]) if (!kept.has(child)) child.remove();
+  let at = parent.firstElementChild;
   for (const child of wanted) {
-    while (at && !kept.has(at)) {
-      const next = at.nextElementSibling;
-      at.remove();
-      at = next;
-    }
-    if (at === child) at = at.nextElementSibling;
+    if (child === at) at = at.nextElementSibling;
     else parent.insertBefore(child, at);
-  }
-  while (at) {
-    const next = at.nextElementSibling;
-    at.remove();
-    at = next;
   }
 }
 
-/** @param {string} text @param {() => void} act @param {string} kind */
-const button = (text, act, kind = "") => make("button", { type: "button", class: kind || undefined, click: act }, text);
+/** Sets a text where it is another: what is read aloud or selected is left alone. @param {Element} element @param {string} text */
+function setText(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
 
 const sleep = (/** @type {number} */ ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
+async function whenSeen() {
+  while (document.hidden)
+    await new Promise((resolve) => document.addEventListener("visibilitychange", resolve, { once: true }));
+}
 
 /** Says something for a moment. @param {string} text */
 function toast(text) {
@@ -228,6 +219,15 @@ class Settings {
     this.#values[name] = value;
     localStorage.setItem("logs-settings", JSON.stringify(this.#values));
   }
+
+  /** A part of a time in the reader's zone, all of which is `2026-11-27 14:03:10.123456`. @param {string} time @param {number} from @param {number} to */
+  clock(time, from, to = 26) {
+    const date = new Date(time);
+    if (Number.isNaN(date.getTime())) return time;
+    const offsetMs = this.isUtc ? 0 : date.getTimezoneOffset() * 60_000;
+    const shifted = isoOf(date.getTime() - offsetMs).slice(0, 23) + time.slice(23, 26);
+    return shifted.slice(from, to).replace("T", " ");
+  }
 }
 
 class ApiError extends Error {
@@ -266,53 +266,52 @@ class Api {
 
 // ---- Lines --------------------------------------------------------------------------
 
-/** Puts the lines that continue one under it. @param {Row[]} rows newest first @returns {Item[]} */
+/** Puts the lines that continue one under it. @param {Row[]} rows newest first @returns {Item[]} the same */
 function itemsOf(rows) {
-  /** @type {Map<string, Item[]>} */
-  const loose = new Map(); // by sender: what waits for its head, which is older
-  const items = rows.map((row) => {
-    const item = { row, extras: /** @type {Row[]} */ ([]), isTaken: false };
+  /** @type {Map<string, Item>} */
+  const latest = new Map(); // of each sender
+  /** @type {Item[]} */
+  const items = [];
+  for (const row of rows.toReversed()) {
     const sender = `${row.peer}\n${row.app}`;
-    const waiting = (loose.get(sender) ?? []).filter(({ row: { created_at: time } }, at, all) => {
-      const before = all[at + 1]?.row ?? row;
-      return Date.parse(time) - Date.parse(before.created_at) < TRACE_MS;
-    });
-    if (!row.skipped && CONTINUES.test(row.message)) loose.set(sender, [...waiting, item]);
+    const item = latest.get(sender);
+    const waitedMs = Date.parse(row.created_at) - Date.parse(item?.at(-1)?.created_at ?? "");
+    if (item && !row.skipped && CONTINUES.test(row.message) && waitedMs < TRACE_MS) item.push(row);
     else {
-      loose.delete(sender);
-      for (const each of waiting) each.isTaken = true;
-      item.extras = waiting.map((each) => each.row).toReversed();
+      items.push([row]);
+      latest.set(sender, items.at(-1) ?? [row]);
     }
-    return item;
-  });
-  return items.filter(({ isTaken }) => !isTaken);
+  }
+  return items.toReversed();
 }
 
 /** @param {string} kind @param {(string | Node)[]} children */
 const cellOf = (kind, ...children) => make("td", { role: "cell", class: kind }, ...children);
 
-/** Cells of a line, as the table and the dialog show them. @param {Row} row @param {Node} time @param {string} text */
-const cellsOf = (row, time, text) => [
+/** Cells of a line, as the table and the dialog show them. @param {Row} row @param {Node} time @param {(string | Node)[]} message */
+const cellsOf = (row, time, message) => [
   cellOf("time", time),
   cellOf("level", levelName(row.level)),
   cellOf("app", visible(row.app ?? "")),
   cellOf("host", visible(row.host ?? "")),
-  cellOf("message", visible(text)),
+  cellOf("message", ...message),
 ];
 
 /** The table: its rows, the open one, and what waits while nothing may move. */
 class Lines {
   /** @type {Row[]} newest first */
   rows = [];
-  /** @type {Row[]} new lines that wait */
-  pending = [];
+  /** Number of new lines that wait. */
+  waiting = 0;
   /** @type {string | undefined} the key of the open line */
   open;
-  /** @type {string[]} what is marked in messages */
-  words = [];
-  isHeadCut = false;
+  /** @type {Row[]} the newest of the lines that wait */
+  #pending = [];
+  /** @type {RegExp | undefined} what is marked in messages */
+  #words;
+  #isHeadCut = false; // newer lines than the first one were left out, as many older ones were asked for
   #current = "";
-  /** @type {Map<string, { line: HTMLTableRowElement, signature: string, ranges: Range[] }>} */
+  /** @type {Map<string, { line: HTMLTableRowElement, signature: string }>} by key */
   #shown = new Map();
   /** @type {HTMLTableRowElement | undefined} */
   #detail;
@@ -320,13 +319,11 @@ class Lines {
   #seen = new Set();
   #table = byId("lines", HTMLTableElement);
   #body = this.#table.tBodies[0] ?? this.#table.createTBody();
-  #marks = "Highlight" in window ? new Highlight() : undefined;
   #page;
 
   /** @param {Page} page */
   constructor(page) {
     this.#page = page;
-    if (this.#marks) CSS.highlights.set("match", this.#marks);
     this.#body.addEventListener("click", (event) => this.#onClick(event));
     this.#body.addEventListener("focusin", ({ target }) => {
       const key = target instanceof Element ? target.closest("tr")?.dataset["key"] : undefined;
@@ -334,9 +331,13 @@ class Lines {
     });
   }
 
-  reset() {
-    [this.rows, this.pending, this.open, this.isHeadCut] = [[], [], undefined, false];
+  /** Begins a search of some words. @param {string[]} words */
+  reset(words = []) {
+    const escaped = words.filter((word) => word !== "").map((word) => word.replace(/[\\^$.*+?()[\]{}|/]/g, "\\$&"));
+    this.#words = escaped.length > 0 ? new RegExp(`(${escaped.join("|")})`, "iu") : undefined;
+    [this.rows, this.#pending, this.waiting, this.open, this.#isHeadCut] = [[], [], 0, undefined, false];
     this.#seen.clear();
+    this.#shown.clear();
     this.render();
   }
 
@@ -344,19 +345,15 @@ class Lines {
   get isHeld() {
     const selection = getSelection();
     const hasSelection = selection !== null && !selection.isCollapsed && this.#body.contains(selection.anchorNode);
-    return (
-      scrollY > SCROLLED_PX ||
-      this.open !== undefined ||
-      hasSelection ||
-      document.querySelector("dialog[open]") !== null
-    );
+    const hasDialog = document.querySelector("dialog[open]") !== null;
+    return scrollY > SCROLLED_PX || this.open !== undefined || hasSelection || hasDialog;
   }
 
   /** @param {Row[]} older */
   append(older) {
     for (const row of older) this.#seen.add(keyOf(row));
     this.rows.push(...older);
-    if (this.rows.length > MAX_ROWS) this.isHeadCut = true;
+    this.#isHeadCut ||= this.rows.length > MAX_ROWS;
     this.rows.splice(0, this.rows.length - MAX_ROWS);
     this.render();
   }
@@ -366,108 +363,80 @@ class Lines {
     const fresh = newer.filter((row) => !this.#seen.has(keyOf(row)));
     for (const row of fresh) this.#seen.add(keyOf(row));
     if (this.#seen.size > 50_000) this.#seen = new Set([...this.#seen].slice(-20_000));
-    this.pending.push(...fresh);
+    for (const { skipped } of fresh) this.waiting += skipped?.lines ?? 1;
+    this.#pending = [...this.#pending, ...fresh].slice(-MAX_ROWS);
     if (!this.isHeld) this.flush();
   }
 
+  /** Shows what waits. */
   flush() {
-    if (this.pending.length === 0) return;
-    if (this.isHeadCut) {
+    if (this.waiting === 0) return;
+    if (this.#isHeadCut) {
       void this.#page.run();
       return;
     }
-    this.rows.push(...this.pending);
-    this.rows.sort(newestFirst);
-    this.rows.splice(MAX_ROWS);
-    this.pending = [];
+    this.rows = [...this.rows, ...this.#pending].toSorted(newestFirst).slice(0, MAX_ROWS);
+    [this.#pending, this.waiting] = [[], 0];
     this.render();
   }
 
   render() {
     const { settings } = this.#page;
-    const today = clock(new Date().toISOString(), settings.isUtc, 0, 10);
-    const hasDates = this.rows.some(({ created_at: time }) => clock(time, settings.isUtc, 0, 10) !== today);
-    const hosts = new Set(this.rows.map(({ host }) => host));
+    const dayOf = (/** @type {string} */ time) => settings.clock(time, 0, 10);
+    const today = dayOf(isoOf(Date.now()));
+    const hasDates = [...this.rows.slice(0, 1), ...this.rows.slice(-1)].some((row) => dayOf(row.created_at) !== today);
+    const hasApps = this.rows.some(({ app }) => app !== null);
+    const hasHosts = this.rows.some(({ host }) => host !== this.rows[0]?.host);
     this.#table.classList.toggle("dated", hasDates);
     this.#table.classList.toggle("wrap", settings.get("wrap") === "on");
-    this.#table.classList.toggle("with-app", settings.get("app") === "on" && this.rows.some(({ app }) => app !== null));
-    this.#table.classList.toggle("with-host", settings.get("host") === "on" && hosts.size > 1);
-    const items = itemsOf(this.rows);
-    const [from, to] = hasDates ? [5, 23] : [11, 23];
-    const wanted = items.flatMap((item) =>
-      this.#elementsOf(item, clock(item.row.created_at, settings.isUtc, from, to)),
-    );
-    const kept = new Set(items.map(({ row }) => keyOf(row)));
-    for (const [key, { ranges }] of this.#shown) {
-      if (kept.has(key)) continue;
-      for (const range of ranges) this.#marks?.delete(range);
-      this.#shown.delete(key);
-    }
+    this.#table.classList.toggle("with-app", settings.get("app") === "on" && hasApps);
+    this.#table.classList.toggle("with-host", settings.get("host") === "on" && hasHosts);
+    const known = this.#shown;
+    this.#shown = new Map();
+    const wanted = itemsOf(this.rows).flatMap((item) => {
+      const key = keyOf(item[0]);
+      const time = settings.clock(item[0].created_at, hasDates ? 5 : 11, 23);
+      const signature = `${time} ${item.length}`;
+      const old = known.get(key);
+      const shown = old?.signature === signature ? old : { line: this.#makeLine(item, time), signature };
+      this.#shown.set(key, shown);
+      return this.open === key ? [shown.line, this.#detailOf(item, `${key} ${signature}`)] : [shown.line];
+    });
     arrange(this.#body, wanted);
-    if (!kept.has(this.#current) && items[0]) this.#select(keyOf(items[0].row));
+    const [first] = this.#shown.keys();
+    if (first && !this.#shown.has(this.#current)) this.#select(first);
     this.#table.hidden = this.rows.length === 0;
   }
 
+  /** @param {Item} item @param {string} of */
+  #detailOf(item, of) {
+    if (this.#detail?.dataset["of"] !== of) {
+      this.#detail = this.#page.makeDetail(item);
+      this.#detail.dataset["of"] = of;
+    }
+    return this.#detail;
+  }
+
   /** @param {Item} item @param {string} time */
-  #elementsOf(item, time) {
-    const key = keyOf(item.row);
-    const signature = `${time} ${item.extras.length} ${this.words.join(" ")}`;
-    const known = this.#shown.get(key);
-    const line = known?.signature === signature ? known.line : this.#makeLine(item, time, key, signature);
-    if (this.open !== key) return [line];
-    if (this.#detail?.dataset["of"] !== `${key} ${signature}`)
-      this.#detail = this.#page.detailOf(item, `${key} ${signature}`);
-    return [line, this.#detail];
-  }
-
-  /** @param {Item} item @param {string} time @param {string} key @param {string} signature */
-  #makeLine({ row, extras }, time, key, signature) {
-    if (row.skipped) return this.#makeSkipped(row.skipped, key, signature);
-    const lines = row.message.trimEnd().split("\n");
-    const opener = make(
-      "button",
-      {
-        type: "button",
-        tabindex: key === this.#current ? "0" : "-1",
-        "aria-expanded": String(this.open === key),
-        title: row.created_at,
-      },
-      time,
-    );
-    const cells = cellsOf(row, opener, (lines[0] ?? "").slice(0, 2000));
-    const message = cells[4];
+  #makeLine([row, ...extras], time) {
+    if (row.skipped) return this.#makeSkipped(row.skipped);
+    const [key, lines] = [keyOf(row), row.message.trimEnd().split("\n")];
+    const [tabindex, expanded] = [key === this.#current ? "0" : "-1", String(key === this.open)];
+    const title = row.created_at;
+    const opener = make("button", { type: "button", tabindex, "aria-expanded": expanded, title }, time);
+    const text = visible((lines[0] ?? "").slice(0, 2000));
+    const parts = this.#words ? text.split(this.#words) : [text]; // every other one is a word
+    const message = parts.map((part, at) => (at % 2 === 1 ? make("mark", {}, part) : part));
     const more = lines.length - 1 + extras.length;
-    const ranges = message ? this.#markWords(message.firstChild) : [];
-    if (more > 0) message?.append(make("span", { class: "more" }, `+${plural(more, "line")}`));
-    const line = make("tr", { role: "row", class: `line ${severityOf(row.level)}`, "data-key": key }, ...cells);
-    line.classList.toggle("open", this.open === key);
-    this.#shown.set(key, { line, signature, ranges });
-    return line;
+    const note = more > 0 ? [make("span", { class: "more" }, `+${plural(more, "line")}`)] : [];
+    const kind = `line ${severityOf(row.level)}${key === this.open ? " open" : ""}`;
+    return make("tr", { role: "row", class: kind, "data-key": key }, ...cellsOf(row, opener, [...message, ...note]));
   }
 
-  /** @param {{ text: string, since: string, until: string }} skipped @param {string} key @param {string} signature */
-  #makeSkipped({ text, since, until }, key, signature) {
-    const act = button("open as a search", () => this.#page.go({ since, until, at: "" }), "quiet");
-    const line = make("tr", { role: "row", class: "skipped" }, make("td", { role: "cell" }, `${text} skipped · `, act));
-    this.#shown.set(key, { line, signature, ranges: [] });
-    return line;
-  }
-
-  /** @param {ChildNode | null} text */
-  #markWords(text) {
-    const lower = text?.textContent?.toLowerCase() ?? "";
-    /** @type {Range[]} */
-    const ranges = [];
-    if (!this.#marks || !text) return ranges;
-    for (const word of this.words)
-      for (let at = lower.indexOf(word); at >= 0; at = lower.indexOf(word, at + word.length)) {
-        const range = document.createRange();
-        range.setStart(text, at);
-        range.setEnd(text, Math.min(at + word.length, lower.length));
-        ranges.push(range);
-        this.#marks.add(range);
-      }
-    return ranges;
+  /** @param {{ text: string, since: string, until: string }} skipped */
+  #makeSkipped({ text, since, until }) {
+    const act = button("open as a search", () => this.#page.go({ since, until }), "quiet");
+    return make("tr", { role: "row", class: "skipped" }, make("td", { role: "cell" }, `${text} skipped · `, act));
   }
 
   /** A click opens a line, unless it selected text. @param {MouseEvent} event */
@@ -488,10 +457,10 @@ class Lines {
       line?.querySelector("button")?.setAttribute("aria-expanded", String(each === this.open));
     }
     this.render();
-    if (this.open !== undefined) this.#detail?.scrollIntoView({ block: "nearest" });
+    if (isOpen) this.#detail?.scrollIntoView({ block: "nearest" });
     this.#shown.get(key)?.line.scrollIntoView({ block: "nearest" }); // also where the detail is higher than the screen
     this.#page.setAt(this.open ?? "");
-    if (this.open === undefined && !this.isHeld) this.flush();
+    if (!this.isHeld) this.flush();
   }
 
   /** Opens a line and brings it into view; false where it is not in the table. @param {string} key */
@@ -502,14 +471,21 @@ class Lines {
     return true;
   }
 
+  /** Closes the open line, and gives its line the focus. */
+  close() {
+    const line = this.#shown.get(this.open ?? "")?.line;
+    if (this.open !== undefined) this.toggle(this.open, false);
+    line?.querySelector("button")?.focus();
+  }
+
   /** Moves the focus by lines. @param {number} by */
   move(by) {
-    const openers = [...this.#body.querySelectorAll("tr.line")];
-    const at = openers.findIndex((line) => line instanceof HTMLElement && line.dataset["key"] === this.#current);
-    const isFocused = openers[at]?.contains(document.activeElement) ?? false;
-    const next = openers[Math.max(0, Math.min(openers.length - 1, isFocused ? at + by : Math.max(at, 0)))];
-    next?.scrollIntoView({ block: "nearest" });
-    next?.querySelector("button")?.focus();
+    const openers = [...this.#body.querySelectorAll("tr.line button")];
+    const at = openers.findIndex((opener) => opener.getAttribute("tabindex") === "0");
+    const next = openers[at] === document.activeElement ? Math.max(0, Math.min(openers.length - 1, at + by)) : at;
+    const opener = openers[next];
+    opener?.closest("tr")?.scrollIntoView({ block: "nearest" });
+    if (opener instanceof HTMLElement) opener.focus();
   }
 
   /** The line that keys are about: the open one, or where the focus was last. */
@@ -578,11 +554,8 @@ class Tail {
     const ask = (wait) => this.#page.api.ask("/api/tail", { ...parameters, wait }, signal);
     if (!navigator.locks) return ask("8");
     for (const place of [1, 2, 3]) {
-      const answer = await navigator.locks.request(
-        `logs-tail-${place}`,
-        { ifAvailable: true },
-        (lock) => lock && ask("8"),
-      );
+      const options = { ifAvailable: true };
+      const answer = await navigator.locks.request(`logs-tail-${place}`, options, (lock) => lock && ask("8"));
       if (answer) return answer;
     }
     await sleep(2000);
@@ -593,13 +566,8 @@ class Tail {
 /** Another collector's lines may be stored a little late. @param {string} place */
 function lookBack(place) {
   const [seen = "", held = ""] = place.split(";");
-  const late = new Date(Date.parse(seen.split(",")[0] ?? "") - 3000).toISOString();
+  const late = isoOf(Date.parse(timeOf(seen)) - 3000);
   return `${seen};${late < held ? late : held}`;
-}
-
-async function whenSeen() {
-  while (document.hidden)
-    await new Promise((resolve) => document.addEventListener("visibilitychange", resolve, { once: true }));
 }
 
 // ---- Counts: histogram and filters --------------------------------------------------------
@@ -609,14 +577,13 @@ class Counts {
   #bars = byId("bars", HTMLDivElement);
   #more = byId("count-on", HTMLButtonElement);
   /** @type {{ [name: string]: Map<string | null, number> }} */
-  #facets = { level: new Map(), app: new Map(), host: new Map() };
-  /** @type {Map<number, Bar>} */
-  #counted = new Map();
-  /** @type {{ start: number, stepMs: number, size: number }} */
-  #scale = { start: 0, stepMs: 1000, size: 0 };
+  #facets = {};
+  /** @type {[others: number, warnings: number, errors: number][]} by bar */
+  #counted = [];
+  /** When the first bar begins, and how wide each is. */
+  #scale = { start: 0, stepMs: 1000 };
   /** @type {Set<string>} */
   #unfolded = new Set();
-  #isBusy = false;
 
   /** @param {Page} page */
   constructor(page) {
@@ -624,130 +591,101 @@ class Counts {
     this.#listen();
   }
 
-  /** Counts a range, newest first, and shows how far it came. @param {Record<string, string | undefined>} asked @param {AbortSignal} signal */
+  /** Counts a range, newest first, and shows how far it came; resolves to the time in ms. @param {Record<string, string | undefined>} asked @param {AbortSignal} signal */
   async run(asked, signal) {
-    /** @type {CountsAnswer} */
-    let answer = await this.#page.api.ask("/api/counts", { ...asked, budget: ANSWER_MS }, signal);
+    /** @param {Record<string, string>} rest @returns {Promise<CountsAnswer>} */
+    const ask = (rest) => this.#page.api.ask("/api/counts", { ...asked, ...rest, budget: ANSWER_MS }, signal);
     const started = performance.now();
-    this.#counted = new Map();
+    let answer = await ask({});
+    const { since, until, first_bar: first, step_s: step } = answer;
+    this.#scale = { start: Date.parse(first), stepMs: step * 1000 };
+    const size = Math.max(1, Math.ceil((Date.parse(until) - this.#scale.start) / this.#scale.stepMs));
+    this.#counted = Array.from({ length: size }, () => [0, 0, 0]);
     this.#facets = { level: new Map(), app: new Map(), host: new Map() };
-    const start = Date.parse(answer.first_bar);
-    const stepMs = answer.step_s * 1000;
-    this.#scale = { start, stepMs, size: Math.max(1, Math.ceil((Date.parse(answer.until) - start) / stepMs)) };
-    let read = answer.read;
-    this.#merge(answer);
-    while (answer.end !== "range") {
+    for (let read = 0; ;) {
+      this.#merge(answer);
+      if (answer.end === "range") return performance.now() - started;
+      read += answer.read;
       if (performance.now() - started > SEARCH_MS || read > COUNT_MAX_ROWS) {
         this.#more.hidden = false;
         await new Promise((resolve) => this.#more.addEventListener("click", resolve, { once: true }));
         read = 0;
       }
       this.#more.hidden = true;
-      const rest = { since: answer.since, until: answer.until, step: String(answer.step_s), before: answer.reached };
-      answer = await this.#page.api.ask("/api/counts", { ...asked, ...rest, budget: ANSWER_MS }, signal);
-      read += answer.read;
-      this.#merge(answer);
+      answer = await ask({ since, until, step: String(step), before: answer.reached });
     }
-    this.#isBusy = false;
-    return performance.now() - started;
   }
 
   /** Forgets an older search's offer. */
   reset() {
     this.#more.hidden = true;
-    this.#isBusy = true;
-  }
-
-  get isBusy() {
-    return this.#isBusy;
   }
 
   /** @param {CountsAnswer} answer */
   #merge(answer) {
     for (const [time, ...added] of answer.bars) {
-      const at = Math.round((Date.parse(time) - this.#scale.start) / this.#scale.stepMs);
-      const [, ...known] = this.#counted.get(at) ?? [time, 0, 0, 0];
-      this.#counted.set(at, [time, (known[0] ?? 0) + added[0], (known[1] ?? 0) + added[1], (known[2] ?? 0) + added[2]]);
+      const bar = this.#counted[Math.round((Date.parse(time) - this.#scale.start) / this.#scale.stepMs)];
+      for (const at of /** @type {const} */ ([0, 1, 2])) if (bar) bar[at] += added[at];
     }
-    const merge = (/** @type {string} */ name, /** @type {[string | null, number][]} */ counts) => {
-      const facet = this.#facets[name];
-      for (const [value, added] of counts) facet?.set(value, (facet.get(value) ?? 0) + added);
-    };
-    merge(
-      "level",
-      answer.levels.map(([level, lines]) => [levelName(level), lines]),
-    );
-    merge("app", answer.apps);
-    merge("host", answer.hosts);
-    this.#showBars(answer.end === "range" ? 0 : Date.parse(answer.reached.split(",")[0] ?? ""), answer);
+    /** @type {Record<string, [string | null, number][]>} */
+    const added = { level: answer.levels.map(([level, lines]) => [levelName(level), lines]), app: answer.apps };
+    added["host"] = answer.hosts;
+    for (const [name, facet] of Object.entries(this.#facets))
+      for (const [value, lines] of added[name] ?? []) facet.set(value, (facet.get(value) ?? 0) + lines);
+    this.#showBars(answer);
     this.showFacets();
   }
 
-  /** @param {number} reachedMs @param {CountsAnswer} answer */
-  #showBars(reachedMs, answer) {
-    const { start, stepMs, size } = this.#scale;
-    const { isUtc } = this.#page.settings;
-    const totals = [...this.#counted.values()].map(([, others, warnings, errors]) => others + warnings + errors);
-    const max = Math.max(1, ...totals);
+  /** @param {CountsAnswer} answer */
+  #showBars({ end, reached, until }) {
+    const { start, stepMs } = this.#scale;
+    const { settings } = this.#page;
+    const reachedMs = end === "range" ? 0 : Date.parse(timeOf(reached));
     const label = (/** @type {number} */ ms) =>
-      clock(new Date(ms).toISOString(), isUtc, stepMs >= 86_400_000 ? 5 : 11, stepMs >= 60_000 ? 16 : 19);
-    while (this.#bars.children.length > size) this.#bars.lastElementChild?.remove();
-    while (this.#bars.children.length < size)
-      this.#bars.append(
-        make(
-          "button",
-          { type: "button", tabindex: "-1" },
-          make("i", { class: "errors" }),
-          make("i", { class: "warnings" }),
-          make("i", { class: "others" }),
-        ),
-      );
-    for (const [at, bar] of [...this.#bars.children].entries()) {
-      const from = start + at * stepMs;
-      const [, others, warnings, errors] = this.#counted.get(at) ?? ["", 0, 0, 0];
-      const name = `${label(from)} to ${label(from + stepMs)}, ${plural(others + warnings + errors, "line")}`;
+      settings.clock(isoOf(ms), stepMs >= DAY_MS ? 5 : 11, stepMs >= 60_000 ? 16 : 19);
+    const highest = Math.max(1, ...this.#counted.map(sum));
+    arrange(
+      this.#bars,
+      this.#counted.map((_, at) => this.#bars.children[at] ?? barOf()),
+    );
+    for (const [at, [others, warnings, errors]] of this.#counted.entries()) {
+      const [bar, from] = [this.#bars.children[at], start + at * stepMs];
       const notes = [errors ? `, ${plural(errors, "error")}` : "", warnings ? `, ${plural(warnings, "warning")}` : ""];
+      const lines = plural(others + warnings + errors, "line");
+      const name = `${label(from)} to ${label(from + stepMs)}, ${lines}${notes.join("")}`;
       const isUncounted = from < reachedMs;
-      bar.setAttribute("aria-label", name + notes.join("") + (isUncounted ? ", not counted yet" : ""));
-      bar.setAttribute("title", name + notes.join(""));
-      bar.classList.toggle("uncounted", isUncounted);
+      bar?.setAttribute("aria-label", name + (isUncounted ? ", not counted yet" : ""));
+      bar?.setAttribute("title", name);
+      bar?.classList.toggle("uncounted", isUncounted);
       for (const [index, value] of [errors, warnings, others].entries()) {
-        const part = bar.children[index];
+        const part = bar?.children[index];
         if (part instanceof HTMLElement)
-          part.style.height = value === 0 ? "0" : `${Math.max(1.5, (value / max) * 62)}px`;
+          part.style.height = value === 0 ? "0" : `${Math.max(1.5, (value / highest) * 62)}px`;
       }
     }
     if (!this.#bars.querySelector('[tabindex="0"]')) this.#bars.lastElementChild?.setAttribute("tabindex", "0");
-    const total = totals.reduce((sum, lines) => sum + lines, 0);
-    const errorTotal = [...this.#counted.values()].reduce((sum, [, , , errors]) => sum + errors, 0);
-    const so = answer.end === "range" ? "" : " so far";
-    byId("counted", HTMLSpanElement).textContent =
-      `1 bar = ${duration(stepMs / 1000)} · ${plural(total, "line")}, ${plural(errorTotal, "error")}${so}`;
+    const total = plural(sum(this.#counted.map(sum)), "line");
+    const errors = plural(sum(this.#counted.map((bar) => bar[2])), "error");
+    const text = `1 bar = ${duration(stepMs / 1000)} · ${total}, ${errors}${end === "range" ? "" : " so far"}`;
+    byId("counted", HTMLSpanElement).textContent = text;
     const [left, right] = byId("axis", HTMLDivElement).children;
-    const dated = (/** @type {string} */ time) => clock(time, isUtc, 5, 19);
-    if (left && right)
-      [left.textContent, right.textContent] = [dated(new Date(start).toISOString()), dated(answer.until)];
+    if (left) left.textContent = settings.clock(isoOf(start), 5, 19);
+    if (right) right.textContent = settings.clock(until, 5, 19);
   }
 
   showFacets() {
     const focused = document.activeElement instanceof HTMLElement ? document.activeElement.dataset["term"] : undefined;
     for (const [name, counts] of Object.entries(this.#facets)) {
-      const all = [...counts].filter(([, lines]) => lines > 0);
       const rank = (/** @type {[string | null, number]} */ [value, lines]) =>
         name === "level" ? -LEVELS.findIndex(([, known]) => known === value) : lines;
-      all.sort((one, other) => rank(other) - rank(one));
-      const shown = all
-        .slice(0, this.#unfolded.has(name) ? 50 : 10)
-        .map(([value, lines]) => this.#facetOf(name, value, lines));
-      const unfold = () => {
-        this.#unfolded.add(name);
-        this.showFacets();
-      };
-      if (all.length > shown.length && shown.length === 10)
-        shown.push(button(`${Math.min(50, all.length) - 10} more`, unfold, "quiet"));
+      const all = [...counts].toSorted((one, other) => rank(other) - rank(one)).slice(0, 50);
+      const shown = this.#unfolded.has(name) ? all : all.slice(0, 10);
+      const children = shown.map(([value, lines]) => this.#facetOf(name, value, lines));
+      const unfold = () => [this.#unfolded.add(name), this.showFacets()];
+      if (all.length > shown.length) children.push(button(`${all.length - shown.length} more`, unfold, "quiet"));
       const isUseful = all.some(([value]) => value !== null);
       const section = document.querySelector(`[data-facet="${name}"]`);
-      section?.replaceChildren(...(isUseful ? [make("h2", {}, name), ...shown] : []));
+      section?.replaceChildren(...(isUseful ? [make("h2", {}, name), ...children] : []));
     }
     for (const facet of document.querySelectorAll("#facets [data-term]"))
       if (facet instanceof HTMLElement && facet.dataset["term"] === focused) facet.focus();
@@ -766,35 +704,32 @@ class Counts {
 
   /** A click on a bar, or a drag over several, zooms; arrow keys go from bar to bar. */
   #listen() {
-    let [from, to, startX, isDrag] = [-1, -1, 0, false];
+    let [from, to, startX] = [-1, -1, 0]; // of a drag: its bars, and where it began
     const barAt = (/** @type {MouseEvent} */ { clientX }) => {
-      const { left, width } = this.#bars.getBoundingClientRect();
-      return Math.max(0, Math.min(this.#scale.size - 1, Math.floor(((clientX - left) / width) * this.#scale.size)));
+      const [{ left, width }, size] = [this.#bars.getBoundingClientRect(), this.#counted.length];
+      return Math.max(0, Math.min(size - 1, Math.floor(((clientX - left) / width) * size)));
     };
-    const paint = () => {
-      const [low, high] = [Math.min(from, to), Math.max(from, to)];
+    const drag = (/** @type {number} */ first, /** @type {number} */ last) => {
+      [from, to] = [first, last];
       for (const [at, bar] of [...this.#bars.children].entries())
-        bar.classList.toggle("chosen", isDrag && at >= low && at <= high);
+        bar.classList.toggle("chosen", from >= 0 && at >= Math.min(from, to) && at <= Math.max(from, to));
     };
     this.#bars.addEventListener("pointerdown", (event) => {
-      if (event.button !== 0) return;
-      [from, to, startX, isDrag] = [barAt(event), barAt(event), event.clientX, false];
+      if (event.button !== 0 || this.#counted.length === 0) return;
+      startX = event.clientX;
+      drag(barAt(event), barAt(event));
     });
     addEventListener("pointermove", (event) => {
-      if (from < 0) return;
-      isDrag ||= Math.abs(event.clientX - startX) >= DRAG_PX;
-      to = barAt(event);
-      paint();
+      if (from >= 0 && Math.abs(event.clientX - startX) >= DRAG_PX) drag(from, barAt(event));
     });
     addEventListener("pointerup", () => {
-      if (from >= 0 && isDrag) this.#zoom(Math.min(from, to), Math.max(from, to));
-      [from, to] = [-1, -1];
-      setTimeout(() => [(isDrag = false), paint()]); // after the click that follows
+      if (from >= 0) this.#zoom(Math.min(from, to), Math.max(from, to));
+      drag(-1, -1);
     });
-    addEventListener("pointercancel", () => [([from, isDrag] = [-1, false]), paint()]);
-    this.#bars.addEventListener("click", ({ target }) => {
-      const at = [...this.#bars.children].findIndex((bar) => target instanceof Node && bar.contains(target));
-      if (!isDrag && at >= 0) this.#zoom(at, at);
+    addEventListener("pointercancel", () => drag(-1, -1));
+    this.#bars.addEventListener("click", ({ target, detail }) => {
+      const at = [...this.#bars.children].findIndex((bar) => bar === target);
+      if (detail === 0 && at >= 0) this.#zoom(at, at); // by keyboard: a pointer's has happened above
     });
     this.#bars.addEventListener("keydown", (event) => {
       const bars = [...this.#bars.children];
@@ -813,10 +748,17 @@ class Counts {
   /** @param {number} first @param {number} last */
   #zoom(first, last) {
     const { start, stepMs } = this.#scale;
-    const timeOf = (/** @type {number} */ at) => new Date(start + at * stepMs).toISOString();
-    this.#page.go({ since: timeOf(first), until: timeOf(last + 1), at: "" });
+    this.#page.go({ since: isoOf(start + first * stepMs), until: isoOf(start + (last + 1) * stepMs) });
   }
 }
+
+/** A bar's parts stand one on the other. */
+const barOf = () =>
+  make(
+    "button",
+    { type: "button", tabindex: "-1" },
+    ...["errors", "warnings", "others"].map((part) => make("i", { class: part })),
+  );
 
 // ---- The lines around one ----------------------------------------------------------------------
 
@@ -831,7 +773,7 @@ class Surroundings {
   constructor(page) {
     this.#page = page;
     this.#by.addEventListener("change", () => void this.open(page.view.at, this.#by.value));
-    this.#dialog.addEventListener("close", () => page.setAt(page.lines.open ?? "", ""));
+    this.#dialog.addEventListener("close", () => page.setAt(page.lines.open ?? ""));
   }
 
   /** @param {string} key @param {string} by */
@@ -860,34 +802,71 @@ class Surroundings {
   /** @param {ContextAnswer} answer @param {string} at @param {string} by */
   #show({ before, line, after, ends }, at, by) {
     const grow = (/** @type {"before" | "after"} */ side) => {
-      const isMore = ends[side] !== "range" && this.#sizes[side] < 200;
+      if (ends[side] === "range" || this.#sizes[side] >= 200) return make("span");
       const act = () => {
-        this.#sizes[side] = Math.min(200, this.#sizes[side] + 10);
+        this.#sizes[side] += 10;
         void this.#load(at, by);
       };
-      return isMore ? button(`10 more ${side}`, act, "quiet") : make("span");
+      return button(`10 more ${side}`, act, "quiet");
     };
-    const { settings } = this.#page;
     const rows = [...before, line, ...after].map((row) => {
-      const time = document.createTextNode(clock(row.created_at, settings.isUtc, 5, 23));
-      const current = row === line ? "true" : undefined;
-      return make(
-        "tr",
-        { role: "row", class: severityOf(row.level), "aria-current": current },
-        ...cellsOf(row, time, row.message),
-      );
+      const time = document.createTextNode(this.#page.settings.clock(row.created_at, 5, 23));
+      const attributes = {
+        role: "row",
+        class: severityOf(row.level),
+        "aria-current": row === line ? "true" : undefined,
+      };
+      return make("tr", attributes, ...cellsOf(row, time, [visible(row.message)]));
     });
-    const body = make("tbody", { role: "rowgroup" }, ...rows);
-    const table = make(
-      "table",
-      { role: "table", class: "wrap with-app", "aria-label": "Lines around, oldest first" },
-      body,
-    );
+    const attributes = { role: "table", class: "wrap with-app", "aria-label": "Lines around, oldest first" };
+    const table = make("table", attributes, make("tbody", { role: "rowgroup" }, ...rows));
     this.#list.replaceChildren(grow("before"), table, grow("after"));
   }
 }
 
+// ---- An open line ------------------------------------------------------------------------------
+
+/** What an open line shows: names, values, and the term that filters by each. @param {Row} row @param {Settings} settings @returns {Field[]} */
+function fieldsOf(row, settings) {
+  const { created_at: created, logged_at: logged, attributes } = row;
+  const [depth, zone] = [0, settings.isUtc ? " UTC" : ""];
+  const named = /** @type {const} */ (["host", "app", "peer", "id"]).map((name) => ({ name, value: row[name] }));
+  /** @type {Field[]} */
+  const fields = [{ name: "created_at", value: created, shown: settings.clock(created, 0) + zone, depth }];
+  if (logged) {
+    const shown = settings.clock(logged, 0) + zone;
+    fields.push({ name: "logged_at", value: logged, shown, note: `${distance(logged, created)} created_at`, depth });
+  }
+  const level = levelName(row.level);
+  fields.push({ name: "level", value: level, note: String(row.level), term: termOf("level", level), depth });
+  for (const { name, value } of named)
+    if (value !== null) fields.push({ name, value, term: termOf(name, value), depth });
+  if (attributes !== null) fields.push(...branchesOf(parseExactly(attributes), []));
+  return fields;
+}
+
+/** The attributes as a tree. @param {unknown} value as parseExactly() gives it @param {string[]} path @returns {Field[]} */
+function branchesOf(value, path) {
+  const [name, depth] = [path.at(-1) ?? "", Math.max(0, path.length - 1)];
+  if (typeof value !== "object" || value === null) {
+    const text = typeof value === "string" ? value.slice(1) : String(value);
+    const isTerm = value !== null && (path.length === 1 || path.every((key) => !key.includes(".")));
+    return [{ name, depth, value: text, term: isTerm ? termOf(path.join("."), text) : undefined }];
+  }
+  const isArray = Array.isArray(value);
+  const inner = Object.entries(value).flatMap(([key, each]) =>
+    branchesOf(each, [...path, isArray ? key : key.slice(1)]),
+  );
+  if (path.length === 0) return inner;
+  return [{ name: inner.length > 0 ? name : `${name} ${isArray ? "[]" : "{}"}`, depth }, ...inner];
+}
+
 // ---- Page ------------------------------------------------------------------------------------
+
+const isLevel = (/** @type {string} */ term) => /^-?level\b/.test(term);
+
+/** What the button at the foot does, by how a search ended: not yet, or as its answer tells. */
+const OFFERS = { "": "stop", page: "older lines", budget: "search on", range: "", failed: "try again" };
 
 class Page {
   settings = new Settings();
@@ -902,22 +881,25 @@ class Page {
   #surroundings = new Surroundings(this);
   #running = new AbortController();
   #isLive = true;
-  #place = ""; // where a tail begins
+  /** How far the search came, and how it ended. */
   #reached = "";
-  #end = "";
   #read = 0;
+  /** @type {keyof typeof OFFERS} */
+  #end = "";
+  #trouble = "";
   #query = byId("query", HTMLInputElement);
   #range = byId("range", HTMLSelectElement);
   #live = byId("live", HTMLButtonElement);
   #older = byId("older", HTMLButtonElement);
   #fresh = byId("fresh", HTMLButtonElement);
+  #nothing = byId("nothing", HTMLDivElement);
 
   start() {
     this.api.takeToken();
     this.#readAddress();
     this.#applySettings();
     this.#listen();
-    listenToKeys(this);
+    this.#listenToActs();
     void this.#watchHealth();
     void this.run();
   }
@@ -926,14 +908,15 @@ class Page {
 
   #readAddress() {
     const address = new URLSearchParams(location.search);
-    const [q, since, until, at, by] = ["q", "since", "until", "at", "context"].map((name) => address.get(name) ?? "");
-    this.view = { q: q ?? "", since: since ?? "", until: until ?? "", at: at ?? "", by: by ?? "" };
-    this.#query.value = this.view.q;
+    const [q = "", since = "", until = "", at = "", by = ""] = ["q", "since", "until", "at", "context"].map(
+      (name) => address.get(name) ?? "",
+    );
+    this.view = { q, since, until, at, by };
+    this.#query.value = q;
     this.#showRange();
   }
 
-  #address(view = this.view) {
-    const { by, ...rest } = view;
+  #address({ by, ...rest } = this.view) {
     const given = Object.entries({ ...rest, context: by }).filter(([, value]) => value !== "");
     const search = new URLSearchParams(given).toString();
     return location.pathname + (search ? `?${search}` : "");
@@ -941,7 +924,7 @@ class Page {
 
   /** Looks at something else, a step that Back undoes. @param {Partial<View>} change */
   go(change, isStep = true) {
-    this.view = { ...this.view, by: "", ...change };
+    this.view = { ...this.view, at: "", by: "", ...change };
     if (isStep && this.#address() !== location.pathname + location.search) history.pushState(null, "", this.#address());
     else history.replaceState(null, "", this.#address());
     this.#query.value = this.view.q;
@@ -957,32 +940,25 @@ class Page {
 
   #showRange() {
     const { since, until } = this.view;
-    const isOffered =
-      until === "" &&
-      [...this.#range.options].some(({ value }) => value === since && !["chosen", "choose"].includes(value));
-    const chosen = [...this.#range.options].find(({ value }) => value === "chosen");
+    const chosen = this.#range.querySelector('[value="chosen"]');
+    const isOffered = until === "" && (since === "" || since === "all" || since in RANGES);
     const text = (/** @type {string} */ time, /** @type {string} */ orElse) =>
-      time === "" ? orElse : /^\d+[smhdw]$/.test(time) ? `${time} ago` : clock(time, this.settings.isUtc, 5, 19);
-    if (chosen) chosen.textContent = `${text(since, "beginning")} – ${text(until, "now")}`;
-    if (chosen) chosen.hidden = isOffered;
+      time === "" ? orElse : /^\d+[smhdw]$/.test(time) ? `${time} ago` : this.settings.clock(time, 5, 19);
+    if (chosen instanceof HTMLOptionElement) {
+      chosen.textContent = `${text(since, "beginning")} – ${text(until, "now")}`;
+      chosen.hidden = isOffered;
+    }
     this.#range.value = isOffered ? since : "chosen";
   }
 
   /** A link that opens the same lines elsewhere: its times are absolute. */
-  link() {
-    const { q, since, by } = this.view;
+  #link() {
+    const { since, until } = this.view;
+    const rangeMs = RANGES[since];
     const newest = this.lines.rows[0]?.created_at;
-    const index = RANGES.indexOf(since);
-    const start =
-      index >= 0 ? new Date(Date.now() - Number(RANGE_MS[index])).toISOString() : since === "all" ? "" : since;
-    const until = newest
-      ? `${newest.slice(0, 19)}.${String(Number(newest.slice(20, 26)) + 1).padStart(6, "0")}Z`
-      : this.view.until;
-    const isWhole = newest?.slice(20, 26) === "999999";
-    return (
-      location.origin +
-      this.#address({ q, since: start, until: isWhole ? this.view.until : until, at: this.view.at, by })
-    );
+    const start = rangeMs ? isoOf(Date.now() - rangeMs) : since === "all" ? "" : since;
+    const end = newest ? isoOf(Date.parse(newest) + 1) : until; // the newest line is in it
+    return location.origin + this.#address({ ...this.view, since: start, until: end });
   }
 
   // -- searching
@@ -996,14 +972,13 @@ class Page {
     this.#counts.reset();
     scrollTo(0, 0);
     this.lines.reset();
-    [this.#reached, this.#end, this.#read, this.#place] = ["", "", 0, ""];
-    byId("nothing", HTMLDivElement).hidden = true;
-    const { at, by } = this.view;
+    [this.#reached, this.#read] = ["", 0];
+    this.#nothing.replaceChildren();
     try {
-      await this.searchOn();
+      await this.#searchOn();
       if (signal.aborted) return;
-      if (by && at) void this.#surroundings.open(at, by);
-      else if (at && !this.lines.show(at)) void this.#surroundings.open(at, "app");
+      const { at, by } = this.view;
+      if (at && (by || !this.lines.show(at))) void this.#surroundings.open(at, by || "app");
       await this.#count(signal);
     } catch (error) {
       this.#fail(error, signal);
@@ -1011,48 +986,62 @@ class Page {
   }
 
   /** Searches on from where it came to, until a page is full; after 10 s it asks first. */
-  async searchOn() {
+  async #searchOn() {
     const { signal } = this.#running;
     const started = performance.now();
     const { q, until } = this.view;
+    const since = this.view.since === "all" ? "" : this.view.since;
     let missing = PAGE_ROWS;
-    this.#older.hidden = true;
     do {
-      this.#showProgress(true);
-      const since = this.view.since === "all" ? "" : this.view.since;
+      this.#end = "";
+      this.#show();
       const asked = { q, since, until, before: this.#reached, limit: String(missing), budget: ANSWER_MS };
       /** @type {LogsAnswer} */
       const answer = await this.api.ask("/api/logs", asked, signal);
-      if (answer.next) this.#place = answer.next;
       if (this.#reached === "") this.#begin(answer);
       [this.#reached, this.#end] = [answer.reached, answer.end];
       this.#read += answer.read;
       missing -= answer.rows.length;
       this.lines.append(answer.rows);
     } while (this.#end === "budget" && missing > 0 && performance.now() - started < SEARCH_MS);
-    this.#showProgress(false);
+    this.#finish();
   }
 
   /** @param {LogsAnswer} answer the first one */
-  #begin({ terms, words, try: tryLine }) {
+  #begin({ terms, words, next, try: tryLine }) {
     this.terms = terms.map(({ text }) => text);
-    this.lines.words = words.filter((word) => word !== "").map((word) => word.toLowerCase());
+    this.lines.reset(words);
     this.#showChips();
-    const shell = byId("nothing", HTMLDivElement);
-    shell.replaceChildren();
-    if (tryLine) shell.append(make("p", {}, "No lines yet. Send one:"), make("pre", {}, tryLine));
-    if (this.#isLive && this.view.until === "") this.#tail.start(this.#place, this.view.q);
-    this.#showLive();
+    if (tryLine) this.#nothing.append(make("p", {}, "No lines yet. Send one:"), make("pre", {}, tryLine));
+    if (this.#isLive && this.view.until === "") this.#tail.start(next ?? "", this.view.q);
   }
 
-  /** @param {AbortSignal} signal */
+  #finish() {
+    const { length } = this.lines.rows;
+    byId("status", HTMLParagraphElement).textContent = `${plural(length, "line")} shown`;
+    if (length === 0 && this.#nothing.childElementCount === 0) this.#offer();
+    this.#show();
+  }
+
+  /** What one may do where no line matches. */
+  #offer() {
+    const { q, since, until } = this.view;
+    const withoutLevel = this.terms.filter((term) => !isLevel(term)).join(" ");
+    const offers = [];
+    if (q) offers.push(button("drop the filter", () => this.go({ q: "" })));
+    if (this.terms.some(isLevel)) offers.push(button("all levels", () => this.go({ q: withoutLevel })));
+    if (since || until) offers.push(button("all times", () => this.go({ since: "all", until: "" })));
+    const text = this.#end === "budget" ? "No line matches so far." : "No line matches.";
+    this.#nothing.replaceChildren(make("p", {}, text), make("p", { class: "actions" }, ...offers));
+  }
+
+  /** Counts the range, or the shortest one that holds a line. @param {AbortSignal} signal */
   async #count(signal) {
     if (!byId("histogram", HTMLDetailsElement).open && matchMedia("(max-width: 899px)").matches) return;
     const { q, since, until } = this.view;
-    const newest = Date.now() - Date.parse(this.lines.rows[0]?.created_at ?? "");
-    const holds = RANGE_MS.findIndex((ms) => newest < ms);
-    const fitting = this.lines.rows.length === 0 ? "15m" : RANGES[holds];
-    const from = since === "all" ? undefined : since || (until ? undefined : fitting);
+    const age = Date.now() - Date.parse(this.lines.rows[0]?.created_at ?? isoOf(Date.now()));
+    const fitting = until ? undefined : Object.keys(RANGES).find((range) => age < Number(RANGES[range]));
+    const from = since === "all" ? undefined : since || fitting;
     const zone = String(this.settings.isUtc ? 0 : -new Date().getTimezoneOffset());
     const tookMs = await this.#counts.run({ q, since: from, until, zone }, signal);
     if (tookMs > 500 || until !== "") return;
@@ -1062,54 +1051,55 @@ class Page {
     if (!signal.aborted) await this.#count(signal);
   }
 
-  /** @param {boolean} isSearching */
-  #showProgress(isSearching) {
-    const { rows } = this.lines;
-    const to =
-      this.#end === "range" || this.#reached === ""
-        ? ""
-        : `back to ${clock(this.#reached.split(",")[0] ?? "", this.settings.isUtc, 5, 19)} · `;
-    const read = this.#read >= 1e6 ? `${(this.#read / 1e6).toFixed(1)} million lines` : plural(this.#read, "line");
-    const did =
-      this.#end === "range" && !isSearching
-        ? "searched all of the range · "
-        : `${isSearching ? "searching" : "searched"} ${to}`;
-    byId("progress", HTMLSpanElement).textContent = `${did}${read} · ${this.#matches()}`;
-    this.#older.textContent = isSearching ? "stop" : this.#end === "page" ? "older lines" : "search on";
-    this.#older.hidden = !isSearching && this.#end === "range";
-    if (isSearching) return;
-    byId("status", HTMLParagraphElement).textContent = `${plural(rows.length, "line")} shown`;
-    if (rows.length === 0) this.#showNothing();
+  /** Shows how far the search came, what can be done next, and what waits. */
+  #show() {
+    const { rows, waiting } = this.lines;
+    const state = !this.#isLive || this.view.until !== "" ? "off" : waiting > 0 ? "paused" : "live";
+    const text = { off: "live: off", live: "live", paused: `paused: ${count(waiting)} new` }[state];
+    this.#live.dataset["state"] = state;
+    this.#live.setAttribute("aria-pressed", String(state !== "off"));
+    if (this.#live.lastElementChild) setText(this.#live.lastElementChild, text);
+    this.#fresh.hidden = waiting === 0;
+    setText(this.#fresh, `${plural(waiting, "new line")} ↑`);
+    setText(byId("progress", HTMLSpanElement), this.#progress());
+    setText(this.#older, OFFERS[this.#end]);
+    this.#older.hidden = this.#end === "range";
+    this.#nothing.hidden = rows.length > 0 || this.#nothing.childElementCount === 0;
   }
 
-  #showNothing() {
-    const shell = byId("nothing", HTMLDivElement);
-    shell.hidden = false;
-    if (shell.childElementCount > 0) return;
-    const { q, since, until } = this.view;
-    const withoutLevel = this.terms.filter((term) => !/^-?level\b/.test(term)).join(" ");
-    const offers = [];
-    if (q) offers.push(button("drop the filter", () => this.go({ q: "" })));
-    if (this.terms.some((term) => /^-?level\b/.test(term)))
-      offers.push(button("all levels", () => this.go({ q: withoutLevel })));
-    if (since || until) offers.push(button("all times", () => this.go({ since: "all", until: "" })));
-    shell.append(
-      make("p", {}, this.#end === "budget" ? "No line matches so far." : "No line matches."),
-      make("p", { class: "actions" }, ...offers),
-    );
+  #progress() {
+    if (this.#end === "failed") return `${this.#trouble} · `;
+    const reached = this.#reached ? ` back to ${this.settings.clock(timeOf(this.#reached), 5, 19)}` : "";
+    const did =
+      this.#end === "" ? `searching${reached}` : `searched${this.#end === "range" ? " all of the range" : reached}`;
+    const read = this.#read >= 1e6 ? `${(this.#read / 1e6).toFixed(1)} million lines` : plural(this.#read, "line");
+    return `${did} · ${read} · ${count(this.lines.rows.length)} ${this.view.q === "" ? "shown" : "match"}`;
   }
 
   /** @param {unknown} error @param {AbortSignal} signal */
   #fail(error, signal) {
     if (signal.aborted) return;
     if (error instanceof ApiError && error.status === 401) return this.askForLink();
-    const text = error instanceof ApiError ? error.message : "the collector can't be reached";
-    byId("progress", HTMLSpanElement).textContent = `${text} · `;
-    this.#older.textContent = "try again";
-    this.#older.hidden = false;
+    this.#trouble = error instanceof ApiError ? error.message : "the collector can't be reached";
     this.#end = "failed";
+    this.#show();
     const isPassing = !(error instanceof ApiError) || error.status === 503 || error.status === 429;
     if (isPassing) setTimeout(() => signal.aborted || void this.run(), 3000);
+  }
+
+  /** Does what the button at the foot offers. */
+  #onOlder() {
+    const { signal } = this.#running;
+    if (this.#end === "failed") return void this.run();
+    if (this.#end === "") return this.#stop();
+    return void this.#searchOn().catch((error) => this.#fail(error, signal));
+  }
+
+  #stop() {
+    this.#running.abort();
+    this.#running = new AbortController();
+    this.#end = "budget";
+    this.#finish();
   }
 
   askForLink() {
@@ -1121,238 +1111,121 @@ class Page {
 
   /** Takes what a tail brings. @param {TailAnswer} answer @param {string} after */
   take({ rows, skipped, isSkippedMore }, after) {
-    const first = rows[0];
+    const [first] = rows;
     if (skipped > 0 && first) {
-      const since = after.split(",")[0] ?? "";
       const text = `${isSkippedMore ? "more than " : ""}${plural(skipped, "line")}`;
-      const gap = { text, since, until: first.created_at };
+      const gap = { lines: skipped, text, since: timeOf(after), until: first.created_at };
       rows.unshift({ ...first, id: "0", skipped: gap });
     }
-    const isEmpty = this.lines.rows.length === 0;
     this.lines.add(rows);
-    if (isEmpty && this.lines.rows.length > 0) byId("nothing", HTMLDivElement).hidden = true;
-    this.#showLive();
-    if (rows.length > 0 && !this.lines.isHeld) this.#showShown();
+    this.#show();
   }
 
-  #matches() {
-    return `${count(this.lines.rows.length)} ${this.view.q === "" ? "shown" : "match"}`;
+  #toggleLive() {
+    if (this.lines.waiting > 0) return this.#showFresh();
+    const { since, until } = this.view;
+    this.#isLive = !this.#isLive || until !== "";
+    this.#tail.stop();
+    this.#show();
+    if (this.#isLive) this.go({ until: "", since: until ? "" : since });
   }
 
-  #showShown() {
-    const shown = byId("progress", HTMLSpanElement);
-    shown.textContent = (shown.textContent ?? "").replace(/[\d,]+ (?:shown|match)$/, this.#matches());
-  }
-
-  #showLive() {
-    const waiting = this.lines.pending.length;
-    const isPossible = this.view.until === "";
-    const state = !this.#isLive || !isPossible ? "off" : waiting > 0 ? "paused" : "live";
-    this.#live.dataset["state"] = state;
-    const text = state === "paused" ? `paused: ${count(waiting)} new` : state === "off" ? "live: off" : "live";
-    const shown = this.#live.lastElementChild;
-    if (shown && shown.textContent !== text) shown.textContent = text;
-    this.#live.setAttribute("aria-pressed", String(state !== "off"));
-    this.#fresh.hidden = waiting === 0;
-    this.#fresh.textContent = `${plural(waiting, "new line")} ↑`;
-  }
-
-  toggleLive() {
-    if (this.lines.pending.length > 0) return this.showFresh();
-    this.#isLive = !this.#isLive || this.view.until !== "";
-    if (!this.#isLive) this.#tail.stop();
-    this.#showLive();
-    if (this.#isLive) this.go({ until: "", since: this.view.until ? "" : this.view.since, at: "" });
-  }
-
-  showFresh() {
+  #showFresh() {
     if (this.lines.open) this.lines.toggle(this.lines.open, false);
     getSelection()?.removeAllRanges();
     scrollTo(0, 0);
     this.lines.flush();
-    this.#showLive();
+    this.#show();
   }
 
   // -- filters
 
   /** @param {string} term */
   addTerm(term) {
-    this.go({ q: `${this.view.q} ${term}`.trim(), at: "" });
+    this.go({ q: `${this.view.q} ${term}`.trim() });
   }
 
   /** @param {string} term */
   dropTerm(term) {
-    this.go({
-      q: this.view.q
-        .replace(term, () => "")
-        .replace(/ {2,}/g, " ")
-        .trim(),
-      at: "",
-    });
+    const rest = this.view.q.replace(term, () => "");
+    this.go({ q: rest.replace(/ {2,}/g, " ").trim() });
   }
 
   #showChips() {
-    const chips = this.terms.map((term) =>
-      make(
-        "button",
-        { type: "button", class: "chip", "aria-label": `take away ${visible(term)}`, click: () => this.dropTerm(term) },
-        make("span", {}, visible(term)),
-        "×",
-      ),
-    );
+    const chips = this.terms.map((term) => {
+      const chip = button("×", () => this.dropTerm(term), "chip");
+      chip.setAttribute("aria-label", `take away ${visible(term)}`);
+      chip.prepend(make("span", {}, visible(term)));
+      return chip;
+    });
     byId("chips", HTMLDivElement).replaceChildren(...chips);
     this.#counts.showFacets();
   }
 
-  wider() {
+  #wider() {
     const { since, until } = this.view;
     const [from, to] = [Date.parse(since), Date.parse(until)];
-    if (!Number.isNaN(from) && !Number.isNaN(to))
-      return this.go({
-        since: new Date(from - (to - from) / 2).toISOString(),
-        until: new Date(to + (to - from) / 2).toISOString(),
-      });
-    this.go({ since: RANGES[RANGES.indexOf(since) + 1] ?? "all", until: "" });
+    const names = Object.keys(RANGES);
+    if (Number.isNaN(to - from)) return this.go({ since: names[names.indexOf(since) + 1] ?? "all", until: "" });
+    this.go({ since: isoOf(from - (to - from) / 2), until: isoOf(to + (to - from) / 2) });
   }
 
   // -- an open line
 
-  /** @param {Item} item @param {string} of */
-  detailOf({ row, extras }, of) {
-    const text = [row, ...extras].map(({ message }) => message).join("\n");
-    const key = keyOf(row);
+  /** @param {Item} item */
+  makeDetail(item) {
+    const [row] = item;
+    const text = item.map(({ message }) => message).join("\n");
     const actions = [
-      button("Lines around", () => void this.#surroundings.open(key, "app")),
+      button("Lines around", () => void this.#surroundings.open(keyOf(row), "app")),
       button("Copy text", () => void copy(text, "text")),
       button("Copy JSON", () => void copy(jsonOf(row), "JSON")),
-      button("Copy link", () => void copy(this.link(), "link")),
-      button("Close", () => this.closeLine()),
+      button("Copy link", () => void copy(this.#link(), "link")),
+      button("Close", () => this.lines.close()),
     ];
-    const cell = make(
-      "td",
-      { role: "cell", colspan: "5" },
+    const fields = fieldsOf(row, this.settings).flatMap((field) => this.#makeField(field));
+    const children = [
       make("pre", { tabindex: "0" }, visible(text)),
       make("div", { class: "actions" }, ...actions),
-      this.#fieldsOf(row),
-    );
-    return make("tr", { role: "row", class: "detail", "data-of": of }, cell);
+      make("dl", { class: "fields" }, ...fields),
+    ];
+    return make("tr", { role: "row", class: "detail" }, make("td", { role: "cell", colspan: "5" }, ...children));
   }
 
-  closeLine() {
-    const line = document.querySelector("tr.open button");
-    if (this.lines.open) this.lines.toggle(this.lines.open, false);
-    if (line instanceof HTMLElement) line.focus();
-  }
-
-  /** @param {Row} row */
-  #fieldsOf(row) {
-    const list = make("dl", { class: "fields" });
-    const time = (/** @type {string} */ text) =>
-      `${clock(text, this.settings.isUtc, 0, 26)} ${this.settings.isUtc ? "UTC" : ""}`.trim();
-    const plain = (/** @type {string} */ name, /** @type {string} */ value, /** @type {string} */ raw, note = "") =>
-      list.append(
-        make("dt", {}, name),
-        make(
-          "dd",
-          {},
-          make("span", {}, value),
-          make("span", { class: "by" }, note),
-          make(
-            "span",
-            { class: "tools" },
-            button("copy", () => void copy(raw, name), "quiet"),
-          ),
-        ),
-      );
-    plain("created_at", time(row.created_at), row.created_at);
-    if (row.logged_at)
-      plain("logged_at", time(row.logged_at), row.logged_at, `  ${distance(row.logged_at, row.created_at)} created_at`);
-    this.#addField(list, "level", levelName(row.level), 0, `  ${row.level}`);
-    for (const name of /** @type {const} */ (["host", "app", "peer", "id"]))
-      if (row[name] !== null) this.#addField(list, name, row[name], 0);
-    if (row.attributes !== null) this.#addTree(list, [], parseExactly(row.attributes), 0);
-    return list;
-  }
-
-  /** The attributes as a tree. @param {HTMLElement} list @param {string[]} path @param {unknown} value @param {number} depth */
-  #addTree(list, path, value, depth) {
-    if (typeof value !== "object" || value === null) {
-      const text = typeof value === "string" ? value.slice(1) : String(value);
-      return this.#addField(
-        list,
-        path.join("."),
-        text,
-        depth,
-        "",
-        value !== null && (path.length === 1 || path.every((key) => !key.includes("."))),
-      );
-    }
-    const isArray = Array.isArray(value);
-    if (path.length > 0)
-      list.append(
-        this.#nameOf(
-          path.at(-1) ?? "",
-          depth,
-          Object.keys(value).length === 0 ? (isArray ? " []" : " {}") : "",
-          "branch",
-        ),
-      );
-    for (const [key, inner] of Object.entries(value))
-      this.#addTree(list, [...path, isArray ? key : key.slice(1)], inner, path.length > 0 ? depth + 1 : depth);
-  }
-
-  /** @param {string} name @param {number} depth @param {string} note */
-  #nameOf(name, depth, note = "", kind = "") {
-    const title = make("dt", { class: kind || undefined }, visible(name) + note);
+  /** A name with its value, or the name alone where a tree branches. @param {Field} field */
+  #makeField({ name, depth, value, shown = value, note = "", term }) {
+    const title = make("dt", { class: value === undefined ? "branch" : undefined }, visible(name));
     title.style.paddingLeft = `${depth * 16}px`;
-    return title;
-  }
-
-  /** @param {HTMLElement} list @param {string} key @param {string} value @param {number} depth @param {string} note */
-  #addField(list, key, value, depth, note = "", isFilter = true) {
-    const term = termOf(key, value);
-    const filters = isFilter
-      ? [button("only", () => this.addTerm(term), "quiet"), button("not", () => this.addTerm(`-${term}`), "quiet")]
-      : [];
-    const tools = make(
-      "span",
-      { class: "tools" },
-      ...filters,
-      button("copy", () => void copy(value, visible(key)), "quiet"),
-    );
-    const name = depth > 0 ? (key.split(".").at(-1) ?? key) : key;
-    list.append(
-      this.#nameOf(name, depth),
-      make("dd", {}, make("span", {}, visible(value)), make("span", { class: "by" }, note), tools),
-    );
-  }
-
-  /** @param {string} key */
-  around(key) {
-    void this.#surroundings.open(key, "app");
+    if (value === undefined) return [title];
+    const tools = [button("copy", () => void copy(value, visible(name)), "quiet")];
+    if (term !== undefined)
+      tools.unshift(
+        button("only", () => this.addTerm(term), "quiet"),
+        button("not", () => this.addTerm(`-${term}`), "quiet"),
+      );
+    const parts = [make("span", {}, visible(shown ?? "")), make("span", { class: "by" }, note && `  ${note}`)];
+    return [title, make("dd", {}, ...parts, make("span", { class: "tools" }, ...tools))];
   }
 
   // -- downloads
 
-  /** Writes the answer into a blob, which the browser keeps on disk where it is large. @param {string} format */
-  async download(format) {
+  /** The browser keeps the answer on disk where it is large. @param {string} format */
+  async #download(format) {
     const { q, since, until } = this.view;
-    const shown = byId("toast", HTMLParagraphElement);
     try {
       const response = await this.api.fetch("/api/export", { q, since: since === "all" ? "" : since, until, format });
-      const reader = response.body?.getReader();
-      /** @type {BlobPart[]} */
-      let parts = [];
       let size = 0;
-      for (let step = await reader?.read(); step && !step.done; step = await reader?.read()) {
-        parts.push(step.value);
-        size += step.value.length;
-        if (parts.length > 500) parts = [new Blob(parts)];
-        [shown.hidden, shown.textContent] = [false, `downloading: ${(size / 1e6).toFixed(1)} MB`];
-      }
-      const name =
-        /filename="([^"]*)"/.exec(response.headers.get("content-disposition") ?? "")?.[1] ?? `logs.${format}`;
-      const url = URL.createObjectURL(new Blob(parts));
+      const counted = new TransformStream({
+        transform(/** @type {Uint8Array} */ bytes, out) {
+          size += bytes.length;
+          toast(`downloading: ${(size / 1e6).toFixed(1)} MB`);
+          out.enqueue(bytes);
+        },
+      });
+      const blob = await new Response(response.body?.pipeThrough(counted) ?? null).blob();
+      const [, name = `logs.${format}`] =
+        /filename="([^"]*)"/.exec(response.headers.get("content-disposition") ?? "") ?? [];
+      const url = URL.createObjectURL(blob);
       make("a", { href: url, download: name }).click();
       setTimeout(() => URL.revokeObjectURL(url), 60_000);
       toast(`${name}: ${(size / 1e6).toFixed(1)} MB`);
@@ -1370,15 +1243,15 @@ class Page {
       const health = await fetch("/healthz", { cache: "no-store" })
         .then((response) => response.json())
         .catch(() => undefined);
-      const text = healthText(health, this.settings.isUtc);
-      if (bar.textContent !== text) bar.textContent = text;
+      const text = healthText(health, this.settings);
+      setText(bar, text);
       bar.hidden = text === "";
       await sleep(5000);
     }
   }
 
   /** @param {string} name @param {string} value */
-  set(name, value) {
+  #set(name, value) {
     this.settings.set(name, value);
     this.#applySettings();
     this.#showRange();
@@ -1401,129 +1274,101 @@ class Page {
     let typing = 0;
     this.#query.addEventListener("input", () => {
       clearTimeout(typing);
-      typing = window.setTimeout(() => this.go({ q: this.#query.value.trim(), at: "" }, false), 500);
+      typing = window.setTimeout(() => this.go({ q: this.#query.value.trim() }, false), 500);
     });
     byId("search", HTMLFormElement).addEventListener("submit", (event) => {
       event.preventDefault();
       clearTimeout(typing);
-      this.go({ q: this.#query.value.trim(), at: "" });
+      this.go({ q: this.#query.value.trim() });
     });
     this.#range.addEventListener("change", () => {
       const { value } = this.#range;
       this.#showRange();
       if (value === "choose") byId("times", HTMLDialogElement).showModal();
-      else if (value !== "chosen") this.go({ since: value, until: "", at: "" });
+      else if (value !== "chosen") this.go({ since: value, until: "" });
     });
-    this.#live.addEventListener("click", () => this.toggleLive());
-    this.#fresh.addEventListener("click", () => this.showFresh());
+    this.#live.addEventListener("click", () => this.#toggleLive());
+    this.#fresh.addEventListener("click", () => this.#showFresh());
     this.#older.addEventListener("click", () => this.#onOlder());
     addEventListener("popstate", () => [this.#readAddress(), void this.run()]);
     addEventListener("hashchange", () => this.api.takeToken() && void this.run());
-    addEventListener("scroll", () => this.lines.pending.length > 0 && !this.lines.isHeld && this.showFresh(), {
-      passive: true,
-    });
+    const onScroll = () => this.lines.waiting > 0 && !this.lines.isHeld && this.#showFresh();
+    addEventListener("scroll", onScroll, { passive: true });
     new IntersectionObserver(
       ([entry]) => entry?.isIntersecting && this.#end === "page" && scrollY > SCROLLED_PX && this.#onOlder(),
       { rootMargin: "300px" },
     ).observe(byId("foot", HTMLElement));
     byId("menu", HTMLElement).addEventListener("change", ({ target }) => {
       if (target instanceof HTMLInputElement)
-        this.set(target.name, target.type === "radio" ? target.value : target.checked ? "on" : "");
+        this.#set(target.name, target.type === "radio" ? target.value : target.checked ? "on" : "");
     });
     byId("histogram", HTMLDetailsElement).addEventListener("toggle", ({ target }) => {
       if (target instanceof HTMLDetailsElement) this.settings.set("histogram", target.open ? "on" : "");
     });
-    this.#listenToDialogs();
-  }
-
-  #onOlder() {
-    if (this.#older.textContent === "stop") {
-      this.#running.abort();
-      this.#end = "budget";
-      this.#running = new AbortController();
-      return this.#showProgress(false);
-    }
-    if (this.#end === "failed") return void this.run();
-    const { signal } = this.#running;
-    this.#end = "";
-    this.searchOn().catch((error) => this.#fail(error, signal));
-  }
-
-  #listenToDialogs() {
-    const acts = {
-      link: () => void copy(this.link(), "link"),
-      ndjson: () => void this.download("ndjson"),
-      csv: () => void this.download("csv"),
-      help: () => byId("help", HTMLDialogElement).showModal(),
-      "context-link": () => void copy(this.link(), "link"),
-    };
-    document.addEventListener("click", ({ target }) => {
-      const asked = target instanceof Element ? target.closest("[data-do], .close") : null;
-      if (!(asked instanceof HTMLElement)) return;
-      if (asked.matches(".close")) return asked.closest("dialog")?.close();
-      byId("menu", HTMLElement).hidePopover();
-      for (const [name, act] of Object.entries(acts)) if (asked.dataset["do"] === name) act();
-    });
     byId("times", HTMLDialogElement).addEventListener("close", ({ target }) => {
       if (!(target instanceof HTMLDialogElement) || target.returnValue !== "ok") return;
-      const [since, until] = ["times-since", "times-until"].map((id) => byId(id, HTMLInputElement).value);
-      const absolute = (/** @type {string | undefined} */ text) =>
-        text ? new Date(this.settings.isUtc ? `${text}Z` : text).toISOString() : "";
-      this.go({ since: absolute(since) || "all", until: absolute(until), at: "" });
+      const timeIn = (/** @type {string} */ id) => {
+        const { value } = byId(id, HTMLInputElement);
+        return value && new Date(this.settings.isUtc ? `${value}Z` : value).toISOString();
+      };
+      this.go({ since: timeIn("times-since") || "all", until: timeIn("times-until") });
     });
     byId("key", HTMLDialogElement).addEventListener("close", () => {
       if (this.api.takeToken(byId("key-link", HTMLInputElement).value)) void this.run();
       else this.askForLink();
     });
   }
+
+  /** What keys and the menu's buttons do: no key with Ctrl or Alt, none while typing; one switch turns all off but Escape. */
+  #listenToActs() {
+    const aboutLine = (/** @type {(row: Row) => void} */ act) => () => this.lines.current && act(this.lines.current);
+    /** @type {Record<string, () => void>} */
+    const acts = {
+      "/": () => this.#query.select(),
+      j: () => this.lines.move(1),
+      k: () => this.lines.move(-1),
+      c: aboutLine((row) => void this.#surroundings.open(keyOf(row), "app")),
+      y: aboutLine((row) => void copy(row.message, "text")),
+      Y: aboutLine((row) => void copy(jsonOf(row), "JSON")),
+      l: () => this.#toggleLive(),
+      "-": () => this.#wider(),
+      t: () => this.#set("zone", this.settings.isUtc ? "local" : "utc"),
+      w: () => this.#set("wrap", this.settings.get("wrap") === "on" ? "" : "on"),
+      "?": () => byId("help", HTMLDialogElement).showModal(),
+      link: () => void copy(this.#link(), "link"),
+      ndjson: () => void this.#download("ndjson"),
+      csv: () => void this.#download("csv"),
+    };
+    addEventListener("keydown", (event) => {
+      const { target, key, ctrlKey, altKey, metaKey } = event;
+      if (ctrlKey || altKey || metaKey || document.querySelector("dialog[open]")) return;
+      if (target instanceof HTMLInputElement || target instanceof HTMLSelectElement) return;
+      if (key === "Escape" && !document.querySelector("#menu:popover-open")) return this.lines.close();
+      const act = Object.hasOwn(acts, key) && this.settings.get("keys") === "on" ? acts[key] : undefined;
+      if (act) event.preventDefault();
+      act?.();
+    });
+    document.addEventListener("click", ({ target }) => {
+      const asked = target instanceof Element ? target.closest("[data-do], .close") : null;
+      if (!(asked instanceof HTMLElement)) return;
+      if (asked.matches(".close")) return asked.closest("dialog")?.close();
+      byId("menu", HTMLElement).hidePopover();
+      acts[asked.dataset["do"] ?? ""]?.();
+    });
+  }
 }
 
-/** @param {{ accepting: boolean, state: string, database: { up: boolean, since: string, cause?: string }, backlog: { lines: number, oldest_age_s: number } } | undefined} health @param {boolean} isUtc */
-function healthText(health, isUtc) {
+/** @param {{ accepting: boolean, state: string, database: { up: boolean, since: string, cause?: string }, backlog: { lines: number, oldest_age_s: number } } | undefined} health @param {Settings} settings */
+function healthText(health, settings) {
   if (!health) return "The collector can't be reached; the page goes on by itself when it is back.";
   const { accepting, state, database, backlog } = health;
+  const since = settings.clock(database.since, 5, 19);
   const parts = [];
   if (!accepting) parts.push(`Not accepting lines: ${state}`);
-  else if (!database.up)
-    parts.push(`Database away since ${clock(database.since, isUtc, 5, 19)}: ${database.cause ?? "no connection yet"}`);
+  else if (!database.up) parts.push(`Database away since ${since}: ${database.cause ?? "no connection yet"}`);
   if (backlog.lines > 0 && (!database.up || backlog.oldest_age_s > 5))
     parts.push(`${plural(backlog.lines, "line")} wait on disk and are not in the search yet`);
   return parts.join(" · ");
-}
-
-// ---- Keys -----------------------------------------------------------------------------------------
-
-/** None with Ctrl or Alt, none while typing; one switch in the menu turns all off but Escape. @param {Page} page */
-function listenToKeys(page) {
-  const about = (/** @type {(row: Row) => void} */ act) => () => {
-    const row = page.lines.current;
-    if (row) act(row);
-  };
-  /** @type {Record<string, () => void>} */
-  const acts = {
-    "/": () => byId("query", HTMLInputElement).select(),
-    j: () => page.lines.move(1),
-    k: () => page.lines.move(-1),
-    c: about((row) => page.around(keyOf(row))),
-    y: about((row) => void copy(row.message, "text")),
-    Y: about((row) => void copy(jsonOf(row), "JSON")),
-    l: () => page.toggleLive(),
-    "-": () => page.wider(),
-    t: () => page.set("zone", page.settings.isUtc ? "local" : "utc"),
-    w: () => page.set("wrap", page.settings.get("wrap") === "on" ? "" : "on"),
-    "?": () => byId("help", HTMLDialogElement).showModal(),
-  };
-  addEventListener("keydown", (event) => {
-    const { target, key, ctrlKey, altKey, metaKey } = event;
-    if (ctrlKey || altKey || metaKey || document.querySelector("dialog[open]")) return;
-    if (target instanceof HTMLInputElement || target instanceof HTMLSelectElement) return;
-    if (key === "Escape" && page.lines.open !== undefined && !document.querySelector("#menu:popover-open"))
-      return page.closeLine();
-    const act = Object.hasOwn(acts, key) && page.settings.get("keys") === "on" ? acts[key] : undefined;
-    if (!act) return;
-    event.preventDefault();
-    act();
-  });
 }
 
 new Page().start();
