@@ -40,6 +40,18 @@ describe("docs", () => {
       }
   });
 
+  test("the table of faults has 40 kinds or more, each with a fault of prove or a test that is there", async () => {
+    const guarantees = (await readDocs()).get("docs/guarantees.md") ?? "";
+
+    const rows = [...guarantees.matchAll(/^\|.*\| (\w+): `([^`]+)` +\|$/gm)];
+
+    assert.ok(rows.length >= 40);
+    for (const [row, file = "", name = ""] of rows) {
+      const path = join(ROOT, "test", file === "prove" ? "prove/faults.ts" : `${file}.test.ts`);
+      assert.ok((await readFile(path, "utf8")).includes(name), row);
+    }
+  });
+
   test("every `npm i` names the versions of package.json, where these are exact", async () => {
     const { dependencies } = JSON.parse(await readFile(join(ROOT, "package.json"), "utf8"));
     const docs = [...(await readDocs()).values()].join("\n");
