@@ -13,9 +13,12 @@ import { MINUTE } from "../test/support/basics.ts";
 import { measureBacklog } from "./backlog.ts";
 import { measureCold } from "./cold.ts";
 import { measureLatency } from "./latency.ts";
+import { measureLinger } from "./linger.ts";
 import { measureMariaDb } from "./mariadb.ts";
+import { measurePeers } from "./peers.ts";
 import type { Bench, Table } from "./run.ts";
 import { formatTable, prepare, say } from "./run.ts";
+import { measureScale } from "./scale.ts";
 import { PLAIN } from "./sender.ts";
 import { LOADS, measureEmbedded, measurePairs, throughCollector } from "./throughput.ts";
 import { measureViewer, measureViewerBrowser, measureViewerTail, measureViewerWords } from "./viewer.ts";
@@ -24,7 +27,7 @@ const LONGEST_MS = 40 * MINUTE; // for all
 
 interface Subject {
   meaning: string;
-  measure(bench: Bench): Promise<Table>;
+  measure(bench: Bench): Promise<Table | Table[]>;
 }
 
 const THROUGHPUT: Record<string, Subject> = Object.fromEntries(
@@ -45,6 +48,9 @@ const USUAL: Record<string, Subject> = {
 const SUBJECTS: Record<string, Subject> = {
   ...USUAL,
   cold: { meaning: "the first lines after a start against later ones", measure: measureCold },
+  linger: { meaning: "what --linger gives and costs", measure: measureLinger },
+  scale: { meaning: "connections, sizes of lines, workers, backlogs; each part alone", measure: measureScale },
+  peers: { meaning: "rsyslog, syslog-ng and the Python original in one run with the collector", measure: measurePeers },
   mariadb: {
     meaning: "plain text into MariaDB, beside its LOAD DATA LOCAL INFILE",
     measure: (bench) => measureMariaDb(bench, "load"),
@@ -67,8 +73,8 @@ async function main(): Promise<void> {
   if (names.some((name) => name in LOADS)) await throughCollector(bench, PLAIN); // a new server makes its WAL files
   const tables: Table[] = [];
   for (const name of names) {
-    const table = await SUBJECTS[name]?.measure(bench);
-    if (table) addTable(tables, table);
+    const found = await SUBJECTS[name]?.measure(bench);
+    for (const table of [found ?? []].flat()) addTable(tables, table);
   }
   for (const table of tables) say(formatTable(table));
 }

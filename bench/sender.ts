@@ -22,6 +22,8 @@ export const LINES = {
     `{"level":30,"time":${1_795_392_000_000 + n},"pid":4242,"hostname":"web-1","name":"api","reqId":"r${n}","status":200,"msg":"request ${n}"}`,
   rfc5424: (n: number) =>
     `<134>1 ${timeOf(n)} web-1 api 4242 ID47 [request@32473 status="200" bytes="512"] request ${n}`,
+  /** Ends in its number, and in something that a cut line lacks. */
+  numbered: (n: number) => `<134>1 ${timeOf(n)} web-1 api 4242 ID47 [request@32473 status="200"] request ${n}.`,
   logfmt: (n: number) => `time=${timeOf(n)} level=info msg="request ${n}" app=api host=web-1 status=200 duration=12ms`,
 };
 
@@ -53,10 +55,29 @@ export interface Sent {
 }
 
 type Order = Load & { port: number; each: number; times: number };
-type Report = Omit<Sent, "lines"> & { replies: number };
+
+interface Report {
+  startedAt: number;
+  endedAt: number;
+  /** Number of lines of each connection that the system took, and of the replies to them. */
+  sent: number[];
+  replied: number[];
+}
 
 /** Sends `lines` lines, `times` times over, and reads every reply. */
 export async function send(load: Load, port: number, lines: number, times = 1): Promise<Sent> {
+  const { report } = await startSending(load, port, lines, times);
+  const { startedAt, endedAt, replied } = await report;
+  const replies = sum(replied);
+  const expected = Math.floor(lines / load.connections) * load.connections * times;
+  if (replies !== expected) throw new Error(`Cannot go on: ${expected} lines got ${replies} replies`);
+  return { startedAt, endedAt, lines: replies };
+}
+
+export const sum = (numbers: number[]) => numbers.reduce((one, other) => one + other, 0);
+
+/** Resolves once the senders begin; their report follows when their connections are closed, or at `stop()`. */
+export async function startSending(load: Load, port: number, lines: number, times = 1) {
   const order: Order = { ...load, port, each: Math.floor(lines / load.connections), times };
   const words = ["--import", "tsx", fileURLToPath(import.meta.url), JSON.stringify(order)];
   const child = launch(process.execPath, words, { cwd: ROOT, stdio: ["ignore", "inherit", "inherit", "ipc"] });
@@ -66,39 +87,53 @@ export async function send(load: Load, port: number, lines: number, times = 1): 
   });
   await Promise.race([once(child, "message"), failed]); // ready
   child.send("go");
-  const [report]: Report[] = await Promise.race([once(child, "message"), failed]);
-  if (report?.replies !== order.each * load.connections * times)
-    throw new Error(`Cannot go on: ${lines} lines got ${report?.replies} replies`);
-  return { startedAt: report.startedAt, endedAt: report.endedAt, lines: report.replies };
+  const report = Promise.race([once(child, "message"), failed]).then(([message]) => message as Report);
+  report.catch(() => {}); // whoever awaits it learns of it
+  return { report, stop: () => void (child.connected && child.send("stop")) };
 }
 
-async function runSender({ port, each, times, ...load }: Order): Promise<void> {
+async function runSenders({ port, each, times, ...load }: Order): Promise<void> {
   const parts = range(load.connections).map((at) => linesOf(load, at * each, each));
   const sockets = parts.map(() => connect({ host: "127.0.0.1", port }));
   await Promise.all(sockets.map((socket) => once(socket, "connect")));
   process.send?.("ready");
   await once(process, "message");
+  process.once("message", () => sockets.forEach((socket) => socket.destroy()));
   const startedAt = Date.now();
-  const sending = sockets.map((socket, at) => sendAndRead(socket, parts[at] ?? Buffer.alloc(0), times));
-  const replies = (await Promise.all(sending)).reduce((sum, bytes) => sum + bytes / "ok\n".length, 0);
-  process.send?.({ startedAt, endedAt: Date.now(), replies });
+  const ends = await Promise.all(sockets.map((socket, at) => sendAndRead(socket, parts[at] ?? Buffer.alloc(0), times)));
+  const endedAt = Date.now();
+  const sent = ends.map(({ taken }, at) => linesIn(parts[at] ?? Buffer.alloc(0), taken, each));
+  const replied = ends.map(({ replies }) => replies / "ok\n".length);
+  process.send?.({ startedAt, endedAt, sent, replied } satisfies Report);
   process.disconnect();
 }
 
-/** Resolves, once the collector has ended its side, with the bytes of its replies. */
-async function sendAndRead(socket: Socket, bytes: Buffer, times: number): Promise<number> {
-  const closed = once(socket, "close");
-  let replied = 0;
-  socket.on("data", (chunk: Buffer) => (replied += chunk.length));
-  for (let sent = 0; sent < bytes.length * times;) {
+const CHUNK_SIZE = 128 * 1024;
+
+/** Resolves, once the connection is closed, to the bytes that the system took and those of the replies. */
+async function sendAndRead(socket: Socket, bytes: Buffer, times: number): Promise<{ taken: number; replies: number }> {
+  const closed = new Promise((resolve) => socket.once("close", resolve));
+  let [taken, replies] = [0, 0];
+  socket.on("data", (chunk: Buffer) => (replies += chunk.length)).on("error", () => {}); // `close` follows
+  for (let sent = 0; sent < bytes.length * times && !socket.destroyed;) {
     const at = sent % bytes.length;
-    const chunk = bytes.subarray(at, at + 256 * 1024);
+    const chunk = bytes.subarray(at, at + CHUNK_SIZE);
     sent += chunk.length;
-    if (!socket.write(chunk)) await once(socket, "drain");
+    const hasRoom = socket.write(chunk, (error) => void (error ?? (taken += chunk.length)));
+    if (!hasRoom) await Promise.race([new Promise((resolve) => socket.once("drain", resolve)), closed]);
   }
   socket.end();
   await closed;
-  return replied;
+  return { taken, replies };
+}
+
+/** Number of whole lines in the first `size` bytes of `bytes`, which are `lines` lines and repeat. */
+function linesIn(bytes: Buffer, size: number, lines: number): number {
+  if (size % bytes.length === 0 || bytes.length === 0) return size > 0 ? (size / bytes.length) * lines : 0;
+  const rest = bytes.subarray(0, size % bytes.length);
+  let found = Math.floor(size / bytes.length) * lines;
+  for (let at = rest.indexOf(10); at >= 0; at = rest.indexOf(10, at + 1)) found++;
+  return found;
 }
 
 /** A connection whose function sends a line and resolves with its `ok`. */
@@ -116,4 +151,4 @@ export async function stopAndWait(port: number, lineOf: (n: number) => string = 
 // ---- Entry point -----------------------------------------------------------
 
 const [, script, order] = process.argv;
-if (script === fileURLToPath(import.meta.url)) await runSender(JSON.parse(order ?? "") as Order);
+if (script === fileURLToPath(import.meta.url)) await runSenders(JSON.parse(order ?? "") as Order);

@@ -30,7 +30,12 @@ export function launch(
 
 /** Signals a launched program and what it started, if it still runs. */
 export function endGroup(child: ChildProcess, signal: NodeJS.Signals): void {
-  if (running.has(child) && child.pid !== undefined) process.kill(-child.pid, signal);
+  if (!running.has(child) || child.pid === undefined) return;
+  try {
+    process.kill(-child.pid, signal);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error; // it has ended, and its `close` is to come
+  }
 }
 
 /** Options for programs that refuse to run as root, as PostgreSQL and PgBouncer do: then they run as nobody. */

@@ -50,6 +50,10 @@ export class PostgresServer {
     return server;
   }
 
+  get pid(): number {
+    return this.#child?.pid ?? 0;
+  }
+
   /** Resolves when it answers. */
   async start(): Promise<void> {
     this.#child = launch(this.#command, this.#words, { cwd: "/", stdio: "ignore", ...unprivileged() }, "SIGQUIT");
