@@ -261,7 +261,7 @@ export async function startCollector(given: GivenOptions & { log?: Log } = {}): 
   const options = readOptions(given, {});
   refuseOpenPage(options);
   const store = await openStore(options, log);
-  const tls = makeTlsServer(options);
+  const tls = new TlsLayer(options);
   const isFirstStart = await makeFolder(options.dataDir);
   const lock = await lockDirectory(options.dataDir, store.name);
   const opened: (() => unknown)[] = [() => lock.unlock()]; // closed again if the start fails
@@ -296,7 +296,7 @@ export async function startCollector(given: GivenOptions & { log?: Log } = {}): 
       done: loops.done.promise,
       ledger: () => journal.ledger(),
       health: () => vitals.health(),
-      reloadCertificates: () => intake.reloadCertificates(),
+      reloadCertificates: () => log(tls.reloadCertificates()),
       run,
       close: makeClose(parts, () => log(farewell(journal.ledger())), loops.done),
     };
@@ -350,17 +350,10 @@ function makeClose(parts: { close(): unknown }[], report: () => void, done: Defe
 // A sender is let in; its lines are read, made durable, and only then answered. While its last lines are not synced,
 // little more is read from it: that is the backpressure. A sender that is not let in gets one error line.
 
-const READ_AHEAD_SIZE = 2 * MIB; // for all senders together, read while their last lines are being synced
-const READ_AHEAD_MIN_SIZE = 16 * KIB; // for each sender, however many there are
-const IN_FLIGHT_MAX_SIZE = 8 * MIB; // of all senders together, read and not durable yet; beyond it, they take turns
-const CHUNK_SIZE = 64 * KIB; // the largest chunk: what Node reads from a socket at a time
-const SMALL_SIZE = 4 * KIB; // smaller chunks are copied together, as each takes 200 bytes besides its own
 const STOP_READING_MS = 500; // how long a stop goes on reading
 const KEEP_ALIVE_MS = MINUTE; // after such a silence, the kernel asks whether the sender's machine is still there
 const UNREAD_REPLIES_MS = 30 * SECOND; // how long a sender that has ended may leave its last replies unread
-const HANDSHAKE_MS = 10 * SECOND; // for a TLS handshake, and for a PROXY header
 const LEAVING_MAX = 1000; // refused connections that are still being told why
-const LOGGED_ONCE_MAX = 1000; // different lines that are logged once; further ones are not logged
 
 /** Accepts connections and serves them. TLS, too, begins as plain TCP: a PROXY header and --allow come first. */
 class Intake {
@@ -372,10 +365,10 @@ class Intake {
   miscounted = 0;
   readonly #options: Options;
   readonly #journal: Journal;
-  readonly #log: Log;
+  readonly #logOnce: Log;
   readonly #cutOff = new AbortController(); // aborted when a stop has read for STOP_READING_MS
   readonly #servers: Server[] = [];
-  readonly #tls: TlsServer | undefined;
+  readonly #tls: TlsLayer;
   readonly #isAllowed: (address: string) => boolean;
   readonly #isProxy: (address: string) => boolean;
   // Places: equal numbers for senders on other machines, for those on this one, and for unfinished TLS handshakes.
@@ -383,27 +376,20 @@ class Intake {
   readonly #local: Places;
   readonly #handshaking: Places;
   readonly #beginning = new Set<Socket>(); // accepted, but not served yet
-  readonly #handshakes = new Map<string, Deferred<TLSSocket>>(); // the key is the connection's two ends
   readonly #serving = new Map<Replies, Promise<void>>();
   readonly #leaving = new Set<Socket>(); // refused, and being told why
   readonly #inFlight = new InFlight();
-  readonly #logged = new Set<string>(); // lines that are logged once
 
-  constructor(options: Options, tls: TlsServer | undefined, journal: Journal, log: Log) {
-    const { maxConnections: max, maxConnectionsPerPeer, allow, proxyFrom } = options;
-    const maxOfPeer = maxConnectionsPerPeer === "half" ? Math.ceil(max / 2) : maxConnectionsPerPeer;
+  constructor(options: Options, tls: TlsLayer, journal: Journal, log: Log) {
     this.#options = options;
-    this.#journal = journal;
-    this.#log = log;
-    this.#isAllowed = allow.length > 0 ? matcherOf(allow) : () => true;
-    this.#isProxy = matcherOf(proxyFrom);
-    const isUnbounded = (peer: string) => LOOPBACK.test(peer) || this.#isProxy(peer);
-    this.#remote = new Places(max, maxOfPeer, isUnbounded);
-    this.#local = new Places(max, maxOfPeer, isUnbounded);
-    this.#handshaking = new Places(max, maxOfPeer, isUnbounded);
     this.#tls = tls;
-    tls?.on("secureConnection", (socket) => this.#handshakes.get(endsOf(socket))?.resolve(socket));
-    tls?.on("tlsClientError", (error, socket) => this.#handshakes.get(endsOf(socket))?.reject(error));
+    this.#journal = journal;
+    this.#logOnce = onceLog(log);
+    this.#isAllowed = options.allow.length > 0 ? matcherOf(options.allow) : () => true;
+    this.#isProxy = matcherOf(options.proxyFrom);
+    this.#remote = new Places(options, this.#isProxy);
+    this.#local = new Places(options, this.#isProxy);
+    this.#handshaking = new Places(options, this.#isProxy);
     setMaxListeners(0, this.#cutOff.signal);
   }
 
@@ -412,15 +398,6 @@ class Intake {
     const listeners: Listener[] = [];
     for (const listener of listenersOf(this.#options)) listeners.push(await this.#listenOn(listener));
     return listeners;
-  }
-
-  reloadCertificates(): void {
-    try {
-      if (this.#tls) useCertificates(this.#tls, readCertificates(this.#options));
-      this.#log(this.#tls ? "certificates are read again" : "there are no certificates to read again");
-    } catch (error) {
-      this.#log(`${(error as Error).message}; the certificates of before stay in use`);
-    }
   }
 
   /** Stops accepting; reads what is on its way, until its senders end or for 500 ms, and acknowledges it. */
@@ -464,9 +441,9 @@ class Intake {
     try {
       if (this.#isProxy(address)) peer = (await this.#readSource(socket, address)) ?? address;
       if (!this.#isAllowed(peer)) throw new Refused("--allow does not name this address");
-      if (isTls) stream = await this.#handshaking.during(peer, () => this.#secure(socket));
+      if (isTls) stream = await this.#handshaking.during(peer, () => this.#tls.secure(socket));
       canRead = true;
-      if (stream !== socket) this.#checkCertificate(stream as TLSSocket);
+      if (stream !== socket) this.#tls.checkCertificate(stream as TLSSocket);
       this.#beginning.delete(socket);
       await this.#placesOf(peer).during(peer, () => this.#attend(stream, peer));
     } catch (error) {
@@ -482,29 +459,6 @@ class Intake {
 
   #placesOf(peer: string): Places {
     return LOOPBACK.test(peer) ? this.#local : this.#remote;
-  }
-
-  /** Makes the TLS handshake. Rejects with {@link Refused} if it fails, with {@link Gone} if the sender leaves. */
-  async #secure(socket: Socket): Promise<TLSSocket> {
-    const [ends, handshake] = [endsOf(socket), deferred<TLSSocket>()];
-    this.#handshakes.set(ends, handshake);
-    socket.once("close", () => setImmediate(() => handshake.reject(new Gone()))); // after `tlsClientError`
-    this.#tls?.emit("connection", socket);
-    try {
-      return (await handshake.promise).on("error", () => {});
-    } catch (error) {
-      throw handshakeFailure(error) ?? new Gone();
-    } finally {
-      this.#handshakes.delete(ends);
-    }
-  }
-
-  /** Replaces Node's `rejectUnauthorized`, so that the sender gets the reason, and the log the sender's address. */
-  #checkCertificate(stream: TLSSocket): void {
-    if (this.#options.tlsCa === "" || stream.authorized) return;
-    const isMissing = Object.keys(stream.getPeerCertificate() ?? {}).length === 0;
-    if (isMissing) throw new Refused("it has no certificate, and --tls-ca requires one");
-    throw new Refused(`--tls-ca does not accept its certificate: ${String(stream.authorizationError)}`);
   }
 
   /** Serves a sender, listed in `#serving` until it ends, so that a stop can wait for it. */
@@ -574,30 +528,7 @@ class Intake {
     setTimeout(() => stream.destroy(), SECOND).unref(); // even if it still sends
     stream.resume().end(`error: ${message} (${summary})\n`);
   }
-
-  /** Logs each line once, and 1,000 different lines in all, so that no sender can fill the log. */
-  #logOnce(line: string): void {
-    if (this.#logged.has(line) || this.#logged.size >= LOGGED_ONCE_MAX) return;
-    this.#logged.add(line);
-    this.#log(`${line} (logged once)`);
-    if (this.#logged.size === LOGGED_ONCE_MAX)
-      this.#log("1,000 different lines were logged once: no further ones are logged until the next start");
-  }
 }
-
-/** Thrown to refuse a connection. The message gives the reason; the sender gets it, too, if it can read by then. */
-class Refused extends Error {
-  /** Whether the sender refused the collector, as one does that rejects its certificate. */
-  readonly isBySender: boolean;
-
-  constructor(message: string, isBySender = false) {
-    super(message);
-    this.isBySender = isBySender;
-  }
-}
-
-/** Thrown when the sender has left before it was served. */
-class Gone extends Error {}
 
 /** The replies that some lines get, and the number of those lines. */
 type Owed = Pick<Framed, "lines" | "replies">;
@@ -6072,24 +6003,30 @@ const escapeJson = (text: string) =>
 // How much of senders is taken at a time, and how many of them: places, memory that is read ahead, replies that are
 // owed.
 
-/** Places for connections: a number in all, and one for each address that is not `isUnbounded`. */
+const READ_AHEAD_SIZE = 2 * MIB; // for all senders together, read while their last lines are being synced
+const READ_AHEAD_MIN_SIZE = 16 * KIB; // for each sender, however many there are
+const IN_FLIGHT_MAX_SIZE = 8 * MIB; // of all senders together, read and not durable yet; beyond it, they take turns
+const CHUNK_SIZE = 64 * KIB; // the largest chunk: what Node reads from a socket at a time
+const SMALL_SIZE = 4 * KIB; // smaller chunks are copied together, as each takes 200 bytes besides its own
+
+/** Places for connections: a number in all, and one for each address but this machine's and the proxies'. */
 class Places {
   readonly #max: number;
   readonly #maxOfPeer: number;
-  readonly #isUnbounded: (peer: string) => boolean;
+  readonly #isProxy: (address: string) => boolean;
   readonly #taken = new Map<string, number>();
   #size = 0;
 
-  constructor(max: number, maxOfPeer: number, isUnbounded: (peer: string) => boolean) {
-    this.#max = max;
-    this.#maxOfPeer = maxOfPeer;
-    this.#isUnbounded = isUnbounded;
+  constructor({ maxConnections, maxConnectionsPerPeer }: Options, isProxy: (address: string) => boolean) {
+    this.#max = maxConnections;
+    this.#maxOfPeer = maxConnectionsPerPeer === "half" ? Math.ceil(maxConnections / 2) : maxConnectionsPerPeer;
+    this.#isProxy = isProxy;
   }
 
   /** Has a place for a peer until the promise settles. Rejects with {@link Refused} where there is none. */
   async during<Value>(peer: string, use: () => Promise<Value>): Promise<Value> {
     const taken = this.#taken.get(peer) ?? 0;
-    if (taken >= this.#maxOfPeer && !this.#isUnbounded(peer))
+    if (taken >= this.#maxOfPeer && !LOOPBACK.test(peer) && !this.#isProxy(peer))
       throw new Refused(`${taken} connections from there are open, --max-connections-per-peer allows no more`);
     if (this.#size >= this.#max)
       throw new Refused(`${this.#size} connections are open, --max-connections allows no more`);
@@ -6444,6 +6381,20 @@ class Opening {
 // ---- TLS and who may connect ------------------------------------------------
 // Addresses to listen on, certificates, and --allow.
 
+/** Thrown to refuse a connection. The message gives the reason; the sender gets it, too, if it can read by then. */
+class Refused extends Error {
+  /** Whether the sender refused the collector, as one does that rejects its certificate. */
+  readonly isBySender: boolean;
+
+  constructor(message: string, isBySender = false) {
+    super(message);
+    this.isBySender = isBySender;
+  }
+}
+
+/** Thrown when the sender has left before it was served. */
+class Gone extends Error {}
+
 interface Listener {
   isTls: boolean;
   host: string;
@@ -6474,6 +6425,8 @@ function matcherOf(listed: Network[]): (address: string) => boolean {
   };
 }
 
+const HANDSHAKE_MS = 10 * SECOND; // for a TLS handshake, and for a PROXY header
+
 const TLS_FAILURES: Record<string, string> = {
   ERR_TLS_HANDSHAKE_TIMEOUT: `its TLS handshake did not end in ${HANDSHAKE_MS / SECOND} s`,
   ERR_SSL_WRONG_VERSION_NUMBER: "plain text on a port for TLS; turn TLS on in the sender",
@@ -6491,6 +6444,54 @@ function handshakeFailure(error: unknown): Refused | undefined {
 /** The two ends of a connection, which its socket and the TLS over it have in common. */
 const endsOf = ({ remoteAddress, remotePort, localAddress, localPort }: Socket) =>
   [remoteAddress, remotePort, localAddress, localPort].join(" ");
+
+/** TLS over connections that were accepted as plain TCP. Without --tls-cert, no listener of ours asks for it. */
+class TlsLayer {
+  readonly #options: Options;
+  readonly #server: TlsServer | undefined;
+  readonly #handshakes = new Map<string, Deferred<TLSSocket>>(); // the key is the connection's two ends
+
+  /** Throws {@link UsageError} for useless files. */
+  constructor(options: Options) {
+    this.#options = options;
+    this.#server = makeTlsServer(options);
+    this.#server?.on("secureConnection", (socket) => this.#handshakes.get(endsOf(socket))?.resolve(socket));
+    this.#server?.on("tlsClientError", (error, socket) => this.#handshakes.get(endsOf(socket))?.reject(error));
+  }
+
+  /** Reads the files again, for handshakes to come; keeps the old ones if it can't. Returns which, as a line to log. */
+  reloadCertificates(): string {
+    try {
+      if (this.#server) useCertificates(this.#server, readCertificates(this.#options));
+      return this.#server ? "certificates are read again" : "there are no certificates to read again";
+    } catch (error) {
+      return `${(error as Error).message}; the certificates of before stay in use`;
+    }
+  }
+
+  /** Makes the TLS handshake. Rejects with {@link Refused} if it fails, with {@link Gone} if the sender leaves. */
+  async secure(socket: Socket): Promise<TLSSocket> {
+    const [ends, handshake] = [endsOf(socket), deferred<TLSSocket>()];
+    this.#handshakes.set(ends, handshake);
+    socket.once("close", () => setImmediate(() => handshake.reject(new Gone()))); // after `tlsClientError`
+    this.#server?.emit("connection", socket);
+    try {
+      return (await handshake.promise).on("error", () => {});
+    } catch (error) {
+      throw handshakeFailure(error) ?? new Gone();
+    } finally {
+      this.#handshakes.delete(ends);
+    }
+  }
+
+  /** Replaces Node's `rejectUnauthorized`, so that the sender gets the reason, and the log the sender's address. */
+  checkCertificate(stream: TLSSocket): void {
+    if (this.#options.tlsCa === "" || stream.authorized) return;
+    const isMissing = Object.keys(stream.getPeerCertificate() ?? {}).length === 0;
+    if (isMissing) throw new Refused("it has no certificate, and --tls-ca requires one");
+    throw new Refused(`--tls-ca does not accept its certificate: ${String(stream.authorizationError)}`);
+  }
+}
 
 /** Lays TLS over accepted connections (`emit("connection", socket)`). Throws {@link UsageError} for useless files. */
 function makeTlsServer(options: Options): TlsServer | undefined {
@@ -7765,6 +7766,20 @@ class Condition {
   cancelReport(): void {
     clearTimeout(this.#waiting);
   }
+}
+
+const LOGGED_ONCE_MAX = 1000; // different lines that are logged once; further ones are not logged
+
+/** Logs each line once, and 1,000 different lines in all, so that no sender can fill the log. */
+function onceLog(log: Log): Log {
+  const logged = new Set<string>();
+  return (line) => {
+    if (logged.has(line) || logged.size >= LOGGED_ONCE_MAX) return;
+    logged.add(line);
+    log(`${line} (logged once)`);
+    if (logged.size === LOGGED_ONCE_MAX)
+      log("1,000 different lines were logged once: no further ones are logged until the next start");
+  };
 }
 
 /** Rejects after `ms`, whether or not the promise ever settles. */
