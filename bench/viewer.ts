@@ -231,10 +231,15 @@ interface Answer {
 
 /** A collector's page, as a script asks it. */
 class Api {
-  readonly url: string;
+  readonly #collector: RunningCollector;
 
   constructor(collector: RunningCollector) {
-    this.url = /health and metrics on (\S+)/.exec(collector.output())?.[1] ?? "";
+    this.#collector = collector;
+  }
+
+  /** It is printed a moment after the collector listens. */
+  get url(): string {
+    return /health and metrics on (\S+)/.exec(this.#collector.output())?.[1] ?? "";
   }
 
   async ask(path: string, signal?: AbortSignal): Promise<Answer> {
@@ -353,7 +358,9 @@ export async function measureViewerBrowser(bench: Bench): Promise<Table> {
   await dropTables(bench.sql);
   await makeLines(bench.sql, 100_000);
   const collector = await startCollector(bench, bench.url, { flags: PAGE });
-  const { url } = new Api(collector);
+  const api = new Api(collector);
+  await waitFor("the page", () => api.url !== "");
+  const { url } = api;
   const browser = await chromium.launch({ executablePath: "/usr/bin/chromium", args: BROWSER });
   const page = await browser.newPage();
   const seenNow = () => page.evaluate<Seen>("window.seen");

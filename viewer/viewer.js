@@ -818,7 +818,8 @@ class Surroundings {
       };
       return make("tr", attributes, ...cellsOf(row, time, [visible(row.message)]));
     });
-    const attributes = { role: "table", class: "wrap with-app", "aria-label": "Lines around, oldest first" };
+    const kind = line.app === null && by === "app" ? "wrap" : "wrap with-app";
+    const attributes = { role: "table", class: kind, "aria-label": "Lines around, oldest first" };
     const table = make("table", attributes, make("tbody", { role: "rowgroup" }, ...rows));
     this.#list.replaceChildren(grow("before"), table, grow("after"));
   }
