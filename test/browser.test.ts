@@ -76,7 +76,7 @@ async function violationsOf(page: Page): Promise<string[]> {
   return violations.map(({ id, nodes }) => `${id}: ${nodes[0]?.html.slice(0, 200)} ${nodes[0]?.failureSummary}`);
 }
 
-describe("The page in a browser", { skip: NO_BROWSER, timeout: 180_000 }, () => {
+describe("The page in a browser", { skip: NO_BROWSER }, () => {
   for (const colorScheme of ["light", "dark"] as const)
     test(`breaks no rule of axe in ${colorScheme}: empty, with lines, open, around, help, menu, 320 px`, async (t) => {
       const { sql, link } = await collectorWithPage(t);
@@ -186,7 +186,7 @@ describe("The page in a browser", { skip: NO_BROWSER, timeout: 180_000 }, () => 
     await page.goto(
       `${new URL(link).origin}/?q=${encodeURIComponent(attacks.join(" "))}&since=${encodeURIComponent(attacks[0]!)}&at=${encodeURIComponent(attacks[1]!)}`,
     );
-    await page.waitForTimeout(500);
+    await page.getByText("Cannot read since").waitFor();
 
     assert.equal(shown, "javascript:alert(4) \\u202eabc\\u0007");
     assert.deepEqual(troubles, { errors: [], violations: [], dialogs: [], foreign: [] });
@@ -270,9 +270,9 @@ describe("The page in a browser", { skip: NO_BROWSER, timeout: 180_000 }, () => 
 
     await converse(collector.port, "second\n");
 
-    await Promise.all(tabs.map((tab) => tab.getByText("second", { exact: true }).waitFor({ timeout: 15_000 })));
+    await Promise.all(tabs.map((tab) => tab.getByText("second", { exact: true }).waitFor()));
     for (const tab of tabs) await tab.locator("#query").fill("level:error");
-    await Promise.all(tabs.map((tab) => tab.getByText("No line matches").waitFor({ timeout: 15_000 })));
+    await Promise.all(tabs.map((tab) => tab.getByText("No line matches").waitFor()));
   });
 
   test("keeps microseconds, 20-digit numbers and 19-digit ids on the screen, in copies and in links", async (t) => {
@@ -400,9 +400,9 @@ describe("The page in a browser", { skip: NO_BROWSER, timeout: 180_000 }, () => 
     await sql`create view logs as select 1 as x`;
     await converse(collector.port, "waiting\n");
 
-    await page.getByText(/Database (?:away|refused).*1 line waits? on disk/).waitFor({ timeout: 30_000 });
+    await page.getByText(/Database (?:away|refused).*1 line waits? on disk/).waitFor();
     await sql`drop view logs`;
     await sql`alter table moved rename to logs`;
-    await page.getByText("waiting", { exact: true }).waitFor({ timeout: 30_000 });
+    await page.getByText("waiting", { exact: true }).waitFor();
   });
 });

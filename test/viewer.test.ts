@@ -712,6 +712,7 @@ describe("The collector's log page", () => {
     const program = [process.execPath, "--import", "tsx", "collector.ts"];
     const flags = ["--http", ANY_PORT, "--database-url", NOWHERE, "--drain-timeout", "0s"];
     const bare = await Program.start(t, flags, {}, { program, cwd: directory });
+    await eventually(() => assert.ok(bare.http, "prints no address"));
 
     assert.match((await ask(bare, "/")).text, /^<!doctype html>/);
     assert.equal((await ask(bare, "/api/logs")).status, 401);

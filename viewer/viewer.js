@@ -943,10 +943,11 @@ class Page {
     const { since, until } = this.view;
     const chosen = this.#range.querySelector('[value="chosen"]');
     const isOffered = until === "" && (since === "" || since === "all" || since in RANGES);
-    const text = (/** @type {string} */ time, /** @type {string} */ orElse) =>
-      time === "" ? orElse : /^\d+[smhdw]$/.test(time) ? `${time} ago` : this.settings.clock(time, 5, 19);
+    const isSameDay = this.settings.clock(since, 0, 10) === this.settings.clock(until, 0, 10);
+    const text = (/** @type {string} */ time, /** @type {string} */ orElse, from = 5) =>
+      time === "" ? orElse : /^\d+[smhdw]$/.test(time) ? `${time} ago` : this.settings.clock(time, from, 19);
     if (chosen instanceof HTMLOptionElement) {
-      chosen.textContent = `${text(since, "beginning")} – ${text(until, "now")}`;
+      chosen.textContent = `${text(since, "beginning")} – ${text(until, "now", isSameDay ? 11 : 5)}`;
       chosen.hidden = isOffered;
     }
     this.#range.value = isOffered ? since : "chosen";

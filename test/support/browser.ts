@@ -3,6 +3,7 @@ import { after } from "node:test";
 import type { TestContext } from "node:test";
 import { chromium } from "playwright-core";
 import type { Browser, BrowserContextOptions, Page } from "playwright-core";
+import { MINUTE } from "./basics.ts";
 import { undoAfter } from "./files.ts";
 
 const PROGRAM = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"].find((path) =>
@@ -22,6 +23,8 @@ const FLAGS = [
   "--disable-component-update",
   "--disable-sync",
 ];
+
+const WAIT_MS = 2 * MINUTE; // for what a page shows within a second on an idle machine
 
 const opened: Promise<Browser>[] = []; // one, once a test needs it
 
@@ -44,6 +47,7 @@ export async function openPage(t: TestContext, url: string, options: BrowserCont
   const browser = await browserOfAll();
   const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, ...options });
   undoAfter(t, () => context.close());
+  context.setDefaultTimeout(WAIT_MS);
   const page = await context.newPage();
   const troubles = await watch(page, new URL(url).origin);
   await page.goto(url);
