@@ -26,7 +26,7 @@ const BUDGET_MS = 2 * SECOND_MS; // of one request; the page asks on
 const [STRETCH_ROWS, STRETCH_MIN_ROWS, STRETCH_MAX_ROWS] = [10_000, 100, 500_000];
 const NEAR_ROWS = 1000; // a first stretch around a line, whose neighbours are rarely far
 const STRETCH_EMBEDDED_MAX_ROWS = 20_000; // PGlite has one session, and can't stop a statement
-const [STRETCH_FAST_MS, STRETCH_SLOW_MS] = [100, 300]; // a faster one is doubled, a slower one halved
+const STRETCH_MS = 150; // what the next one is to take, going by the last
 const [PAGE_ROWS, PAGE_MAX_ROWS] = [200, 1000];
 const [CONTEXT_ROWS, CONTEXT_MAX_ROWS] = [10, 200];
 const EXPORT_ROWS = 1000; // read, formatted and sent at a time
@@ -455,8 +455,8 @@ class Walk {
   }
 
   #adapt(tookMs: number): void {
-    if (tookMs < STRETCH_FAST_MS) this.#stretchRows = Math.min(this.#maxRows, this.#stretchRows * 2);
-    if (tookMs > STRETCH_SLOW_MS) this.#stretchRows = Math.max(STRETCH_MIN_ROWS, this.#stretchRows / 2);
+    const rows = this.#stretchRows * Math.min(2, STRETCH_MS / tookMs);
+    this.#stretchRows = Math.min(this.#maxRows, Math.max(STRETCH_MIN_ROWS, rows));
   }
 
   /** The range's next rows up to the stretch's size, found in the index alone. */
