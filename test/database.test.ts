@@ -240,12 +240,13 @@ describe("what answers in the database's place", { concurrency: true }, () => {
       const program = await Program.start(t, ["--data-dir", await folder(t)], { DATABASE_URL: url });
 
       await eventually(() => assert.match(program.stderr, /cannot store into PostgreSQL at .*: .+; lines wait/));
-      await sleep(3000); // until the program's start is over
-      const [startedMs, startedCpuMs] = [performance.now(), cpuMs(program.pid)];
-      await sleep(8000);
-      const share = (cpuMs(program.pid) - startedCpuMs) / (performance.now() - startedMs);
+      await eventually(async () => {
+        const [startedMs, startedCpuMs] = [performance.now(), cpuMs(program.pid)];
+        await sleep(6000); // longer than the rest between two tries
+        const share = (cpuMs(program.pid) - startedCpuMs) / (performance.now() - startedMs);
+        assert.ok(share < 0.02, "it takes more of a core, and not for its start alone");
+      });
 
-      assert.ok(share < 0.02, `${share} of a core`);
       assert.equal(await converse(program.port, "hello\n"), "ok\n");
       assert.ok(program.isRunning);
     });

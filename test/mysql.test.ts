@@ -284,7 +284,7 @@ describeStore("MySQL: exactly once", () => {
     await sql.query("drop trigger slow");
     await store.storeBatch(batch);
 
-    assert.ok(took < 2000, `${took} ms`);
+    assert.ok(took < 20_000, `${took} ms`);
     assert.deepEqual(await messagesIn(sql), ["a", "slow"]);
   });
 });
@@ -296,7 +296,7 @@ async function proxyBefore(t: TestContext, url: string): Promise<Proxy> {
 }
 
 const SLOW_TRIGGER =
-  "create trigger slow before insert on logs for each row if new.message = 'slow' then do sleep(1); end if";
+  "create trigger slow before insert on logs for each row if new.message = 'slow' then do sleep(3); end if";
 
 const REFUSING_CHECK = "alter table logs add constraint no_bad check (message not like 'bad%')";
 
@@ -875,7 +875,7 @@ describeStore("MySQL: statements of a user's", () => {
     giving.abort(new Error("gave up"));
     await assert.rejects(given, /gave up/);
 
-    assert.ok(performance.now() - started < 5000);
+    assert.ok(performance.now() - started < 30_000);
     await eventually(async () => assert.deepEqual(await processesOf(sql, /slow/), []));
   });
 });
@@ -923,7 +923,7 @@ describeStore("MySQL: connections", () => {
     await store.ping();
     assert.ok((await processes(sql)).length > 0);
 
-    await eventually(async () => assert.deepEqual(await processes(sql), []), 8000);
+    await eventually(async () => assert.deepEqual(await processes(sql), []));
   });
 
   test("TLS is by ?ssl=: encrypted, or the certificate's chain and name checked; what is wrong is refused", async (t) => {
@@ -954,7 +954,7 @@ describeStore("MySQL: connections", () => {
     const relay = await proxyBefore(t, url);
     const store = storeOn(t, `${relay.url}?ssl=require`);
     await store.setUp();
-    const running = queried(store, "select sleep(20)").catch((error: unknown) => error);
+    const running = queried(store, "select sleep(60)").catch((error: unknown) => error);
     const storing = store.storeBatch(batchOf(store, [["a"]]).batch);
     await storing;
     await sleep(100);
@@ -963,7 +963,7 @@ describeStore("MySQL: connections", () => {
     relay.refuse();
 
     assert.ok((await running) instanceof Error);
-    assert.ok(performance.now() - started < 2000);
+    assert.ok(performance.now() - started < 20_000);
   });
 
   test("a URL without a database, or with options that are not ours, is refused without its password", async (t) => {

@@ -305,7 +305,7 @@ async function throughRestart<Level extends string>(
 
 /** Runs a program on an input; resolves to its output once it has ended well. */
 async function feed(program: string, words: string[], input: string): Promise<string> {
-  const child = spawn(program, words, { env: senderEnvironment(), timeout: 20_000 });
+  const child = spawn(program, words, { env: senderEnvironment(), timeout: 120_000 });
   const output: Buffer[] = [];
   for (const stream of [child.stdout, child.stderr]) stream.on("data", (chunk: Buffer) => output.push(chunk));
   child.stdin.end(input);

@@ -43,20 +43,25 @@ describe("linger", () => {
     const collector = await start(t, { databaseUrl: url, linger: 1000 });
     await converse(collector.port, "warm\n");
     await whenStored(collector);
-    await sleep(1000);
-
-    for (const word of ["first", "second", "third"]) await converse(collector.port, `${word}\n`);
-    await whenStored(collector);
+    let sentMs = Infinity;
+    while (sentMs > 500) {
+      await sql`truncate logs`;
+      await sleep(1000);
+      const startedMs = performance.now();
+      for (const word of ["first", "second", "third"]) await converse(collector.port, `${word}\n`);
+      sentMs = performance.now() - startedMs; // a busy machine may take longer than --linger
+      await whenStored(collector);
+    }
 
     const rows = await sql<{ message: string; xmin: string; waited: number }[]>`
       select message, xmin, extract(epoch from stored_at - created_at)::float8 as waited
       from logs, lateral (select min(stored_at) as stored_at from log_entries where log_entries.xmin = logs.xmin) as entry
       order by created_at`;
-    const [, first, second, third] = rows.map(({ message, xmin }) => ({ message, xmin }));
+    const [first, second, third] = rows.map(({ message, xmin }) => ({ message, xmin }));
     assert.deepEqual([first?.message, second?.message, third?.message], ["first", "second", "third"]);
     assert.notEqual(first?.xmin, second?.xmin);
     assert.equal(second?.xmin, third?.xmin);
-    assert.ok((rows[1]?.waited ?? NaN) < (rows[2]?.waited ?? NaN), `the first line waited ${rows[1]?.waited} s`);
+    assert.ok((rows[0]?.waited ?? NaN) < (rows[1]?.waited ?? NaN), `the first line waited ${rows[0]?.waited} s`);
   });
 });
 
@@ -378,10 +383,11 @@ describe("database", () => {
   test("when one batch is stored after an outage, the others are tried at once, and the database counts as up", async (t) => {
     const { url } = await databaseWithTables(t);
     const proxy = await proxyBefore(t, url);
-    const collector = await start(t, { databaseUrl: proxy.url, linger: 1 });
+    const words = ["one", "two", "three", "four", "five", "six", "seven", "eight"];
+    const collector = await start(t, { databaseUrl: proxy.url, linger: 1, workers: words.length });
     await eventually(() => assert.ok(collector.health().database.up));
     proxy.refuse();
-    for (const word of ["one", "two"]) {
+    for (const word of words) {
       await converse(collector.port, `${word}\n`);
       await sleep(200); // so that each is a batch
     }
@@ -390,9 +396,9 @@ describe("database", () => {
     await proxy.mend();
     await eventually(() => assert.ok(collector.ledger().stored >= 1));
     const storedAt = performance.now();
-    await eventually(() => assert.ok(collector.health().database.up && collector.ledger().stored === 2));
+    await eventually(() => assert.ok(collector.health().database.up && collector.ledger().stored === words.length));
 
-    assert.ok(performance.now() - storedAt < 1000);
+    assert.ok(performance.now() - storedAt < 3000); // by its own pace, one of seven would take longer
   });
 
   test("statements that the server cancels or refuses for a while are tried again until they succeed", async (t) => {

@@ -517,7 +517,7 @@ describe("A request that is wrong", () => {
     assert.deepEqual([status, (body as Logs).error], [503, "database away since then: ECONNREFUSED"]);
   });
 
-  test("waits for its turn, and is answered 429 when that takes too long", { timeout: 20_000 }, async (t) => {
+  test("waits for its turn, and is answered 429 when that takes too long", { timeout: 120_000 }, async (t) => {
     const table = await serverTable(t);
     const hanging = new AbortController();
     const read = () => once(hanging.signal, "abort").then(() => Promise.reject(new Error("over")));
@@ -547,16 +547,18 @@ describe("A request that is wrong", () => {
           new AbortController().signal,
         )
       )[0]?.[0];
-    const leaving = new AbortController();
-    const asking = fetch(`${url}/api/logs`, { headers: { authorization: `Bearer ${TOKEN}` }, signal: leaving.signal });
-    while ((await busy()) === "0");
+    const headers = { authorization: `Bearer ${TOKEN}` };
 
-    const left = performance.now();
-    leaving.abort();
-    await asking.catch(() => {});
-    while ((await busy()) !== "0");
-
-    assert.ok(performance.now() - left < 1000);
+    await eventually(async () => {
+      const leaving = new AbortController();
+      const asking = fetch(`${url}/api/logs`, { headers, signal: leaving.signal }).catch(() => {});
+      await eventually(async () => assert.notEqual(await busy(), "0"), 1900);
+      const left = performance.now();
+      leaving.abort();
+      await asking;
+      while ((await busy()) !== "0");
+      assert.ok(performance.now() - left < 1000, "its statement goes on");
+    });
   });
 });
 
@@ -627,7 +629,7 @@ describe("search and tail in the terminal", () => {
     assert.match(bad.stderr, /^Cannot read since: "yesterday" is not an age such as 15m/);
   });
 
-  test("tail prints new lines of a running collector on PGlite as they come", { timeout: 120_000 }, async (t) => {
+  test("tail prints new lines of a running collector on PGlite as they come", { timeout: 300_000 }, async (t) => {
     const dataDir = await folder(t);
     const collector = await Program.start(t, ["--data-dir", dataDir]);
     await converse(collector.port, "old\n");
@@ -666,7 +668,7 @@ describe("The collector's log page", () => {
     assert.ok(!collector.said.join("").includes(token));
   });
 
-  test("shows what is in PGlite, and its tail wakes when a batch is stored", { timeout: 120_000 }, async (t) => {
+  test("shows what is in PGlite, and its tail wakes when a batch is stored", { timeout: 300_000 }, async (t) => {
     const dataDir = await folder(t);
     const collector = await start(t, { databaseUrl: "", dataDir, http: ANY_PORT });
     await converse(collector.port, "first\n");
