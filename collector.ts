@@ -3516,8 +3516,9 @@ export const LEVEL_WORDS: Record<number, string> = {
   550: "alert",
   600: "emergency emerg fatal fata ftl panic pani",
 };
+
 /** What a level is called where it is shown. */
-const LEVEL_STEPS = [
+export const LEVEL_STEPS = [
   [100, "debug"],
   [200, "info"],
   [250, "notice"],

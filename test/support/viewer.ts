@@ -8,7 +8,7 @@ import { after } from "node:test";
 import type { TestContext } from "node:test";
 import { PGlite } from "@electric-sql/pglite";
 import postgres from "postgres";
-import { levelOf } from "../../collector.ts";
+import { LEVEL_STEPS, levelOf } from "../../collector.ts";
 import { createViewer } from "../../viewer/viewer.ts";
 import type { LogReader, ViewerHost } from "../../viewer/viewer.ts";
 import { onceOnly } from "./basics.ts";
@@ -19,16 +19,7 @@ export const TOKEN = "0123456789abcdef0123456789abcdef";
 
 export const LEVELS = {
   numberOf: levelOf,
-  names: [
-    [100, "debug"],
-    [200, "info"],
-    [250, "notice"],
-    [300, "warning"],
-    [400, "error"],
-    [500, "critical"],
-    [550, "alert"],
-    [600, "emergency"],
-  ] as const,
+  names: LEVEL_STEPS,
 };
 
 const describe = (error: unknown) => `SQLSTATE ${String((error as { code?: unknown }).code)}`;
