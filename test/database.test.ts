@@ -147,7 +147,7 @@ describe("a line that the database refuses, whatever it says", { concurrency: tr
     const collector = await start(t, { databaseUrl: url });
 
     await converse(collector.port, "one\ntwo\n");
-    await eventually(() => assert.match(collector.said.join("\n"), /SQLSTATE P0002/));
+    await eventually(() => assert.match(collector.logged.join("\n"), /SQLSTATE P0002/));
     await eventually(() => assert.ok(collector.health().database.state === "away"));
     await sql`drop trigger refuse on logs`;
     await whenStored(collector);
@@ -276,7 +276,7 @@ describe("TLS to the server", () => {
     const { url } = await freshDatabase(t);
     const collector = await start(t, { databaseUrl: `${url}?sslmode=require` });
 
-    await eventually(() => assert.match(collector.said.join("\n"), /offers no TLS, and sslmode=require asks for it/));
+    await eventually(() => assert.match(collector.logged.join("\n"), /offers no TLS, and sslmode=require asks for it/));
   });
 
   test("verify-full checks name and address, verify-ca and a given root the chain, require neither", async (t) => {
@@ -344,7 +344,7 @@ describe("PostgreSQL's address", () => {
     await whenStored(collector);
 
     assert.equal(await countOf(sql, "logs"), 1);
-    assert.doesNotMatch(collector.said.join("\n"), /password/);
+    assert.doesNotMatch(collector.logged.join("\n"), /password/);
   });
 
   test("of several hosts the next is asked at each try, and one that is read-only is left for a primary", async (t) => {

@@ -55,10 +55,10 @@ describe("faults: the journal's disk", () => {
     await writeFile(join(directory, "notes.txt"), "not ours");
     await writeJournal(directory, ["last"]);
 
-    const { entries, said } = await drain(directory);
+    const { entries, logged } = await drain(directory);
 
     assert.deepEqual(wordsOf(entries), ["first", "last"]);
-    assert.match(said.join("\n"), /cannot read 4960 bytes at 40 of .*0000000003-/);
+    assert.match(logged.join("\n"), /cannot read 4960 bytes at 40 of .*0000000003-/);
     assert.deepEqual(await readFile(foreign.replace("segment", "bad")), bytes);
     assert.equal(await readFile(join(directory, "notes.txt"), "utf8"), "not ours");
   });
@@ -69,10 +69,10 @@ describe("faults: the journal's disk", () => {
     const names = (await readdir(directory)).filter((name) => name.endsWith(".segment"));
     await rm(join(directory, names.toSorted()[1] ?? ""));
 
-    const { entries, said } = await drain(directory);
+    const { entries, logged } = await drain(directory);
 
     assert.deepEqual(wordsOf(entries), ["first", "third"]);
-    assert.deepEqual(said, []);
+    assert.deepEqual(logged, []);
   });
 
   test("a segment that is cut off in the middle of a backlog costs only what was behind the cut", async (t) => {
@@ -99,13 +99,13 @@ describe("faults: the journal's disk", () => {
       const flipped = Buffer.from(bytes);
       flipped[header + (bit >> 3)] = (flipped[header + (bit >> 3)] ?? 0) ^ (1 << (bit & 7));
       await writeFile(join(directory, path), flipped);
-      const said = await writeJournal(directory, ["later"]);
+      const logged = await writeJournal(directory, ["later"]);
       const { entries, left } = await drain(directory);
 
       assert.deepEqual(wordsOf(entries), ["first", "later"], `bit ${bit}`);
       assert.ok(Math.abs((entries[1]?.time ?? 0) / 1000 - startedAt) < DAY, `bit ${bit}`);
       assert.equal(left, 0, `bit ${bit}`);
-      assert.doesNotMatch(said.join("\n"), /clock/, `bit ${bit}`);
+      assert.doesNotMatch(logged.join("\n"), /clock/, `bit ${bit}`);
     }
   });
 
@@ -178,15 +178,15 @@ describe("faults: writes and syncs, refused at the file calls", () => {
 
       files.writes = fault;
       await sender.send("during\n");
-      await eventually(() => assert.match(collector.said.join("\n"), CANNOT_WRITE));
+      await eventually(() => assert.match(collector.logged.join("\n"), CANNOT_WRITE));
       const repliesMeanwhile = sender.replies;
       files.writes = "";
       await sender.hears("ok\nok\n");
       await collector.close();
 
       assert.equal(repliesMeanwhile, "ok\n", fault);
-      assert.equal(collector.said.filter((line) => CANNOT_WRITE.test(line)).length, 1, fault);
-      assert.match(collector.said.join("\n"), /journal can be written again: senders go on/);
+      assert.equal(collector.logged.filter((line) => CANNOT_WRITE.test(line)).length, 1, fault);
+      assert.match(collector.logged.join("\n"), /journal can be written again: senders go on/);
       assert.deepEqual(wordsOf((await drain(join(files.dataDir, "journal"))).entries), ["before", "during"], fault);
     }
   });
@@ -315,8 +315,8 @@ describe("faults: the journal's folder, refused at the file calls", () => {
       const files = await faultyFiles(t);
       const directory = join(files.dataDir, "journal");
       for (const word of ["first", "second"]) await writeJournal(directory, [word]);
-      const said: string[] = [];
-      const journal = await Journal.open(directory, KIB ** 2, (line) => said.push(line));
+      const logged: string[] = [];
+      const journal = await Journal.open(directory, KIB ** 2, (line) => logged.push(line));
       await journal.append("192.0.2.1", frames(["third"]));
       const reader = journal.read();
 
@@ -331,10 +331,10 @@ describe("faults: the journal's folder, refused at the file calls", () => {
         ["0000000001.released", "0000000002.released", "0000000003.segment"],
       );
       assert.match(
-        said[0] ?? "",
+        logged[0] ?? "",
         /^cannot remove \S+0000000001-\S+: EIO; its lines are stored, trying again when more/,
       );
-      assert.deepEqual(said.slice(1), ["journal's stored segments can be removed again"]);
+      assert.deepEqual(logged.slice(1), ["journal's stored segments can be removed again"]);
       await journal.seal();
       await journal.close();
     });
@@ -356,7 +356,7 @@ describe("faults: the journal's folder, refused at the file calls", () => {
 
     assert.equal(second.ledger().received, 2);
     assert.deepEqual(messages(await rowsOf(sql)), ["once", "and once"]);
-    assert.deepEqual(countsOf(first.said, /cannot remove/), [1]);
+    assert.deepEqual(countsOf(first.logged, /cannot remove/), [1]);
   });
 
   test("keys whose file can't be removed fail the upkeep, logged with the file, and not the database", async (t) => {
@@ -368,14 +368,14 @@ describe("faults: the journal's folder, refused at the file calls", () => {
     await utimes(released, 1, 1);
 
     files.call = "rm";
-    const { said } = await start(t, { dataDir: files.dataDir, databaseUrl: url });
-    await eventually(() => assert.ok(said.includes(`cannot prune keys: EIO at ${released}; trying again`)));
+    const { logged } = await start(t, { dataDir: files.dataDir, databaseUrl: url });
+    await eventually(() => assert.ok(logged.includes(`cannot prune keys: EIO at ${released}; trying again`)));
     t.mock.timers.enable({ apis: ["Date"], now: Date.now() - DAY }); // which is no reason to wait for a day
     files.call = "";
 
-    await eventually(() => assert.ok(said.includes("can prune keys again")));
+    await eventually(() => assert.ok(logged.includes("can prune keys again")));
     assert.equal(existsSync(released), false);
-    assert.deepEqual(countsOf(said, /cannot store/), [0]);
+    assert.deepEqual(countsOf(logged, /cannot store/), [0]);
   });
 
   test("a folder that can't be listed ends the start in words that name it and the cause", async (t) => {
@@ -419,7 +419,7 @@ describe("faults: a disk that is full", () => {
     await eventually(async () => assert.equal(messages(await rowsOf(sql))[0], "one"));
     const next = await Sender.connect(t, second.port);
     await next.send("two\n");
-    const said = [first, second].map(
+    const logged = [first, second].map(
       ({ stderr }) => stderr.split("\n").filter((line) => CANNOT_WRITE.test(line)).length,
     );
     const replies = [sender.replies, next.replies];
@@ -427,7 +427,7 @@ describe("faults: a disk that is full", () => {
 
     await next.hears("ok\n");
     assert.deepEqual(
-      [said, replies],
+      [logged, replies],
       [
         [1, 1],
         ["", ""],
@@ -448,14 +448,14 @@ describe("faults: a disk that is full", () => {
 
     await fillUp(disk);
     const replies = await converse(collector.port, `${lines.join("\n")}\n`);
-    await eventually(() => assert.match(collector.said.join("\n"), SERVER_IS_FULL));
+    await eventually(() => assert.match(collector.logged.join("\n"), SERVER_IS_FULL));
     await rm(join(disk, "ballast"), { recursive: true });
 
     assert.equal(replies, "ok\n".repeat(lines.length));
     await whenStored(collector);
     assert.deepEqual(messages(await rowsOf(sql)), ["before", ...lines]);
-    await eventually(() => assert.match(collector.said.join("\n"), / is back/));
-    assert.deepEqual(countsOf(collector.said, SERVER_IS_FULL, / is back/), [1, 1]);
+    await eventually(() => assert.match(collector.logged.join("\n"), / is back/));
+    assert.deepEqual(countsOf(collector.logged, SERVER_IS_FULL, / is back/), [1, 1]);
   });
 
   test("the database's (53100), which still takes small batches: it is back only when it takes all, each is logged once", async (t) => {
@@ -469,21 +469,21 @@ describe("faults: a disk that is full", () => {
 
     const collector = await start(t, { dataDir, databaseUrl: url });
     await eventually(async () => assert.ok(Number(await countOf(sql, "logs")) > 10_000));
-    await eventually(() => assert.match(collector.said.join("\n"), SERVER_IS_FULL));
-    const whileFull = [...countsOf(collector.said, SERVER_IS_FULL, / is back/), collector.health().database.up];
+    await eventually(() => assert.match(collector.logged.join("\n"), SERVER_IS_FULL));
+    const whileFull = [...countsOf(collector.logged, SERVER_IS_FULL, / is back/), collector.health().database.up];
     await sql`create table room ()`;
     await whenStored(collector);
 
     assert.deepEqual(whileFull, [1, 0, false]);
     assert.deepEqual(messages(await rowsOf(sql)), lines);
-    await eventually(() => assert.deepEqual(countsOf(collector.said, SERVER_IS_FULL, / is back/), [1, 1]));
+    await eventually(() => assert.deepEqual(countsOf(collector.logged, SERVER_IS_FULL, / is back/), [1, 1]));
   });
 });
 
 describe("faults: the operator's log", () => {
   test("a journal that is full and has room again, over and over, is logged once a minute, and then as it stands", async (t) => {
-    const said: string[] = [];
-    const journal = await Journal.open(await folder(t), 16 * KIB, (line) => said.push(line));
+    const logged: string[] = [];
+    const journal = await Journal.open(await folder(t), 16 * KIB, (line) => logged.push(line));
     const appending = Promise.all(range(100).map(() => journal.append("192.0.2.1", frames(["x".repeat(KIB)]))));
 
     let released = 0;
@@ -495,7 +495,7 @@ describe("faults: the operator's log", () => {
     }
     await appending;
 
-    assert.deepEqual(countsOf(said, /journal is full/, /senders go on/), [1, 1]);
+    assert.deepEqual(countsOf(logged, /journal is full/, /senders go on/), [1, 1]);
     await journal.seal();
     await journal.close();
   });
@@ -545,11 +545,11 @@ describe("faults: the clock and the past", () => {
 
     proxy.refuse();
     await converse(collector.port, "during\n");
-    await eventually(() => assert.match(collector.said.join("\n"), /cannot store/));
+    await eventually(() => assert.match(collector.logged.join("\n"), /cannot store/));
     t.mock.timers.enable({ apis: ["Date"], now: Date.now() - DAY });
     await proxy.mend();
 
-    await eventually(() => assert.match(collector.said.join("\n"), / is back after \d+ s$/m));
+    await eventually(() => assert.match(collector.logged.join("\n"), / is back after \d+ s$/m));
   });
 
   test("a data directory put back to an older copy loses nothing, and doubles only what was pruned since", async (t) => {
@@ -683,7 +683,7 @@ describe("faults: the database", () => {
     await admin`alter database ${sql(name)} set default_transaction_read_only = on`;
     await terminateConnections(sql);
     await converse(collector.port, "during\n");
-    await eventually(() => assert.match(collector.said.join("\n"), /25006/));
+    await eventually(() => assert.match(collector.logged.join("\n"), /25006/));
 
     await admin`alter database ${sql(name)} set default_transaction_read_only = off`;
 

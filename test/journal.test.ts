@@ -102,7 +102,7 @@ describe("journal", () => {
       const directory = await copyOf(t, original);
       await truncate(join(directory, path), size);
       await writeJournal(directory, ["later"]);
-      const { entries, said } = await drain(directory);
+      const { entries, logged } = await drain(directory);
 
       const whole = ["first", "second", "third"].filter((_, index) => (ends[index] ?? 0) <= size);
       assert.deepEqual(
@@ -110,7 +110,7 @@ describe("journal", () => {
         [...whole, "later"],
         `cut to ${size} bytes`,
       );
-      assert.deepEqual(said, [], `cut to ${size} bytes`);
+      assert.deepEqual(logged, [], `cut to ${size} bytes`);
     }
   });
 
@@ -125,7 +125,7 @@ describe("journal", () => {
       const flipped = Buffer.from(bytes);
       flipped[at] = (flipped[at] ?? 0) ^ (1 << (random() * 8));
       await writeFile(join(directory, path), flipped);
-      const { entries, said } = await drain(directory);
+      const { entries, logged } = await drain(directory);
 
       const hit = at < 40 ? undefined : ["first", "second", "third"].find((_, index) => at < (ends[index] ?? 0));
       const left = ["first", "second", "third"].filter((word) => word !== hit);
@@ -135,7 +135,7 @@ describe("journal", () => {
         `a flip at ${at}`,
       );
       if (hit === undefined) continue;
-      assert.match(said.join("\n"), /damaged/, `a flip at ${at}`);
+      assert.match(logged.join("\n"), /damaged/, `a flip at ${at}`);
       assert.ok((await readdir(directory)).includes(path.replace("segment", "bad")), `a flip at ${at}`);
       assert.deepEqual(await readFile(join(directory, path.replace("segment", "bad"))), flipped);
     }
@@ -151,9 +151,9 @@ describe("journal", () => {
       const directory = await copyOf(t, original);
       bytes.writeUInt32LE((size ^ (1 << bit)) >>> 0, (ends[0] ?? 0) + 8);
       await writeFile(join(directory, path), bytes);
-      const { said } = await drain(directory);
+      const { logged } = await drain(directory);
 
-      assert.match(said.join("\n"), /damaged/, `bit ${bit}`);
+      assert.match(logged.join("\n"), /damaged/, `bit ${bit}`);
     }
   });
 
@@ -197,14 +197,14 @@ describe("journal", () => {
   });
 
   test("a full journal makes append wait, is logged, and goes on after a release", async (t) => {
-    const said: string[] = [];
-    const journal = await Journal.open(await folder(t), 16 * KIB, (line) => said.push(line));
+    const logged: string[] = [];
+    const journal = await Journal.open(await folder(t), 16 * KIB, (line) => logged.push(line));
     let appended = 0;
     const appending = (async () => {
       for (; appended < 40; appended++) await journal.append("192.0.2.1", frames(["x".repeat(KIB)]));
     })();
 
-    await eventually(() => assert.match(said.join("\n"), /senders wait/));
+    await eventually(() => assert.match(logged.join("\n"), /senders wait/));
     const appendedWhenFull = appended;
     let released = 0;
     for await (const block of journal.read()) {
@@ -216,7 +216,7 @@ describe("journal", () => {
 
     assert.ok(appendedWhenFull <= 16, `${appendedWhenFull} KiB in a journal of 16`);
     assert.equal(released, 40);
-    assert.match(said.join("\n"), /senders go on/);
+    assert.match(logged.join("\n"), /senders go on/);
     await journal.seal();
     await journal.close();
   });
@@ -231,7 +231,7 @@ describe("journal", () => {
     await writeJournal(directory, ["three"]);
     await touch(directory, noon);
     t.mock.timers.setTime(noon - 3_600_000);
-    const said = await writeJournal(directory, ["four"]);
+    const logged = await writeJournal(directory, ["four"]);
     t.mock.timers.reset();
 
     const { entries } = await drain(directory);
@@ -240,7 +240,7 @@ describe("journal", () => {
     assert.equal(one, noon * 1000);
     assert.ok(one < two && two < three && three < (noon + 1000) * 1000);
     assert.equal(four, (noon - 3_600_000) * 1000);
-    assert.match(said.join("\n"), /clock.*back/);
+    assert.match(logged.join("\n"), /clock.*back/);
   });
 
   test("times that are ahead of the clock, as after a minute of over a million lines a second, are no clock set back", async (t) => {
@@ -250,12 +250,12 @@ describe("journal", () => {
     await writeJournal(directory, ["one"]);
     await touch(directory, noon);
     t.mock.timers.setTime(noon + 1000);
-    const said = await writeJournal(directory, ["two"]);
+    const logged = await writeJournal(directory, ["two"]);
     t.mock.timers.reset();
 
     const { entries } = await drain(directory);
 
-    assert.deepEqual(said, []);
+    assert.deepEqual(logged, []);
     assert.deepEqual(
       entries.map(({ time }) => time - noon * 1000),
       [120_000_000, 120_000_001],

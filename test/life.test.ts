@@ -126,7 +126,7 @@ describe("life of the process", () => {
     const sender = await Sender.connect(t, collector.port);
     const sending = sender.send(`${"x".repeat(99)}\n`.repeat(lines));
 
-    await eventually(() => assert.match(collector.said.join("\n"), /senders wait/));
+    await eventually(() => assert.match(collector.logged.join("\n"), /senders wait/));
     const repliesWhenFull = sender.replies.length / 3;
     await create(database);
     await sending;

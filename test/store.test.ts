@@ -376,8 +376,8 @@ describe("database", () => {
     await admin.unsafe(`alter database ${name} allow_connections true`);
     await whenStored(collector);
 
-    await eventually(() => assert.match(collector.said.join("\n"), / is back/));
-    assert.equal(collector.said.filter((line) => line.startsWith("cannot store")).length, 1);
+    await eventually(() => assert.match(collector.logged.join("\n"), / is back/));
+    assert.equal(collector.logged.filter((line) => line.startsWith("cannot store")).length, 1);
   });
 
   test("when one batch is stored after an outage, the others are tried at once, and the database counts as up", async (t) => {
@@ -407,7 +407,7 @@ describe("database", () => {
     await sql`alter database ${sql(name)} set default_transaction_read_only = on`;
     const collector = await start(t, { databaseUrl: url });
     await converse(collector.port, "line\n");
-    await eventually(() => assert.match(collector.said.join("\n"), /25006/));
+    await eventually(() => assert.match(collector.logged.join("\n"), /25006/));
 
     await admin`alter database ${sql(name)} set default_transaction_read_only = off`;
     await terminateConnections(sql);
@@ -464,7 +464,7 @@ describe("database", () => {
     await converse(collector.port, "one\nERROR two\n");
 
     await eventually(async () => assert.deepEqual(messages(await rowsOf(sql)), ["one", "ERROR two"]));
-    assert.equal(collector.said.filter((line) => line.includes("cannot store")).length, 0);
+    assert.equal(collector.logged.filter((line) => line.includes("cannot store")).length, 0);
   });
 
   test("a logs whose columns have other types gets its lines as PostgreSQL casts them", async (t) => {
@@ -488,7 +488,7 @@ describe("database", () => {
   test("where it stores is logged without the password, whatever characters that has", async (t) => {
     const collector = await start(t, { databaseUrl: "postgres://user:p@ss:w@127.0.0.1:1/none?password=x" });
 
-    assert.match(collector.said.join("\n"), /storing into PostgreSQL at 127\.0\.0\.1:1\/none$/m);
+    assert.match(collector.logged.join("\n"), /storing into PostgreSQL at 127\.0\.0\.1:1\/none$/m);
   });
 
   test("a command that none knows is refused, and drops nothing", async (t) => {
@@ -586,7 +586,7 @@ describe("retention", () => {
     const dropped = [5, 4, 3].map((n) => `dropped logs_${dayAhead(-n)}: all of its lines are older than --retention`);
     await eventually(() =>
       assert.deepEqual(
-        collector.said.filter((line) => line.startsWith("dropped")),
+        collector.logged.filter((line) => line.startsWith("dropped")),
         dropped,
       ),
     );
@@ -600,7 +600,7 @@ describe("retention", () => {
     const collector = await start(t, { databaseUrl: url, retention: DAY });
     const slowest = { ms: 0 };
 
-    for (let line = 0; !/55P03/.test(collector.said.join("\n")) || line < 20; line++) {
+    for (let line = 0; !/55P03/.test(collector.logged.join("\n")) || line < 20; line++) {
       const since = performance.now();
       await converse(collector.port, "line\n");
       await whenStored(collector);
@@ -613,9 +613,9 @@ describe("retention", () => {
     await eventually(async () => assert.equal((await partitionsOf(sql)).length, 9));
     assert.ok(held.includes(`logs_${dayAhead(-3)}`));
     assert.ok(slowest.ms < 20_000, `${slowest.ms} ms`);
-    await eventually(() => assert.match(collector.said.join("\n"), /can drop old lines again/));
+    await eventually(() => assert.match(collector.logged.join("\n"), /can drop old lines again/));
     assert.ok(collector.health().maintained["retention"]);
-    assert.equal(collector.said.filter((line) => line.includes("cannot drop old lines")).length, 1);
+    assert.equal(collector.logged.filter((line) => line.includes("cannot drop old lines")).length, 1);
   });
 
   test("several collectors on one database drop the same days and levels without a word", async (t) => {
@@ -626,7 +626,7 @@ describe("retention", () => {
 
     await eventually(async () => assert.equal((await partitionsOf(sql)).length, 18));
     await eventually(async () => assert.deepEqual(await countsByLevel(sql), { 200: 10, 300: 10 }));
-    for (const { said } of collectors) assert.doesNotMatch(said.join("\n"), /cannot/);
+    for (const { logged } of collectors) assert.doesNotMatch(logged.join("\n"), /cannot/);
   });
 
   test("--retention-level deletes a level's older lines, and those below it down to the next named one", async (t) => {
@@ -671,7 +671,7 @@ describe("retention", () => {
     await converse(collector.port, "line\n");
 
     await whenStored(collector);
-    await eventually(() => assert.match(collector.said.join("\n"), /cannot drop old lines: SQLSTATE 42501/));
+    await eventually(() => assert.match(collector.logged.join("\n"), /cannot drop old lines: SQLSTATE 42501/));
   });
 
   test("it works on the embedded database too", async (t) => {
@@ -687,7 +687,7 @@ describe("retention", () => {
 
     const count = { words: ["query", "select count(*) from logs"] };
     await eventually(async () => assert.deepEqual(await rowsFrom(second.run(count)), [["3"]]));
-    assert.doesNotMatch(second.said.join("\n"), /cannot/);
+    assert.doesNotMatch(second.logged.join("\n"), /cannot/);
   });
 
   test("an earlier version's schema with rows in it is brought up to date by a start: the rows stay, and the new works", async (t) => {

@@ -665,7 +665,7 @@ describe("The collector's log page", () => {
     assert.equal(collector.page, `${collector.http}/#token=${token}`);
     assert.match(token, /^[0-9a-f]{32}$/);
     assert.equal((await stat(join(dataDir, "page-token"))).mode & 0o777, 0o600);
-    assert.ok(!collector.said.join("").includes(token));
+    assert.ok(!collector.logged.join("").includes(token));
   });
 
   test("shows what is in PGlite, and its tail wakes when a batch is stored", { timeout: 300_000 }, async (t) => {
@@ -690,7 +690,7 @@ describe("The collector's log page", () => {
       assert.equal((await ask(collector, path, { headers: { host: "rebound.example" } })).status, 403, path);
   });
 
-  test("is 404 where it is off, or its folder is not there: that is said", async (t) => {
+  test("is 404 where it is off, or its folder is not there: that is logged", async (t) => {
     const off = await start(t, { http: ANY_PORT, page: "off" });
     const directory = await bareCopy(t, ["collector.ts", "schema.sql"]);
     const program = [process.execPath, "--import", "tsx", "collector.ts"];

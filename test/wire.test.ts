@@ -115,7 +115,7 @@ describe("connections", () => {
     const { rows, collector } = await storedFrom(t, wrong + right.join("") + wrong);
 
     assert.deepEqual(messages(rows), ["Größe", ...range(3000).map((n) => `line ${n}`), "Größe"]);
-    const told = collector.said.filter((line) => line.includes("octet count"));
+    const told = collector.logged.filter((line) => line.includes("octet count"));
     assert.match(told.join("\n"), /^127\.0\.0\.1 sends frames with a wrong octet count: [^\n]+$/);
   });
 
@@ -141,7 +141,7 @@ describe("connections", () => {
 
       for (const reply of replies) assert.match(reply, /^error: [^\n]+\n$/);
       assert.equal(collector.ledger().received, 0);
-      assert.equal(collector.said.filter((line) => /HTTP|TLS/.test(line)).length, 1);
+      assert.equal(collector.logged.filter((line) => /HTTP|TLS/.test(line)).length, 1);
     });
   }
 
@@ -278,7 +278,7 @@ describe("memory", () => {
 
   test("the start warns where lines of --max-connections senders may take over 512 MiB", async (t) => {
     const warnings = async (options: Parameters<typeof startCollector>[0]) =>
-      (await start(t, options)).said.filter((line) => line.includes("memory"));
+      (await start(t, options)).logged.filter((line) => line.includes("memory"));
 
     const [large] = await warnings({ maxLine: "16MiB", maxConnections: 60 });
     const small = await warnings({ maxLine: "8MiB", maxConnections: 64 });
@@ -357,7 +357,7 @@ describe("tls", { concurrency: true }, () => {
       assert.match(replies, /^error: .*DEPTH_ZERO_SELF_SIGNED_CERT \(collector refused [\d.]+\)\n$/);
     for (const { replies } of missing) assert.match(replies, /^error: .*no certificate.*\n$/);
     assert.equal(collector.ledger().received, 1);
-    assert.deepEqual(collector.said.filter((line) => /refused 127\.0\.0\.1/.test(line)).length, 2);
+    assert.deepEqual(collector.logged.filter((line) => /refused 127\.0\.0\.1/.test(line)).length, 2);
   });
 
   test("a handshake that does not end in 10 s is closed, and so is plain text; each is logged once", async (t) => {
@@ -370,7 +370,7 @@ describe("tls", { concurrency: true }, () => {
     await eventually(() => assert.ok(plain.isClosed));
     await eventually(() => assert.ok(silent.isClosed));
     assert.ok(performance.now() - since > 9000);
-    assert.match(collector.said.join("\n"), /plain text on a port for TLS[^]*did not end in 10 s/);
+    assert.match(collector.logged.join("\n"), /plain text on a port for TLS[^]*did not end in 10 s/);
     assert.equal(collector.ledger().received, 0);
   });
 
@@ -450,7 +450,7 @@ describe("tls", { concurrency: true }, () => {
     assert.deepEqual(replies, ["ok\n", "ok\n"]);
     assert.equal(collector.port, plain);
     for (const url of [`tcp://127.0.0.1:${plain}`, `tls://127.0.0.1:${secure}`])
-      assert.ok(collector.said.includes(`listening on ${url}`));
+      assert.ok(collector.logged.includes(`listening on ${url}`));
   });
 
   test("--listen: flags add up, and where one address of them is taken, none is left open", async (t) => {
@@ -492,7 +492,7 @@ describe("allow", () => {
     assert.deepEqual(served, ["ok\n", "ok\n"]);
     for (const reply of refused)
       assert.match(reply, /^error: --allow does not name this address \(collector refused 127\.0\.(?:0\.2|9\.1)\)\n$/);
-    assert.equal(collector.said.filter((line) => /refused 127\.0\.(0\.2|9\.1): --allow/.test(line)).length, 2);
+    assert.equal(collector.logged.filter((line) => /refused 127\.0\.(0\.2|9\.1): --allow/.test(line)).length, 2);
     assert.equal(collector.ledger().received, 2);
   });
 
@@ -518,7 +518,7 @@ describe("allow", () => {
 
   test("listening on more than loopback with neither --tls-ca nor --allow starts with one warning of what is open", async (t) => {
     const warnings = async (options: Parameters<typeof startCollector>[0]) =>
-      (await start(t, options)).said.filter((line) => line.startsWith("warning: "));
+      (await start(t, options)).logged.filter((line) => line.startsWith("warning: "));
     const { ca, server: own } = await certificates();
     const tls = { tlsCert: own.certFile, tlsKey: own.keyFile, tlsCa: ca.certFile };
 

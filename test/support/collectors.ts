@@ -138,13 +138,13 @@ export async function query(flags: string[], text = "select message from logs or
 
 /** A collector in this process; without a database, unless the options name one. */
 export async function start(t: TestContext, options: Parameters<typeof startCollector>[0] = {}) {
-  const said: string[] = [];
-  const log = (line: string) => void said.push(line);
+  const logged: string[] = [];
+  const log = (line: string) => void logged.push(line);
   const dataDir = options.dataDir ?? (await folder(t));
   const common = { listen: "127.0.0.1:0", databaseUrl: NOWHERE, drainTimeout: options.databaseUrl ? 10_000 : 0, log };
   const collector = await startCollector({ ...common, http: "off", ...options, dataDir });
   undoAfter(t, () => collector.close());
-  return { ...collector, said };
+  return { ...collector, logged };
 }
 
 /** The binary of the package `bun`, which is in a package of its own where install scripts did not run. */

@@ -14,24 +14,24 @@ export const frames = (lines: string[]): Framed => {
   };
 };
 
-/** Appends each word as an entry of its own; returns what the journal said. */
+/** Appends each word as an entry of its own; returns what the journal logged. */
 export async function writeJournal(directory: string, words: string[]): Promise<string[]> {
-  const said: string[] = [];
-  const journal = await Journal.open(directory, KIB ** 2, (line) => said.push(line));
+  const logged: string[] = [];
+  const journal = await Journal.open(directory, KIB ** 2, (line) => logged.push(line));
   for (const word of words) await journal.append("192.0.2.1", frames([word]));
   await journal.seal();
   await journal.close();
-  return said;
+  return logged;
 }
 
 /** Opens a journal and reads all of it, releasing as it goes. */
 export async function drain(directory: string) {
-  const said: string[] = [];
-  const journal = await Journal.open(directory, KIB ** 2, (line) => said.push(line));
+  const logged: string[] = [];
+  const journal = await Journal.open(directory, KIB ** 2, (line) => logged.push(line));
   await journal.seal();
   const entries = await readAll(journal);
   await journal.close();
-  return { entries, said, left: journal.received - journal.released };
+  return { entries, logged, left: journal.received - journal.released };
 }
 
 export async function readAll(journal: Journal) {
