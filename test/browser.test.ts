@@ -239,6 +239,20 @@ describe("The page in a browser", { skip: NO_BROWSER }, () => {
     );
   });
 
+  test("brings older lines where one scrolls to the end, and keeps 1,000 of all", async (t) => {
+    const { sql, link } = await collectorWithPage(t);
+    await sql`insert into logs (created_at, message) select now() - n * interval '1 ms', 'line ' || n from generate_series(1, 1500) n`;
+    const { page } = await openPage(t, link);
+    await rowsShown(page).nth(100).waitFor();
+
+    await eventually(async () => {
+      await page.evaluate("scrollTo(0, document.body.scrollHeight)");
+      assert.equal((await messagesShown(page)).at(-1), "line 1500");
+    });
+
+    assert.equal(await rowsShown(page).count(), 1000);
+  });
+
   test("goes on by itself when the collector was killed and is started again", async (t) => {
     const [{ url }, dataDir] = [await freshDatabase(t), await folder(t)];
     const flags = ["--data-dir", dataDir, "--database-url", url];

@@ -39,6 +39,7 @@ const SEARCH_MS = 10_000; // then it asks before it goes on
 const COUNT_MAX_ROWS = 20_000_000;
 const ANSWER_MS = "700"; // of searching or counting, until progress is seen
 const SCROLLED_PX = 4;
+const FOOT_PX = 300;
 const DRAG_PX = 6;
 const TRACE_MS = 2000; // between the lines of one stack trace
 const DAY_MS = 86_400_000;
@@ -355,7 +356,11 @@ class Lines {
     this.rows.push(...older);
     this.#isHeadCut ||= this.rows.length > MAX_ROWS;
     this.rows.splice(0, this.rows.length - MAX_ROWS);
+    const last = this.#body.lastElementChild;
+    const topOf = () => last?.getBoundingClientRect().top ?? 0;
+    const top = topOf();
     this.render();
+    scrollBy(0, topOf() - top); // what is read stays where it is, also where lines above it were cut
   }
 
   /** Takes new lines; they wait while the reader is at something. @param {Row[]} newer */
@@ -1089,6 +1094,13 @@ class Page {
     if (isPassing) setTimeout(() => signal.aborted || void this.run(), 3000);
   }
 
+  /** At the top, shows what waits; near the foot, older lines. */
+  #onScroll() {
+    if (this.lines.waiting > 0 && !this.lines.isHeld) this.#showFresh();
+    const left = document.documentElement.scrollHeight - scrollY - innerHeight;
+    if (this.#end === "page" && scrollY > SCROLLED_PX && left < FOOT_PX) this.#onOlder();
+  }
+
   /** Does what the button at the foot offers. */
   #onOlder() {
     const { signal } = this.#running;
@@ -1294,12 +1306,7 @@ class Page {
     this.#older.addEventListener("click", () => this.#onOlder());
     addEventListener("popstate", () => [this.#readAddress(), void this.run()]);
     addEventListener("hashchange", () => this.api.takeToken() && void this.run());
-    const onScroll = () => this.lines.waiting > 0 && !this.lines.isHeld && this.#showFresh();
-    addEventListener("scroll", onScroll, { passive: true });
-    new IntersectionObserver(
-      ([entry]) => entry?.isIntersecting && this.#end === "page" && scrollY > SCROLLED_PX && this.#onOlder(),
-      { rootMargin: "300px" },
-    ).observe(byId("foot", HTMLElement));
+    addEventListener("scroll", () => this.#onScroll(), { passive: true });
     byId("menu", HTMLElement).addEventListener("change", ({ target }) => {
       if (target instanceof HTMLInputElement)
         this.#set(target.name, target.type === "radio" ? target.value : target.checked ? "on" : "");
