@@ -2451,8 +2451,9 @@ interface Format {
 /** What is around the readers of one line; its memory belongs to one {@link LineParser}. */
 interface LineContext {
   readonly times: TimeReader;
-  readonly jsonKeys: KeyMemory;
-  readonly logfmtKeys: KeyMemory;
+  readonly keys: KeyMemory;
+  readonly jsonShapes: ShapeMemory;
+  readonly logfmtShapes: ShapeMemory;
   /** The envelope around the text that is read. */
   outer: Layer | undefined;
   /** Whether the line's end is missing. */
@@ -2490,14 +2491,16 @@ const LINE_READERS = Array.from({ length: 128 }, (_, code) =>
 );
 const MAX_LAYERS = 4; // envelopes in envelopes; what is deeper stays text
 
-/** Turns lines into records. One serves one collector: it remembers the keys, the day and the hour of the line before. */
+/** Turns lines into records. One serves one collector: it remembers the shapes, the day and the hour of lines before. */
 export class LineParser {
   readonly #context: LineContext;
 
   /** `timezone`: the IANA name of the zone of times that name none; without it, the machine's. */
   constructor(timezone?: string) {
-    const [jsonKeys, logfmtKeys, times] = [new KeyMemory(), new KeyMemory(), new TimeReader(timezone)];
-    this.#context = { times, jsonKeys, logfmtKeys, outer: undefined, isCut: false, wordEnd: 0 };
+    const [keys, times] = [new KeyMemory(), new TimeReader(timezone)];
+    const jsonShapes = new ShapeMemory(patternOfJson, (sent) => sent);
+    const logfmtShapes = new ShapeMemory(patternOfLogfmt, jsonOfLogfmt);
+    this.#context = { times, keys, jsonShapes, logfmtShapes, outer: undefined, isCut: false, wordEnd: 0 };
   }
 
   /**
@@ -2615,68 +2618,87 @@ function layerOfSyslog(
   return layer;
 }
 
+const HEADER_5424 = /<(\d{1,3})>1 (?:-|(\d{4}-\S+)) (\S+) (\S+) (\S+) (\S+)(?: |$)/y;
+
 /** RFC 5424, section 6. Where the structured data is missing (Heroku) or broken, the message begins there. */
 function readSyslog5424(text: string, { times }: LineContext): Layer | undefined {
-  const found = priorityOf(text);
-  if (found === undefined || !text.startsWith("1 ", found.end)) return undefined;
-  const timeStart = found.end + 2;
-  const timeEnd = text.indexOf(" ", timeStart);
-  const isNil = timeEnd === timeStart + 1 && text.charCodeAt(timeStart) === DASH;
-  if (!isNil && text.charCodeAt(timeStart + 4) !== DASH) return undefined; // Meraki's is an epoch
-  const time = isNil ? undefined : times.at(text, timeStart);
-  if (!isNil && (time?.timeUs === undefined || time.end !== timeEnd)) return undefined;
-  const hostEnd = text.indexOf(" ", timeEnd + 1);
-  const appEnd = text.indexOf(" ", hostEnd + 1);
-  const procidEnd = text.indexOf(" ", appEnd + 1);
-  const msgidEnd = text.indexOf(" ", procidEnd + 1);
-  const host = headerField(text, timeEnd, hostEnd);
-  const app = headerField(text, hostEnd, appEnd);
-  const procid = headerField(text, appEnd, procidEnd);
-  const msgid = headerField(text, procidEnd, msgidEnd);
-  if (host === "" || app === "" || procid === "" || msgid === "") return undefined;
-  const elements = structuredData(text, msgidEnd + 1);
+  const [header = "", priority, sentTime = "", host, app, procid, msgid] = matchAt(HEADER_5424, text, 0);
+  const time = sentTime === "" ? undefined : times.of(sentTime);
+  if (header === "" || Number(priority) > MAX_PRIORITY || (sentTime !== "" && time === undefined)) return undefined;
+  const elements = structuredData(text, header.length);
   const end = text.charCodeAt(elements.end) === BYTE_ORDER_MARK ? elements.end + 1 : elements.end;
-  const members = memberOf("msgid", msgid) + elements.members;
-  return layerOfSyslog(text, { end, host, app, procid }, members, time, found.priority);
-}
-
-/** A header's field between two spaces; `undefined` for `-`, empty where there is none. */
-function headerField(text: string, before: number, end: number): string | undefined {
-  if (end === before + 2 && text.charCodeAt(before + 1) === DASH) return undefined;
-  return end > before ? text.slice(before + 1, end) : "";
+  const members = memberOf("msgid", msgid === "-" ? undefined : msgid) + elements.members;
+  return layerOfSyslog(
+    text,
+    { end, host, app, procid: procid === "-" ? undefined : procid },
+    members,
+    time,
+    Number(priority),
+  );
 }
 
 const MAX_PARAMETERS = 1000; // of a line's structured data, and keys of logfmt; with more, the line is text
 
 /** RFC 5424, section 6.3, as `{"id":{"name":"value"}}`, and where the message begins. */
 function structuredData(text: string, start: number): { members: string; end: number } {
-  const elements = new Map<string, string[]>();
+  const elements = new Members();
   let at = text.charCodeAt(start) === DASH ? start + 1 : start;
   for (let left = MAX_PARAMETERS; text.charCodeAt(at) === BRACKET; left--) {
     const idEnd = endOfKey(text, at + 1);
-    const parameters = new Map<string, string[]>();
+    const parameters = new Members();
     const end = addParameters(parameters, text, idEnd, left);
     left -= parameters.size;
     if (text.charCodeAt(end) !== BRACKET_END || left < 0) break;
-    addMember(elements, text.slice(at + 1, idEnd), jsonOfMembers(parameters));
+    elements.add(text.slice(at + 1, idEnd), parameters.json());
     at = end + 1;
   }
   if (!isEndOfWord(text, at)) return { members: "", end: start };
-  return { members: elements.size > 0 ? `,"structured_data":${jsonOfMembers(elements)}` : "", end: at + 1 };
+  return { members: elements.size > 0 ? `,"structured_data":${elements.json()}` : "", end: at + 1 };
 }
 
 /** Adds an element's ` name="value"`s, where only `"`, `\` and `]` are escaped (section 6.3.3); returns their end. */
-function addParameters(parameters: Map<string, string[]>, text: string, start: number, max: number): number {
+function addParameters(parameters: Members, text: string, start: number, max: number): number {
   let at = start;
   for (let count = 0; text.charCodeAt(at) === SPACE; count++) {
     const nameEnd = endOfKey(text, at + 1);
     const isQuoted = text.charCodeAt(nameEnd) === EQUALS && text.charCodeAt(nameEnd + 1) === QUOTE;
     if (!isQuoted || count > max) return -1;
     const end = endOfQuoted(text, nameEnd + 1);
-    addMember(parameters, text.slice(at + 1, nameEnd), quote(unescape5424(text.slice(nameEnd + 2, end - 1))));
+    parameters.add(text.slice(at + 1, nameEnd), quote(unescape5424(text.slice(nameEnd + 2, end - 1))));
     at = end;
   }
   return at;
+}
+
+/** Members of a JSON object; a name that comes twice, as section 7.2.1 has it, gets an array. */
+class Members {
+  readonly #names: string[] = [];
+  readonly #values: string[] = [];
+  #doubles: Set<string> | undefined;
+
+  get size(): number {
+    return this.#names.length;
+  }
+
+  add(name: string, json: string): void {
+    const index = this.#names.indexOf(name);
+    if (index >= 0) {
+      this.#values[index] += `,${json}`;
+      (this.#doubles ??= new Set()).add(name);
+    } else {
+      this.#names.push(name);
+      this.#values.push(json);
+    }
+  }
+
+  json(): string {
+    let members = "";
+    for (let index = 0; index < this.#names.length; index++) {
+      const [name, value] = [this.#names[index]!, this.#values[index]!];
+      members = joined(members, `${quote(name)}:${this.#doubles?.has(name) ? `[${value}]` : value}`);
+    }
+    return `{${members}}`;
+  }
 }
 
 function unescape5424(value: string): string {
@@ -2689,22 +2711,6 @@ function unescape5424(value: string): string {
     end = units.writeUInt16LE(units.readUInt16LE(at), end);
   }
   return units.toString("utf16le", 0, end);
-}
-
-function addMember(members: Map<string, string[]>, name: string, json: string): void {
-  const values = members.get(name);
-  if (values === undefined) members.set(name, [json]);
-  else values.push(json);
-}
-
-/** A name that comes twice, as section 7.2.1 has it, gets an array. */
-function jsonOfMembers(members: Map<string, string[]>): string {
-  let json = "";
-  for (const [name, values] of members) {
-    const value = values.length === 1 ? values[0] : `[${values.join(",")}]`;
-    json += `${json === "" ? "" : ","}${quote(name)}:${value}`;
-  }
-  return `{${json}}`;
 }
 
 /** Cisco: message count, origin, sequence number, the task, a mark where the clock is not set. */
@@ -2866,44 +2872,22 @@ function readJson(text: string, context: LineContext): Layer | undefined {
   if (text.charCodeAt(at) !== BRACE) return undefined;
   const sound = soundJson(text);
   if (text.length > MAX_SHORT_JSON && LARGE_EXPONENT.test(text)) return undefined;
-  const whole = layerOfJson(sound, at, context);
-  const layer = whole ?? (context.isCut ? layerOfJson(closedJson(sound, at), at, context) : undefined);
-  if (layer !== undefined && sound !== text) layer.isAltered = true;
-  return layer;
-}
-
-function layerOfJson(text: string, at: number, context: LineContext): Layer | undefined {
-  const fields: Field[] = [];
-  const end = endOfMembers(text, at, context.jsonKeys, fields);
-  if (end < 0 || endOfSpace(text, end) !== text.length) return undefined;
+  const whole = fieldsOfJson(sound, at, context);
+  const fields = whole ?? (context.isCut ? fieldsOfJson(closedJson(sound, at), at, context) : undefined);
+  if (fields === undefined) return undefined;
   const layer = layerOfFields(fields, context);
-  layer.members = membersLeft(text, at, end, fields);
+  if (sound !== text) layer.isAltered = true;
   return layer;
 }
 
-/** The members of an object that no column took, as they stand in its text; those named as our notes, renamed. */
-function membersLeft(text: string, at: number, end: number, fields: Field[]): string {
-  let left = "";
-  let start = endOfSpace(text, at + 1);
-  for (const field of fields) {
-    const { key, isTaken } = field;
-    if (!isTaken && key.renamed === undefined) continue;
-    if (field.start > start) left = joined(left, text.slice(start, endBeforeComma(text, field.start)));
-    if (!isTaken) left = joined(left, `"${key.renamed}":${text.slice(field.valueStart, field.end)}`);
-    const comma = endOfSpace(text, field.end);
-    start = text.charCodeAt(comma) === COMMA ? endOfSpace(text, comma + 1) : end;
-  }
-  return start < end ? joined(left, text.slice(start, endBeforeComma(text, end - 1))) : left;
-}
-
-/** Where the member before `at` ends: behind it are a comma and space alone. */
-function endBeforeComma(text: string, at: number): number {
-  let end = at;
-  for (;;) {
-    const code = text.charCodeAt(end - 1);
-    if (code > SPACE && code !== COMMA) return end;
-    end--;
-  }
+function fieldsOfJson(text: string, at: number, { keys, jsonShapes }: LineContext): Field[] | undefined {
+  const known = jsonShapes.fieldsOf(text);
+  if (known !== undefined) return known;
+  const fields: Field[] = [];
+  const end = endOfMembers(text, at, keys, fields);
+  if (end < 0 || endOfSpace(text, end) !== text.length) return undefined;
+  jsonShapes.learn(text, fields);
+  return fields;
 }
 
 /** A cut object's text with an end: what came of a string's value is kept, a key without its value is not. */
@@ -2977,27 +2961,33 @@ const hexDigit = (code: number) =>
 
 // Each of these finds where what starts at `at` ends, and is -1 where it is not JSON; each passes a -1 on.
 
-/** A line's object; those of its members that a column may take go to `fields`. */
-function endOfMembers(text: string, at: number, memory: KeyMemory, fields: Field[]): number {
+/** A line's object; its members go to `fields`: one by one where a column may take them, those between together. */
+function endOfMembers(text: string, at: number, keys: KeyMemory, fields: Field[]): number {
   let start = endOfSpace(text, at + 1);
   if (text.charCodeAt(start) === BRACE_END) return start + 1;
-  for (let index = 0; ; index++) {
-    const seen = memory.keys[index];
-    const isSeen = seen !== undefined && text.startsWith(seen.source, start);
-    const keyEnd = isSeen ? 0 : endOfString(text, start);
-    const valueStart = isSeen ? endOfSpace(text, start + seen.source.length) : endOfColon(text, keyEnd);
+  let [othersStart, othersEnd] = [start, start];
+  for (let count = 0; count <= MAX_MEMBERS; count++) {
+    const keyEnd = endOfString(text, start);
+    const valueStart = endOfColon(text, keyEnd);
     const end = endOfValue(text, valueStart, 1);
-    if (end < 0 || index > MAX_MEMBERS) return -1;
-    const key = isSeen ? seen : memory.remember(index, readString(text, start, keyEnd), text, start, valueStart);
-    if (key.isRead && fields.length < MAX_FIELDS) {
-      const value = readValue(text, valueStart, end);
-      fields.push({ key, value, isTaken: false, start, valueStart, end });
-    }
+    if (end < 0) return -1;
+    const key = keys.named(readString(text.slice(start, keyEnd)));
     const next = endOfSpace(text, end);
-    if (text.charCodeAt(next) === BRACE_END) return next + 1;
-    if (text.charCodeAt(next) !== COMMA) return -1;
-    start = endOfSpace(text, next + 1);
+    const isLast = text.charCodeAt(next) !== COMMA;
+    if (key.isRead && fields.length < MAX_FIELDS) {
+      if (othersEnd > othersStart) fields.push(newField(OTHERS, text.slice(othersStart, othersEnd), othersStart));
+      fields.push(newField(key, text.slice(valueStart, end), valueStart));
+      othersStart = isLast ? end : endOfSpace(text, next + 1);
+    }
+    othersEnd = end;
+    if (!isLast) {
+      start = endOfSpace(text, next + 1);
+      continue;
+    }
+    if (othersEnd > othersStart) fields.push(newField(OTHERS, text.slice(othersStart, othersEnd), othersStart));
+    return text.charCodeAt(next) === BRACE_END ? next + 1 : -1;
   }
+  return -1;
 }
 
 /** An object or an array in a value. */
@@ -3007,6 +2997,7 @@ function endOfContainer(text: string, at: number, depth: number): number {
   let start = endOfSpace(text, at + 1);
   if (text.charCodeAt(start) === close) return start + 1;
   for (;;) {
+    start = Math.max(start, endOfMatch(isObject ? MEMBERS : ELEMENTS, text, start));
     const value = isObject ? endOfColon(text, endOfString(text, start)) : start;
     const next = endOfSpace(text, endOfValue(text, value, depth));
     if (text.charCodeAt(next) === close) return next + 1;
@@ -3036,25 +3027,44 @@ function endOfValue(text: string, at: number, depth: number): number {
 
 function endOfString(text: string, at: number): number {
   if (text.charCodeAt(at) !== QUOTE) return -1;
-  let run = at; // since when there was no escape
-  for (let end = at + 1; end < text.length; end++) {
-    if (end - run === LONG_RUN) end = endOfMatch(PLAIN_RUN, text, end);
+  for (let end = at + 1; end < at + LONG_RUN; end++) {
     const code = text.charCodeAt(end);
     if (code === QUOTE) return end + 1;
-    if (!(code >= SPACE)) return -1;
-    if (code !== BACKSLASH) continue;
-    if (escapedUnit(text, end) >= 0) end += 5;
-    else if (end + 1 < text.length && SHORT_ESCAPES.includes(text.charAt(end + 1))) end++;
-    else return -1;
-    run = end;
+    if (code === BACKSLASH || !(code >= SPACE)) break;
+  }
+  let [start, end] = [at, at + 1];
+  while (end > start) {
+    [start, end] = [end, endOfMatch(STRING_PART, text, end)];
+    if (text.charCodeAt(end) === QUOTE) return end + 1;
   }
   return -1;
 }
 
+// Patterns are many times faster than a loop over characters; one must not repeat a group for ever, or its stack ends.
+const PLAIN = String.raw`[^"\\\x00-\x1f]*`;
+const ESCAPE = String.raw`\\(?:["\\/bfnrt]|u[\da-fA-F]{4})`;
+const STRING_PART = new RegExp(`${PLAIN}(?:${ESCAPE}${PLAIN}){0,500}`, "y");
+const STRING = `"${STRING_PART.source}"`;
+const SCALAR = `(?:${STRING}|${BARE_VALUE.source})`;
+const GAP = String.raw`[ \t\r\n]*`;
+const ELEMENTS = new RegExp(`(?:${SCALAR}${GAP},${GAP}){1,500}`, "y");
+const MEMBERS = new RegExp(`(?:${STRING}${GAP}:${GAP}${SCALAR}${GAP},${GAP}){1,500}`, "y");
+const TOKEN = /"(?:[^"\\]|\\[^])*"(?=([ \t\r\n]*:)?)|[^\s",:{}[\]]+|[^]/g;
+
+/** A pattern for values like one; it fails fast, and so takes no escapes where that one has none. */
+function patternOfScalar(json: string): string {
+  if (json.charCodeAt(0) === QUOTE) return json.includes("\\") ? STRING : `"${PLAIN}"`;
+  return /^\d+$/.test(json) ? String.raw`0|[1-9]\d*` : BARE_VALUE.source;
+}
+
+/** A pattern for all JSON that has other strings and numbers, but the same keys. */
+const patternOfJson = (json: string) =>
+  json.replace(TOKEN, (token, colon?: string) =>
+    colon === undefined && /^["\w-]/.test(token) ? `(?:${patternOfScalar(token)})` : token.replace(SPECIAL, "\\$&"),
+  );
+
 const LONG_RUN = 24; // characters: from here on, a pattern is faster than a loop
-const PLAIN_RUN = /[^"\\\x00-\x1f]*/y;
-const SPACES = /[ \t\r\n]*/y;
-const SHORT_ESCAPES = '"\\/bfnrt';
+const SPACES = new RegExp(GAP, "y");
 
 function endOfSpace(text: string, at: number): number {
   for (let end = at; end < at + LONG_RUN; end++) {
@@ -3070,16 +3080,12 @@ function endOfMatch(expression: RegExp, text: string, at: number): number {
   return at >= 0 && expression.test(text) ? expression.lastIndex : -1;
 }
 
-function readValue(text: string, at: number, end: number): unknown {
-  const code = text.charCodeAt(at);
-  if (code === QUOTE) return readString(text, at, end);
-  return isDigit(code) ? Number(text.slice(at, end)) : JSON.parse(text.slice(at, end));
+function readValue(json: string): unknown {
+  if (json.charCodeAt(0) === QUOTE) return readString(json);
+  return isDigit(json.charCodeAt(0)) ? Number(json) : JSON.parse(json);
 }
 
-function readString(text: string, at: number, end: number): string {
-  const inner = text.slice(at + 1, end - 1);
-  return inner.indexOf("\\") >= 0 ? (JSON.parse(text.slice(at, end)) as string) : inner;
-}
+const readString = (json: string) => (json.indexOf("\\") >= 0 ? (JSON.parse(json) as string) : json.slice(1, -1));
 
 function quote(text: string): string {
   if (text.length > LONG_RUN) return NOT_PLAIN.test(text) ? JSON.stringify(text) : `"${text}"`;
@@ -3097,47 +3103,45 @@ const NOT_PLAIN = /["\\]|[^ -\uffff]/;
 const GO_ESCAPE = /\\(?:x([\da-f]{2})|[^])/gi; // of Go's strconv.Quote, as slog prints it
 const toJsonEscape = (escape: string, hex?: string) => (hex === undefined ? escape : `\\u00${hex}`);
 
+const patternOfLogfmt = (sent: string) =>
+  sent.charCodeAt(0) === QUOTE ? patternOfScalar(sent) : String.raw`[^\x00-\x20"\\]*`;
+const jsonOfLogfmt = (sent: string) => (sent.charCodeAt(0) === QUOTE ? sent : `"${sent}"`);
+
 /**
  * `level=info msg="…" key=value`, where the line consists of nothing else and has a level or a message. Bare words are
  * true, but two of them in a row, or one behind an unquoted message, are prose.
  */
 function readLogfmt(text: string, context: LineContext): Layer | undefined {
   if (text.charCodeAt(endOfKey(text, context.wordEnd)) !== EQUALS) return undefined; // as nearly all plain text
+  const known = text.indexOf("\\u") < 0 ? context.logfmtShapes.fieldsOf(text) : undefined;
+  if (known !== undefined) return layerOfFields(known, context);
   const fields: Field[] = [];
-  let members = "";
   let isLog = false;
+  let hasBare = false;
   let mayBeProse = false; // the last word was bare, or followed an unquoted message
-  for (let at = 0, index = 0; at < text.length; at = endOfSpace(text, at), index++) {
-    const seen = context.logfmtKeys.keys[index];
-    const isSeen = seen !== undefined && text.startsWith(seen.source, at);
-    const keyEnd = isSeen ? at + seen.name.length : endOfKey(text, at);
-    const name = isSeen ? seen.name : text.slice(at, keyEnd);
-    const key = isSeen ? seen : context.logfmtKeys.remember(index, name, text, at, keyEnd + 1);
+  for (let at = 0; at < text.length; at = endOfSpace(text, at)) {
+    const keyEnd = endOfKey(text, at);
+    const key = context.keys.named(text.slice(at, keyEnd));
     const isBare = text.charCodeAt(keyEnd) !== EQUALS;
-    if (keyEnd === at || index > MAX_PARAMETERS || (isBare && mayBeProse)) return undefined;
+    if (keyEnd === at || fields.length > MAX_PARAMETERS || (isBare && mayBeProse)) return undefined;
     const isQuoted = !isBare && text.charCodeAt(keyEnd + 1) === QUOTE;
     at = isBare ? keyEnd : isQuoted ? endOfQuoted(text, keyEnd + 1) : endOfWord(text, keyEnd + 1);
     if (!isEndOfWord(text, at)) return undefined;
     const sent = text.slice(keyEnd + 1, at);
-    const value = isBare || (isQuoted ? unquote(sent) : sent);
+    const value = isQuoted ? unquote(sent) : sent;
     if (value === undefined) return undefined;
-    if (key.isRead) fields.push({ key, value, isTaken: false, start: 0, valueStart: 0, end: 0 });
-    else members = joined(members, logfmtMember(name, value));
+    fields.push(newField(key, isBare ? "true" : quote(value), keyEnd + 1, sent));
     const column = key.own?.column;
     isLog ||= column !== undefined && column <= MESSAGE_COLUMN;
+    hasBare ||= isBare;
     mayBeProse = isBare || (!isQuoted && column === MESSAGE_COLUMN);
   }
   if (!isLog) return undefined;
+  if (!hasBare) context.logfmtShapes.learn(text, fields);
   const layer = layerOfFields(fields, context);
-  for (const { key, value, isTaken } of fields)
-    if (!isTaken) members = joined(members, logfmtMember(key.renamed ?? key.name, value));
-  layer.members = members;
   layer.isAltered ||= text.includes("\\") && UNSOUND.test(text);
   return layer;
 }
-
-const logfmtMember = (name: string, value: unknown) =>
-  `${quote(name)}:${value === true ? "true" : quote(value as string)}`;
 
 const MAX_KEY = 256; // characters
 
@@ -3274,57 +3278,48 @@ function placesOf(name: string): readonly Place[] {
   return PLACES.get(key) ?? PLACES.get(key.replace(/^[@_]+/, "")) ?? NO_PLACES;
 }
 
-/** What a key's name means. */
-interface KeyMeaning {
+/** A key, and what its name means. */
+interface Key {
+  name: string;
   /** The column that it may fill. */
   own: Place | undefined;
   /** Those that may be filled by what is within its value. */
   inner: readonly Place[];
-  /** A name in the place of `@collector`, which is our notes'. */
-  renamed: string | undefined;
+  /** The name with a colon, as in JSON; `@collector` is our notes', and becomes `@@collector`. */
+  member: string;
   /** Whether its value is needed; that of any other key is passed over. */
   isRead: boolean;
   isSyslogScale: boolean;
-}
-
-/** A key, and how it stands in a line, with what joins it to its value. */
-interface Key extends KeyMeaning {
-  source: string;
-  name: string;
 }
 
 const OUR_KEY = /^@+collector$/;
 const SYSLOG_SCALE_KEYS = new Set(["short_message", "PRIORITY", "__REALTIME_TIMESTAMP"]);
 const SPLIT_TIME_KEYS = new Set(["date", "time", "tz"]);
 
-function meaningOf(name: string): KeyMeaning {
+function keyNamed(name: string): Key {
   const places = placesOf(name);
-  const renamed = OUR_KEY.test(name) ? `@${name}` : undefined;
-  const isRead = places.length > 0 || renamed !== undefined || SPLIT_TIME_KEYS.has(name);
+  const isOurs = OUR_KEY.test(name);
+  const member = `${quote(isOurs ? `@${name}` : name)}:`;
+  const isRead = places.length > 0 || isOurs || SPLIT_TIME_KEYS.has(name);
   const own = places.find(({ path }) => path.length === 0);
   const inner = places.filter(({ path }) => path.length > 0);
-  return { own, inner, renamed, isRead, isSyslogScale: SYSLOG_SCALE_KEYS.has(name) };
+  return { name, own, inner, member, isRead, isSyslogScale: SYSLOG_SCALE_KEYS.has(name) };
 }
 
-const MAX_REMEMBERED_KEYS = 32;
 const MAX_REMEMBERED_NAMES = 1000;
 
-/** The keys of the line before, by their place in it, as a logger's lines have the same keys in the same order; and names. */
+/** Keys by their names. */
 class KeyMemory {
-  readonly keys: Key[] = [];
-  readonly #byName = new Map<string, Key>();
+  readonly #keys = new Map<string, Key>();
 
-  /** The key of a name that stands, with what joins it to its value, from `start` to `end`. */
-  remember(index: number, name: string, text: string, start: number, end: number): Key {
-    const key = this.#byName.get(name) ?? this.#learn(name);
-    if (index >= MAX_REMEMBERED_KEYS) return key;
-    return (this.keys[index] = { ...key, source: detached(text.slice(start, end)) });
+  named(name: string): Key {
+    return this.#keys.get(name) ?? this.#learn(name);
   }
 
   #learn(name: string): Key {
-    const key = { source: "", name: detached(name), ...meaningOf(name) };
-    if (this.#byName.size >= MAX_REMEMBERED_NAMES) this.#byName.clear();
-    if (name.length <= MAX_KEY) this.#byName.set(key.name, key);
+    const key = keyNamed(detached(name));
+    if (this.#keys.size >= MAX_REMEMBERED_NAMES) this.#keys.clear();
+    if (name.length <= MAX_KEY) this.#keys.set(key.name, key);
     return key;
   }
 }
@@ -3332,19 +3327,95 @@ class KeyMemory {
 /** V8's slices from 13 characters on would keep the whole text in memory. */
 const detached = (text: string) => (text.length < 13 ? text : Buffer.from(text).toString());
 
-/** A key that is read, and its value. */
+/** A key and its value, or further members of an object. */
 interface Field {
   key: Key;
+  /** The value as JSON, and where it begins in the line; `sent` is what stands there. */
+  json: string;
+  start: number;
+  sent: string;
   value: unknown;
   /** Whether it fills a column, and is no attribute. */
   isTaken: boolean;
-  /** Offsets of the member in JSON. */
-  start: number;
-  valueStart: number;
-  end: number;
 }
 
-const MAX_FIELDS = 64; // further ones are attributes
+function newField(key: Key, json: string, start: number, sent = json): Field {
+  return { key, json, start, sent, value: key.isRead ? readValue(json) : undefined, isTaken: false };
+}
+
+/** In the place of a key: members that no column takes. */
+const OTHERS: Key = { ...keyNamed(""), member: "" };
+
+const MAX_FIELDS = 128; // further ones are attributes
+
+/** A line but for its values, as a pattern with a group for each field. */
+interface Shape {
+  pattern: RegExp;
+  keys: readonly Key[];
+}
+
+const MAX_SHAPES = 4;
+const MAX_SHAPE_FIELDS = 64;
+const MAX_SHAPE_SIZE = 16 * KIB;
+const MAX_CANDIDATES = 100;
+const MAX_MISSED = 16;
+const TRIED_EVERY = 16; // lines, where most before had no known shape
+const LEARNED_FIRST = 16; // lines of no known shape before one is learned; each time twice as many, as it costs 0.1 ms
+const LEARNED_LAST = 16_384;
+const SPECIAL = /[\\^$.*+?()[\]{}|]/g; // in a pattern
+
+/** The shapes of lines before: a logger's have the same keys in the same order, and a pattern reads them in one go. */
+class ShapeMemory {
+  readonly #patternOf: (sent: string) => string;
+  readonly #jsonOf: (sent: string) => string;
+  readonly #shapes: Shape[] = []; // first the one of the line before
+  readonly #candidates = new Set<string>(); // patterns of lines that came once
+  #wait = 1; // lines of no known shape until one is learned
+  #nextWait = LEARNED_FIRST;
+  #missed = 0; // lines that had no known shape, less twice those that had
+  #lines = 0; // while most have none
+
+  constructor(patternOf: (sent: string) => string, jsonOf: (sent: string) => string) {
+    this.#patternOf = patternOf;
+    this.#jsonOf = jsonOf;
+  }
+
+  fieldsOf(text: string): Field[] | undefined {
+    const isTried = this.#missed < MAX_MISSED || this.#lines++ % TRIED_EVERY === 0;
+    if (text.length > MAX_SHAPE_SIZE || !isTried) return undefined;
+    for (let index = 0; index < this.#shapes.length; index++) {
+      const shape = this.#shapes[index]!;
+      const groups = shape.pattern.exec(text);
+      if (groups === null) continue;
+      this.#missed = Math.max(0, this.#missed - 2);
+      if (index > 0) [this.#shapes[0], this.#shapes[index]] = [shape, this.#shapes[0]!];
+      return shape.keys.map((key, at) => newField(key, this.#jsonOf(groups[at + 1]!), 0));
+    }
+    this.#missed = Math.min(MAX_MISSED, this.#missed + 1);
+    return undefined;
+  }
+
+  /** Makes a shape of the second line that has it. Some loggers have ever new ones: it looks at fewer and fewer lines. */
+  learn(text: string, fields: Field[]): void {
+    if (text.length > MAX_SHAPE_SIZE || fields.length > MAX_SHAPE_FIELDS || --this.#wait > 0) return;
+    this.#wait = this.#nextWait;
+    this.#nextWait = Math.min(2 * this.#wait, LEARNED_LAST);
+    let [pattern, end] = ["^", 0];
+    for (const { start, sent } of fields) {
+      pattern += `${text.slice(end, start).replace(SPECIAL, "\\$&")}(${this.#patternOf(sent)})`;
+      end = start + sent.length;
+    }
+    pattern += `${text.slice(end).replace(SPECIAL, "\\$&")}$`;
+    if (this.#candidates.delete(pattern)) {
+      const keys = fields.map(({ key }) => key);
+      this.#shapes.splice(MAX_SHAPES - 1);
+      this.#shapes.unshift({ pattern: new RegExp(pattern), keys });
+    } else {
+      if (this.#candidates.size >= MAX_CANDIDATES) this.#candidates.clear();
+      this.#candidates.add(pattern);
+    }
+  }
+}
 
 function nameOfField(value: unknown): string | undefined {
   return typeof value === "string" && value !== "" && value !== "-" && value !== "?" ? value : undefined;
@@ -3387,6 +3458,7 @@ function layerOfFields(fields: Field[], { times, outer }: LineContext): Layer {
   layer.host = host as string | undefined;
   layer.app = app as string | undefined;
   layer.isAltered = layer.message !== sent;
+  for (const { key, json, isTaken } of fields) if (!isTaken) layer.members = joined(layer.members, key.member + json);
   const messageKey = columns.names[MESSAGE_COLUMN];
   if (messageKey === "log" || (messageKey === "MESSAGE" && isSyslogScale)) layer.body = layer.message; // Docker, journald
   return layer;
@@ -3867,6 +3939,7 @@ function timeOfEpoch(value: number): FoundTime | undefined {
 }
 
 const MAX_TIME = 80; // characters
+const ISO_MINUTE = "2026-11-22T10:00:".length;
 const EPOCH = /^\d{9,19}(?:\.\d+)?$/;
 const EPOCH_IN_FRONT = /\d{10}(\.\d{1,9})?(?=([\]\s:]|$))/y;
 const HALF_OF_DAY = /[ap]m(?!\w)/iy;
@@ -3884,7 +3957,7 @@ interface FoundZone {
   end: number;
 }
 
-/** Reads times. It remembers the day, the year and the hour of the one before. */
+/** Reads times. It remembers the minute, the day, the year and the hour of the one before. */
 export class TimeReader {
   /** When the line was received, by which a date without a year is told. */
   nowMs = 0;
@@ -3892,6 +3965,7 @@ export class TimeReader {
   readonly #places = new Map<string, Zone | undefined>();
   #day = { key: 0, ms: Number.NaN };
   #latest = { day: 0, year: 0 };
+  #minute = { text: "\n", year: 0, month: 0, day: 0, clock: 0 };
 
   constructor(timezone?: string) {
     this.#local = new Zone(timezone);
@@ -3924,13 +3998,24 @@ export class TimeReader {
 
   /** The time at `at`; one of day alone has no `timeUs`. */
   at(text: string, at: number): FoundTime | undefined {
+    const minute = this.#minute;
+    if (text.startsWith(minute.text, at)) {
+      const { year, month, day, clock } = minute;
+      const seconds = twoDigits(text, at + ISO_MINUTE);
+      if (seconds < 60) return this.#finish(text, at + ISO_MINUTE + 2, year, month, day, clock + seconds * SECOND);
+    }
     const mark = text.charCodeAt(at + 4);
     const isIso = (mark === DASH || mark === SLASH) && text.charCodeAt(at + 7) === mark;
     if (isIso && text.charCodeAt(at + 13) === COLON) {
       const between = text.charCodeAt(at + 10);
       const year = twoDigits(text, at) * 100 + twoDigits(text, at + 2);
-      if (year >= 100 && (between === SPACE || (between | SPACE) === LOWER_T))
-        return this.clockAt(text, at + 11, year, twoDigits(text, at + 5), twoDigits(text, at + 8));
+      if (year >= 100 && (between === SPACE || (between | SPACE) === LOWER_T)) {
+        const [month, day] = [twoDigits(text, at + 5), twoDigits(text, at + 8)];
+        const clock = clockMs(twoDigits(text, at + 11), twoDigits(text, at + 14), 0);
+        if (text.charCodeAt(at + 16) === COLON && !Number.isNaN(clock))
+          this.#minute = { text: detached(text.slice(at, at + ISO_MINUTE)), year, month, day, clock };
+        return this.clockAt(text, at + 11, year, month, day);
+      }
     }
     const digits = endOfDigits(text, at, at + 11) - at;
     const bsd = digits === 0 ? this.#bsdAt(text, at) : undefined;

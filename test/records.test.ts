@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import fc from "fast-check";
 import { LineParser, TimeReader, ZONES, levelOf } from "../collector.ts";
+import type { LogRecord } from "../collector.ts";
 import { KIB, eventually, seeded } from "./support/basics.ts";
 import { start, storedFrom, whenStored } from "./support/collectors.ts";
 import { splitAtRandom } from "./support/framing.ts";
@@ -142,6 +143,23 @@ describe("records", () => {
       const inUtc = new LineParser("UTC");
       for (const sample of samples) assertSample(inUtc, sample, false);
     });
+
+  test("LineParser.parse reads a line by the shape of those before it as it reads it without", () => {
+    const lines = [...realLines(), ...Object.values(CORPUS).flatMap((samples) => samples.map(([line]) => line))];
+    for (const line of lines) {
+      const practised = new LineParser("UTC");
+      for (let times = 0; times < 40; times++) practised.parse(line, NOW);
+      for (const value of ["null", '"x\\u0000"', '"\\"y"', "1e5", "7s"]) {
+        const other = line.replace(/(?<=[:=])("[^"]*"|[\w.-]+)(?=[,} ])/g, value);
+        for (const each of [line, other, `${line} `, line.slice(0, -1)])
+          assert.deepEqual(
+            asObjects(practised.parse(each, NOW)),
+            asObjects(new LineParser("UTC").parse(each, NOW)),
+            each,
+          );
+      }
+    }
+  });
 
   test("LineParser.parse reads of a cut line what came of it", () => {
     for (const sample of CUT) assertSample(parser, sample, true);
@@ -383,7 +401,7 @@ describe("records", () => {
         ),
         (line) => {
           const { message, attributes } = parseLine(line);
-          if (!/^[ \t\r\n]*\{/.test(line) || /\d[eE][+-]?\d{4}/.test(line)) return;
+          if (!/^[ \t\r\n]*\{/.test(line) || /\d[eE][+-]?\d{4}|\x1b/.test(line)) return; // colours are taken out first
           const object = objectOf(line);
           if (object === undefined) return assert.deepEqual([message, attributes], [line, undefined]);
           if ("log" in object || "MESSAGE" in object) return; // may hold another format
@@ -502,6 +520,8 @@ describe("records", () => {
     );
   });
 });
+
+const asObjects = (record: LogRecord) => ({ ...record, attributes: objectOf(record.attributes ?? "") });
 
 const objectOf = (line: string): Record<string, unknown> | undefined => {
   try {
