@@ -271,7 +271,7 @@ export async function startCollector(given: GivenOptions & { log?: Log } = {}): 
     const journal = await Journal.open(join(options.dataDir, "journal"), options.journalMax, log);
     opened.unshift(() => journal.seal().then(() => journal.close()));
     const intake = new Intake(options, tls, journal, log);
-    const database = new Database(store, journal, new LineParser(options.timezone), stop.signal, log);
+    const database = new Database(store, new LineParser(options.timezone), stop.signal, log);
     const tasks = periodicTasks(options, journal, database, log);
     const vitals = new Vitals(options, journal, intake, database, tasks);
     const token = await openPageToken(options, log);
@@ -1060,7 +1060,7 @@ export class Journal {
     }
   }
 
-  /** Releases a batch that `read` yielded. Call it when all is committed, `deadLettered` of its lines as dead letters. */
+  /** Releases a batch that `read` yielded, once all of it is committed, `deadLettered` of its lines as dead letters. */
   async release(batch: Batch, deadLettered: number): Promise<void> {
     this.stored += batch.lines - deadLettered;
     this.deadLettered += deadLettered;
@@ -1071,11 +1071,6 @@ export class Journal {
     }
     this.#changed.room.notify();
     await this.#removeStored();
-  }
-
-  /** Reads a batch's entries again, into memory of their own. Rejects where one is damaged. */
-  async reread(batch: Batch): Promise<Entry[]> {
-    return this.#reader.reread(batch);
   }
 
   /** Whether nothing after this batch is synced yet. */
@@ -1191,8 +1186,8 @@ export class Journal {
   }
 
   async #settle(group: Group): Promise<void> {
-    const isDurable = await this.#retry(() => this.#makeDurable(group));
-    if (isDurable) group.durable.resolve();
+    const isWritten = await this.#retry(() => this.#makeDurable(group));
+    if (isWritten && this.#phase !== "failed") group.durable.resolve();
     else group.durable.reject(notDurable());
     if (group.buffer.length <= 4 * GROUP_MAX_SIZE) this.#spare = group.buffer;
     this.#changed.synced.notify();
@@ -1224,7 +1219,7 @@ export class Journal {
       try {
         await attempt();
         this.#report(undefined);
-        return this.#isIntact();
+        return true;
       } catch (error) {
         if (error instanceof SyncFailed) this.#fail(error); // the promise at stake is `ok` itself
         if (this.#phase !== "open") return false;
@@ -1232,11 +1227,6 @@ export class Journal {
       }
     }
     return false;
-  }
-
-  /** Whether nothing has failed; `#checkPlace` may have failed the journal during an await. */
-  #isIntact(): boolean {
-    return this.#phase !== "failed";
   }
 
   #report(trouble: string | undefined): void {
@@ -1372,14 +1362,6 @@ class BatchReader {
     return { journal: segment.journal, entries, lines, segment, start: offset, end: offset + size };
   }
 
-  async reread({ segment, entries, start, end }: Batch): Promise<Entry[]> {
-    const bytes = Buffer.alloc(end - start);
-    await segment.handle.read(bytes, 0, bytes.length, start);
-    const again = decodeEntries(bytes, segment.journal);
-    if (again.length < entries.length) throw new Error(`Cannot read ${segment.path}: damaged since it was read first`);
-    return again;
-  }
-
   async #load({ handle, path, size }: Segment, offset: number, maxSize: number): Promise<Buffer> {
     const length = Math.min(size - offset, maxSize);
     const buffer = length > this.#buffer.length ? Buffer.allocUnsafeSlow(length) : this.#buffer;
@@ -1398,12 +1380,20 @@ class BatchReader {
     const isPadding = bytes.every((byte) => byte === 0);
     if (at < 0 && (isPadding || (!segment.isContinued && isTornTail(bytes, segment.journal)))) return bytes.length;
     const size = at < 0 ? bytes.length : at;
-    this.#log(
-      `cannot read ${size} bytes at ${offset} of ${segment.path}: damaged; going on after them, keeping the file as .bad`,
-    );
+    const remedy = "damaged; going on after them, keeping the file as .bad";
+    this.#log(`cannot read ${size} bytes at ${offset} of ${segment.path}: ${remedy}`);
     segment.isDamaged = true;
     return size;
   }
+}
+
+/** Reads a batch's entries again, into memory of their own. Rejects where one is damaged. */
+export async function reread({ segment, entries, start, end }: Batch): Promise<Entry[]> {
+  const bytes = Buffer.alloc(end - start);
+  await segment.handle.read(bytes, 0, bytes.length, start);
+  const again = decodeEntries(bytes, segment.journal);
+  if (again.length < entries.length) throw new Error(`Cannot read ${segment.path}: damaged since it was read first`);
+  return again;
 }
 
 /** Decodes the entries at the start of some bytes, as many as a batch has. */
@@ -1498,7 +1488,7 @@ export interface RowWriter {
   written(): Buffer;
 }
 
-/** Rows as COPY reads them (PostgreSQL's manual, COPY, "Binary Format"): a field is its length, -1 for null, and bytes. */
+/** Rows for COPY (PostgreSQL's manual, COPY, "Binary Format"): each field is its length, -1 for null, and its bytes. */
 class CopyWriter implements RowWriter {
   #bytes: Buffer;
   #view: DataView;
@@ -1637,16 +1627,14 @@ class Database {
   readonly availability: Availability;
   readonly parser: LineParser;
   readonly target: Store;
-  readonly #journal: Journal;
   readonly #stop: AbortSignal;
   #setUp: Promise<void> | undefined;
   #wasSetUp = false;
   #days = new Set<number>(); // counted since 1970; they have their partition
   #oldestStoredUs = Infinity;
 
-  constructor(target: Store, journal: Journal, parser: LineParser, stop: AbortSignal, log: Log) {
+  constructor(target: Store, parser: LineParser, stop: AbortSignal, log: Log) {
     this.target = target;
-    this.#journal = journal;
     this.parser = parser;
     this.#stop = stop;
     this.availability = new Availability(target.name, log);
@@ -1751,7 +1739,7 @@ class Database {
 
   /** Stores one entry line by line, read and parsed again from the journal: this is rare, so no records were kept. */
   async #storeLines(batch: Batch, suspects: Set<string>): Promise<number> {
-    const entries = await this.#journal.reread(batch);
+    const entries = await reread(batch);
     const entry = entries[0]!;
     const lines = linesOf(entry, this.parser);
     return this.use((store) => store.storeLines(batch.journal, entry, lines, suspects));
@@ -1861,8 +1849,8 @@ async function storeByCopy(session: Session, batch: Batch): Promise<boolean> {
 }
 
 /** Without keepalives, a server would wait for hours for a machine that lost its power, and keep its keys locked. */
-const BEGIN =
-  "begin; set local tcp_keepalives_idle = 10; set local tcp_keepalives_interval = 5; set local tcp_keepalives_count = 3";
+const BEGIN = `begin; set local tcp_keepalives_idle = 10;
+  set local tcp_keepalives_interval = 5; set local tcp_keepalives_count = 3`;
 
 /** Claims entries: returns those not stored yet, once other transactions that are storing some of them have ended. */
 const claimSql = ({ journal, entries }: Batch) => `
@@ -1984,8 +1972,8 @@ async function deleteLevels(range: LevelRange, database: Database): Promise<void
 // ==== Part II: what it stands on ====
 
 // ---- Journal files ----------------------------------------------------------
-// The journal's bytes: a group encodes what arrives as entries, a segment is one file of them, and `framesOf` in Records
-// decodes them. This file's first comment specifies the format. A folder is synced after a file in it was made or renamed.
+// The journal's bytes, whose format this file's first comment specifies. A group encodes what arrives as entries; a
+// segment is one file of them; `framesOf` decodes their lines. A folder is synced after a file in it was made or renamed.
 
 const FORMAT_VERSION = 2; // 1 had no sections of counted frames
 const SEGMENT_MAGIC = Buffer.from("COLLECTR");
@@ -4452,7 +4440,7 @@ const positionsOf = (entries: Entry[]) => `'${arrayOf(entries.map(({ position })
 
 const arrayOf = (numbers: (number | string)[]) => `{${numbers.join(",")}}`;
 
-/** The time `ageMs` ago, by the clock that is behind, ours or the server's: one set years ahead must drop no new line. */
+/** The time `ageMs` ago, by our clock or the server's, whichever is behind: one set years ahead drops no new line. */
 const agoSql = (sql: postgres.Sql, ageMs: number) =>
   sql`least(now(), to_timestamp(${Date.now() / SECOND}::float8)) - make_interval(secs => ${ageMs / SECOND}::float8)`;
 
@@ -5904,7 +5892,8 @@ const ROWS_ON_A_TERMINAL = 10_000;
 async function runOnce(options: Options, command: Command, printing: Printing): Promise<number> {
   const stop = new AbortController();
   for (const signal of ["SIGINT", "SIGTERM"]) process.once(signal, () => stop.abort());
-  const asked = Number.isFinite(printing.limit) ? { ...command, maxRows: printing.limit + 1 } : command; // no Infinity in JSON
+  // JSON has no Infinity.
+  const asked = Number.isFinite(printing.limit) ? { ...command, maxRows: printing.limit + 1 } : command;
   const isPage = command.words[0] === "page";
   const ask = isPage ? askPage : options.databaseUrl === "" ? askDirectory : askServer;
   try {
@@ -7112,7 +7101,8 @@ async function* answerPage(page: string | undefined): AsyncGenerator<Answer> {
 function refuseOpenPage({ page, http }: Options): void {
   if (page !== "open" || http === "off" || LOOPBACK.test(http.host)) return;
   throw new UsageError(
-    `Cannot open the log page to all who reach ${formatAddress(http)}: --page open needs a loopback --http; --page token asks for the link's token`,
+    `Cannot open the log page to all who reach ${formatAddress(http)}: --page open needs a loopback --http; ` +
+      "--page token asks for the link's token",
   );
 }
 
@@ -7212,7 +7202,8 @@ class StatusLine {
     const left = isDraining ? ` (${formatCount(backlog.lines / (leaving - arriving))} s left)` : "";
     const state = database.state === "away" ? `away: ${database.cause}` : database.state;
     const lines = `${formatCount(arriving)} lines/s in · ${formatCount(leaving)} stored`;
-    return `database ${state} · backlog ${formatCount(backlog.lines)}${left} · ${lines} · ${countOf(connections, "connection")}`;
+    const senders = countOf(connections, "connection");
+    return `database ${state} · backlog ${formatCount(backlog.lines)}${left} · ${lines} · ${senders}`;
   }
 }
 

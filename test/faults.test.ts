@@ -487,10 +487,10 @@ describe("faults: the operator's log", () => {
     const appending = Promise.all(range(100).map(() => journal.append("192.0.2.1", frames(["x".repeat(KIB)]))));
 
     let released = 0;
-    for await (const block of journal.read()) {
-      await eventually(() => assert.ok(journal.obstacle() !== undefined || released + block.lines > 80)); // full again
-      released += block.lines;
-      await journal.release(block, 0);
+    for await (const batch of journal.read()) {
+      await eventually(() => assert.ok(journal.obstacle() !== undefined || released + batch.lines > 80)); // full again
+      released += batch.lines;
+      await journal.release(batch, 0);
       if (released === 100) break;
     }
     await appending;

@@ -7,7 +7,7 @@ import { describe, test } from "node:test";
 import { promisify } from "node:util";
 import { crc32 } from "node:zlib";
 import type { Batch, Entry } from "../collector.ts";
-import { Journal } from "../collector.ts";
+import { Journal, reread } from "../collector.ts";
 import { KIB, eventually, seeded } from "./support/basics.ts";
 import { NOWHERE, Program } from "./support/collectors.ts";
 import { copyOf, folder } from "./support/files.ts";
@@ -74,22 +74,22 @@ describe("journal", () => {
     }
   });
 
-  test("reread gives a block's entries once more, and rejects where one was damaged since", async (t) => {
+  test("reread gives a batch's entries once more, and rejects where one was damaged since", async (t) => {
     const directory = await folder(t);
     const journal = await Journal.open(directory, KIB ** 2, () => {});
     for (const word of ["first", "second"]) await journal.append("192.0.2.1", frames([word]));
     await journal.seal();
-    const block = (await journal.read().next()).value as Batch;
+    const batch = (await journal.read().next()).value as Batch;
 
-    const again = await journal.reread(block);
+    const again = await reread(batch);
     const { path, ends } = await segmentIn(directory);
     await truncate(join(directory, path), ends[0]! + 1);
 
     assert.deepEqual(
       again.map(({ position, lines }) => [position, lines]),
-      block.entries.map(({ position, lines }) => [position, lines]),
+      batch.entries.map(({ position, lines }) => [position, lines]),
     );
-    await assert.rejects(journal.reread(block), /^Error: Cannot read .*segment: damaged since it was read first$/);
+    await assert.rejects(reread(batch), /^Error: Cannot read .*segment: damaged since it was read first$/);
     await journal.close();
   });
 
@@ -207,9 +207,9 @@ describe("journal", () => {
     await eventually(() => assert.match(logged.join("\n"), /senders wait/));
     const appendedWhenFull = appended;
     let released = 0;
-    for await (const block of journal.read()) {
-      released += block.lines;
-      await journal.release(block, 0);
+    for await (const batch of journal.read()) {
+      released += batch.lines;
+      await journal.release(batch, 0);
       if (released === 40) break;
     }
     await appending;

@@ -36,14 +36,14 @@ export async function drain(directory: string) {
 
 export async function readAll(journal: Journal) {
   const entries: { time: number; body: string; words: string[] }[] = [];
-  for await (const block of journal.read()) {
-    for (const { timeUs: time, body } of block.entries)
+  for await (const batch of journal.read()) {
+    for (const { timeUs: time, body } of batch.entries)
       entries.push({
         time,
         body: body.toString("latin1"),
         words: body.toString("latin1").match(/[a-z]+-?[\w-]*(?=\n)/g) ?? [],
       });
-    await journal.release(block, 0);
+    await journal.release(batch, 0);
   }
   return entries;
 }
