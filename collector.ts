@@ -5829,7 +5829,7 @@ async function retryLetters(store: Store, asked: string[], parser: LineParser): 
   return `${sum.stored} stored, ${sum.refused} refused again`;
 }
 
-const STALLED_MS = 5 * SECOND;
+const STALLED_MS = { opening: Infinity, up: 15 * SECOND, away: 5 * SECOND }; // a busy machine's is up, but slow
 const SETTLE_MS = MINUTE;
 const SETTLE_LOOK_MS = 250;
 
@@ -5853,7 +5853,7 @@ async function* answerCommand(
 
 /**
  * Waits until the lines that the journal has now are stored. Gives up a minute after the database was opened, or where
- * nothing was stored for 5 s; how many lines are missing is then its last answer.
+ * nothing was stored for 15 s, 5 s of a database that is away; how many lines are missing is then its last answer.
  */
 async function* awaitStored(journal: Journal, database: Database, signal: AbortSignal): AsyncGenerator<Answer> {
   const wanted = journal.received;
@@ -5865,7 +5865,7 @@ async function* awaitStored(journal: Journal, database: Database, signal: AbortS
     const nowMs = performance.now();
     if (isStoreOpening(database)) openAtMs = movedAtMs = nowMs;
     if (journal.released > released) [released, movedAtMs] = [journal.released, nowMs];
-    if (nowMs - movedAtMs > STALLED_MS || nowMs - openAtMs > SETTLE_MS) {
+    if (nowMs - movedAtMs > STALLED_MS[state] || nowMs - openAtMs > SETTLE_MS) {
       yield { missingLines };
       return;
     }
