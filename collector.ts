@@ -1369,17 +1369,11 @@ class BatchReader {
     return buffer.subarray(0, bytesRead);
   }
 
-  /**
-   * Size of what can't be read, up to the next sound entry or the segment's end. Logs it as damage, unless that is
-   * padding or what a crash left of the last entry.
-   */
+  /** Size of what can't be read. Logs it as damage, unless it is padding or what a crash left of the last entry. */
   async #skipUnreadable(segment: Segment, offset: number): Promise<number> {
     const bytes = await this.#load(segment, offset, segment.size - offset);
-    let at = bytes.indexOf(ENTRY_MAGIC, 1);
-    while (at >= 0 && !decodeEntry(bytes, at, segment.journal)) at = bytes.indexOf(ENTRY_MAGIC, at + 1);
-    const isPadding = bytes.every((byte) => byte === 0);
-    if (at < 0 && (isPadding || (!segment.isContinued && isTornTail(bytes, segment.journal)))) return bytes.length;
-    const size = at < 0 ? bytes.length : at;
+    const { size, isDamaged } = findSoundEntry(bytes, segment);
+    if (!isDamaged) return size;
     const remedy = "damaged; going on after them, keeping the file as .bad";
     this.#log(`cannot read ${size} bytes at ${offset} of ${segment.path}: ${remedy}`);
     segment.isDamaged = true;
@@ -1902,48 +1896,6 @@ function periodicTasks({ retention, retentionLevel }: Options, journal: Journal,
   return tasks;
 }
 
-/** A periodic task. Its failures are logged once per cause and retried; storing goes on. */
-class PeriodicTask {
-  readonly name: string;
-  /** When it is due, in ms since the process's start, so that setting the clock changes nothing. */
-  dueAtMs = 0;
-  /** When it last succeeded, in ms since 1970; 0 for not yet. */
-  succeededAtMs = 0;
-  readonly #purpose: string;
-  readonly #everyMs: number;
-  readonly #database: Database;
-  readonly #condition: Condition;
-  readonly #run: () => Promise<void>;
-  #failures = 0;
-
-  constructor(name: string, purpose: string, everyMs: number, database: Database, log: Log, run: () => Promise<void>) {
-    this.name = name;
-    this.#purpose = purpose;
-    this.#everyMs = everyMs;
-    this.#database = database;
-    this.#condition = new Condition(log);
-    this.#run = run;
-  }
-
-  /** Runs the task if it is due; logs its failure. Rejects only where the database is away. */
-  async runIfDue(): Promise<void> {
-    if (performance.now() < this.dueAtMs) return;
-    try {
-      await this.#run();
-      this.#condition.report(undefined, `can ${this.#purpose} again`);
-      this.#failures = 0;
-      this.succeededAtMs = Date.now();
-      this.dueAtMs = performance.now() + this.#everyMs;
-    } catch (error) {
-      const reaction = this.#database.target.reactionTo(error);
-      if (!isOfFile(error) && (reaction === "away" || reaction === "set up anew")) throw error;
-      const cause = isOfFile(error) ? describeError(error) : this.#database.target.describe(error);
-      this.#condition.report(cause, `cannot ${this.#purpose}: ${cause}; trying again`);
-      this.dueAtMs = performance.now() + Math.min(SECOND * 2 ** ++this.#failures, MINUTE);
-    }
-  }
-}
-
 /** A rule of --retention-level, and the time, in µs since 1970, before which it was applied to all lines. */
 export interface LevelRange extends LevelRule {
   sinceUs: number;
@@ -2133,6 +2085,15 @@ function cannotRead(path: string): (error: unknown) => never {
     if (error instanceof UsageError) throw error;
     throw new Error(`Cannot read ${path}: ${codeOf(error)}; stopping, as it may hold lines that are not stored yet`);
   };
+}
+
+/** Size of the unreadable bytes before the next sound entry, or before the segment's end; and whether they are damage. */
+function findSoundEntry(bytes: Buffer, { journal, isContinued }: Segment): { size: number; isDamaged: boolean } {
+  let at = bytes.indexOf(ENTRY_MAGIC, 1);
+  while (at >= 0 && !decodeEntry(bytes, at, journal)) at = bytes.indexOf(ENTRY_MAGIC, at + 1);
+  if (at >= 0) return { size: at, isDamaged: true };
+  const isPadding = bytes.every((byte) => byte === 0);
+  return { size: bytes.length, isDamaged: !isPadding && (isContinued || !isTornTail(bytes, journal)) };
 }
 
 /** Whether a segment's last bytes are what a crash left of an entry whose write had not ended: it got no `ok`. */
@@ -6718,7 +6679,7 @@ function canonicalAddress(text: string): string {
 }
 
 // ---- Availability -----------------------------------------------------------
-// Whether the database takes what it is given; each change is logged once.
+// Whether the database takes what it is given, and whether the periodic tasks succeed; each change is logged once.
 
 interface DatabaseStatus {
   state: "opening" | "up" | "away";
@@ -6764,6 +6725,48 @@ class Availability {
   close(): void {
     this.#condition.cancelReport();
     this.answered.notify();
+  }
+}
+
+/** A periodic task. Its failures are logged once per cause and retried; storing goes on. */
+class PeriodicTask {
+  readonly name: string;
+  /** When it is due, in ms since the process's start, so that setting the clock changes nothing. */
+  dueAtMs = 0;
+  /** When it last succeeded, in ms since 1970; 0 for not yet. */
+  succeededAtMs = 0;
+  readonly #purpose: string;
+  readonly #everyMs: number;
+  readonly #database: Database;
+  readonly #condition: Condition;
+  readonly #run: () => Promise<void>;
+  #failures = 0;
+
+  constructor(name: string, purpose: string, everyMs: number, database: Database, log: Log, run: () => Promise<void>) {
+    this.name = name;
+    this.#purpose = purpose;
+    this.#everyMs = everyMs;
+    this.#database = database;
+    this.#condition = new Condition(log);
+    this.#run = run;
+  }
+
+  /** Runs the task if it is due; logs its failure. Rejects only where the database is away. */
+  async runIfDue(): Promise<void> {
+    if (performance.now() < this.dueAtMs) return;
+    try {
+      await this.#run();
+      this.#condition.report(undefined, `can ${this.#purpose} again`);
+      this.#failures = 0;
+      this.succeededAtMs = Date.now();
+      this.dueAtMs = performance.now() + this.#everyMs;
+    } catch (error) {
+      const reaction = this.#database.target.reactionTo(error);
+      if (!isOfFile(error) && (reaction === "away" || reaction === "set up anew")) throw error;
+      const cause = isOfFile(error) ? describeError(error) : this.#database.target.describe(error);
+      this.#condition.report(cause, `cannot ${this.#purpose}: ${cause}; trying again`);
+      this.dueAtMs = performance.now() + Math.min(SECOND * 2 ** ++this.#failures, MINUTE);
+    }
   }
 }
 
