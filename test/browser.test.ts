@@ -89,7 +89,7 @@ describe("The page in a browser", { skip: NO_BROWSER }, () => {
       await rowsShown(page).first().waitFor();
       await page.locator("#bars button").first().waitFor();
       found["lines"] = await violationsOf(page);
-      await page.locator("#query").fill("level:emergency");
+      await page.locator("#query").fill("orders level:debug");
       await holds(page, `document.querySelectorAll("#lines tr.line").length < 50`);
       await rowsShown(page).nth(3).click();
       await page.locator("tr.detail").waitFor();
