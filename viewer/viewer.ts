@@ -31,7 +31,8 @@ const [PAGE_ROWS, PAGE_MAX_ROWS] = [200, 1000];
 const [CONTEXT_ROWS, CONTEXT_MAX_ROWS] = [10, 200];
 const EXPORT_ROWS = 1000; // read, formatted and sent at a time
 const [TAIL_ROWS, TAIL_WAIT_S, TAIL_MAX_COUNT] = [500, 8, 16];
-const TAIL_REST_MS = 250; // an answer with rows takes this long, so that there are 4 a second at most
+const TAIL_REST_MS = 250; // after each look, so that there are 4 a second at most
+const TAIL_REST_FACTOR = 40; // times what a look took, where lines are skipped: it passes all that is not committed yet
 const TAIL_POLL_MS = 2 * SECOND_MS; // other collectors' lines wake nobody
 const TAIL_LATE_US = 3 * SECOND_US; // and may be stored a little later than ours
 const [BARS, FACET_VALUES] = [60, 50];
@@ -567,6 +568,8 @@ interface TailStep {
   place: TailPlace;
   skipped: number;
   isSkippedMore: boolean;
+  /** How long to rest before the next step, so that a tail takes little from what it follows. */
+  restMs: number;
 }
 
 /**
@@ -608,7 +611,9 @@ class LogTail {
       rows.push(...(await walk.nextRows(TAIL_ROWS - rows.length)));
     const range = { low: keyAfter(place.seen), high: walk.range.high };
     const skipped = walk.isDone ? { skipped: 0, isSkippedMore: false } : await this.#countSkipped(range);
-    return { rows: rows.toReversed(), place: next, ...skipped };
+    const floodMs = skipped.skipped > 0 ? performance.now() - started : 0;
+    const restMs = Math.min(TAIL_WAIT_S * SECOND_MS, Math.max(TAIL_REST_MS, floodMs * TAIL_REST_FACTOR));
+    return { rows: rows.toReversed(), place: next, ...skipped, restMs };
   }
 
   #holdUs(): number {
@@ -636,13 +641,14 @@ export async function* tailLogs(
     let place = await tail.start();
     for (let isFirst = true; ; isFirst = false) {
       const lateUs = place.seen.timeUs - TAIL_LATE_US;
-      const { rows, skipped, place: next } = await tail.read({ ...place, heldUs: Math.min(place.heldUs, lateUs) });
+      const held = { ...place, heldUs: Math.min(place.heldUs, lateUs) };
+      const { rows, skipped, restMs, place: next } = await tail.read(held);
       const fresh = rows.filter((row) => !sent.has(rowKey(row)));
       for (const row of fresh) sent.set(rowKey(row), microsOf(row.created_at));
       for (const [key, timeUs] of sent) if (timeUs < Math.min(next.heldUs, lateUs) - SECOND_US) sent.delete(key);
       if (!isFirst && fresh.length + skipped > 0) yield { rows: fresh, skipped };
       place = next;
-      await sleep(TAIL_REST_MS, undefined, { signal });
+      await sleep(restMs, undefined, { signal });
       if (fresh.length === 0) await commits.wait(TAIL_POLL_MS, signal);
     }
   } finally {
@@ -1012,9 +1018,9 @@ class LogViewer implements Viewer {
     const commits = new Commits((wake) => this.#host.onStored(wake)); // from before the table is looked at
     try {
       for (let place = readPlace(after); ;) {
-        const { rows, skipped, isSkippedMore, place: next } = await tail.read(place);
+        const { rows, skipped, isSkippedMore, restMs, place: next } = await tail.read(place);
         const leftMs = waitMs - (performance.now() - started);
-        if (rows.length + skipped > 0) await sleep(Math.min(TAIL_REST_MS, waitMs), undefined, { signal });
+        await sleep(Math.min(restMs, waitMs), undefined, { signal });
         if (rows.length + skipped > 0 || leftMs <= 0) return { rows, next: placeText(next), skipped, isSkippedMore };
         place = next;
         await commits.wait(Math.min(leftMs, TAIL_POLL_MS), signal);
