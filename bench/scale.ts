@@ -26,7 +26,7 @@ const CONNECTIONS = [1, 10, 100, 1000, 5000];
 const SIZES = [20, 100, 1000, 10_000]; // of a line, in bytes
 const BYTES_MAX = 200 * MIB; // sent for one size
 const WORKERS = [1, 2, 4];
-const BACKLOGS = [10, 100, 1000]; // MiB
+const BACKLOGS = [10, 100, 1000]; // in MiB, with 1,000,000 lines
 const FLAGS = ["--max-connections", "5000", "--journal-max", "2GiB"];
 const LINE_SIZE = LINES.plain(0).length + 1;
 
@@ -49,7 +49,10 @@ export async function measureScale(bench: Bench): Promise<Table[]> {
     const name = `${workers} ${workers === 1 ? "worker" : "workers"}`;
     add([name, ...(await through(bench, PLAIN, bench.lines, ["--workers", String(workers)]))]);
   }
-  for (const size of BACKLOGS) add([`a backlog of ${count(size)} MiB`, ...(await throughBacklog(bench, size * MIB))]);
+  for (const backlog of BACKLOGS) {
+    const size = Math.ceil((backlog * bench.lines) / 1_000_000);
+    add([`a backlog of ${count(size)} MiB`, ...(await throughBacklog(bench, size * MIB))]);
+  }
   return [{ title, head: HEAD, rows }, await measureParts(bench)];
 }
 
@@ -78,7 +81,7 @@ const formatUs = (us: number) => `${us.toFixed(2)} µs`;
 async function throughBacklog({ sql, url, folder }: Bench, bytes: number): Promise<string[]> {
   await dropTables(sql);
   const away = await startCollector({ folder }, NO_DATABASE, { flags: FLAGS });
-  const each = 100_000; // lines, sent as many times as it takes
+  const each = 10_000; // lines, sent as many times as it takes
   const sent = await send(PLAIN, away.port, each, Math.ceil(bytes / LINE_SIZE / each));
   await away.kill();
   const size = await sizeOf(join(away.dataDir, "journal"));

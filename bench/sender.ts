@@ -2,6 +2,7 @@
 import { once } from "node:events";
 import { connect } from "node:net";
 import type { Socket } from "node:net";
+import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { digits, range } from "../test/support/basics.ts";
 import { ROOT } from "../test/support/files.ts";
@@ -94,8 +95,14 @@ export async function startSending(load: Load, port: number, lines: number, time
 
 async function runSenders({ port, each, times, ...load }: Order): Promise<void> {
   const parts = range(load.connections).map((at) => linesOf(load, at * each, each));
-  const sockets = parts.map(() => connect({ host: "127.0.0.1", port }));
-  await Promise.all(sockets.map((socket) => once(socket, "connect")));
+  const sockets: Socket[] = [];
+  while (sockets.length < parts.length) {
+    const group = parts.slice(sockets.length, sockets.length + CONNECTING_MAX);
+    const connecting = group.map(() => connect({ host: "127.0.0.1", port }));
+    await Promise.all(connecting.map((socket) => once(socket, "connect")));
+    sockets.push(...connecting);
+    if (sockets.length < parts.length) await sleep(20);
+  }
   process.send?.("ready");
   await once(process, "message");
   process.once("message", () => sockets.forEach((socket) => socket.destroy()));
@@ -108,6 +115,7 @@ async function runSenders({ port, each, times, ...load }: Order): Promise<void> 
   process.disconnect();
 }
 
+const CONNECTING_MAX = 100; // at a time: more than a listener's backlog at once, and the kernel would reset some later
 const CHUNK_SIZE = 128 * 1024;
 
 /** Resolves, once the connection is closed, to the bytes that the system took and those of the replies. */
