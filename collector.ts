@@ -2438,6 +2438,7 @@ export const BODIES: readonly Format[] = [
 const LINE_READERS = Array.from({ length: 128 }, (_, code) =>
   [...ENVELOPES, ...BODIES].filter(({ starts }) => starts.test(String.fromCharCode(code))).map(({ read }) => read),
 );
+const MAX_READ = KIB ** 2; // characters; a longer line is text, whole: it must not hold up the others
 const MAX_LAYERS = 4; // envelopes in envelopes; what is deeper stays text
 
 /** Turns lines into records. One serves one collector: it remembers the shapes, the day and the hour of lines before. */
@@ -2457,6 +2458,7 @@ export class LineParser {
    * a date without a year is told; `isCut`: its end is missing, and of an object's members those that came are read.
    */
   parse(line: string, nowMs: number, isCut = false): LogRecord {
+    if (line.length > MAX_READ) return recordOfText(line, false);
     const sent = line.charCodeAt(0) === BYTE_ORDER_MARK ? line.slice(1) || line : line;
     const text = withoutAnsi(sent);
     const isClean = text === sent;

@@ -228,6 +228,19 @@ describe("records", () => {
         }
     });
 
+  test("LineParser.parse keeps a line of more than 1 MiB as text, at once, and reads one of 1 MiB", () => {
+    const padded = (size: number) => `{"level":"error","msg":"x","a":"${"a".repeat(size - 34)}"}`;
+    assert.ok(padded(KIB ** 2).length === KIB ** 2 && parseLine(padded(KIB ** 2)).message === "x");
+
+    for (const pieces of [...Object.values(HOSTILE), ["<11>{", '"a":[{}],', '"b":1}'] as [string, string, string]]) {
+      const line = hostileLine(pieces, 16 * KIB ** 2);
+      const { user } = process.cpuUsage();
+      const record = parseLine(line);
+      const took = (process.cpuUsage().user - user) / 1000;
+      assert.ok(record.message === line && record.level === 200 && took < 50, `${pieces[0]}: ${took} ms`);
+    }
+  });
+
   test("LineParser.parse takes a line that is no JSON object as plain text, whole", () => {
     const lines = ["hello", " {", "[1,2]", '"text"', "17", "{broken", '{"a":1} trailing', "{}}"];
 
