@@ -3671,6 +3671,7 @@ const POSITION = /:\d+$/; // in a file
 /** What people put between a time and a level; six of them at most. */
 const SKIPPED = new RegExp(
   [
+    String.raw`(?:(?:"[^"]*"|[^",]*),){1,12}(?=[A-Z]{3,7}\d?,[\dA-Z]{5},)`, // PostgreSQL's csvlog
     String.raw`\[\w*:(?=[a-z]+\d?\])|\[[^\]]*[/:](?=[A-Z]{3,13}[\]:])`, // a module, or a thread, within the level's brackets
     String.raw`\[[^\]]*\]|\([^)]*\)|\{[^}]*\}|<[^>]*>`,
     String.raw`#?\d+(?=[\s\]|])|[\w-]*\d[\w-]*(?=[\s|])`, // a number, or a name with digits
@@ -3753,7 +3754,11 @@ function isMarkedAt(text: string, at: number, isOpen: boolean): boolean {
 
 /** Whether a level in capitals may end here: `ERRO[0012]`, `ERR!`. */
 const isEndOfCapitals = (text: string, at: number) =>
-  isEndOfWord(text, at) || text.charCodeAt(at) === BRACKET || text.charCodeAt(at) === BANG;
+  isEndOfWord(text, at) || text.charCodeAt(at) === BRACKET || text.charCodeAt(at) === BANG || isSqlStateAt(text, at);
+
+/** Whether a code follows a comma, as in PostgreSQL's csvlog. */
+const isSqlStateAt = (text: string, at: number) => text.charCodeAt(at) === COMMA && endOfMatch(SQL_STATE, text, at) > 0;
+const SQL_STATE = /,[\dA-Z]{5},/y;
 
 // -- times
 
