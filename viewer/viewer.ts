@@ -32,7 +32,7 @@ const [CONTEXT_ROWS, CONTEXT_MAX_ROWS] = [10, 200];
 const EXPORT_ROWS = 1000; // read, formatted and sent at a time
 const [TAIL_ROWS, TAIL_WAIT_S, TAIL_MAX_COUNT] = [500, 8, 16];
 const TAIL_REST_MS = 250; // after each look, so that there are 4 a second at most
-const TAIL_REST_FACTOR = 40; // times what a look took, where lines are skipped: it passes all that is not committed yet
+const TAIL_REST_FACTOR = 40; // times what a look took in a flood: it passes all that is not committed yet
 const TAIL_POLL_MS = 2 * SECOND_MS; // other collectors' lines wake nobody
 const TAIL_LATE_US = 3 * SECOND_US; // and may be stored a little later than ours
 const [BARS, FACET_VALUES] = [60, 50];
@@ -611,7 +611,7 @@ class LogTail {
       rows.push(...(await walk.nextRows(TAIL_ROWS - rows.length)));
     const range = { low: keyAfter(place.seen), high: walk.range.high };
     const skipped = walk.isDone ? { skipped: 0, isSkippedMore: false } : await this.#countSkipped(range);
-    const floodMs = skipped.skipped > 0 ? performance.now() - started : 0;
+    const floodMs = skipped.isSkippedMore ? performance.now() - started : 0;
     const restMs = Math.min(TAIL_WAIT_S * SECOND_MS, Math.max(TAIL_REST_MS, floodMs * TAIL_REST_FACTOR));
     return { rows: rows.toReversed(), place: next, ...skipped, restMs };
   }
