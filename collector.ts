@@ -617,9 +617,9 @@ const COUNTED = 0xffff_ffff; // as a section's frameSize: counted frames as they
  * Cuts a sender's chunks into frames of up to `maxLine` bytes, endings not counted: lines, and octet-counted syslog
  * messages (RFC 6587, section 3.4.1). `#ack on` or `#ack off` as the first line sets whether the sender gets replies.
  *
- * A wrong octet count costs its own frame only. On a connection whose first frame is counted, a count is wrong if the
- * frame is followed by neither another count nor a line's ending. Such a frame ends where the next count begins, within
- * it or behind it, or where the line behind it ends. On a connection with any counted frame, a count also ends a line.
+ * A wrong octet count costs its own frame only. Counts are judged where the connection's first frame is counted: one
+ * is wrong if neither another count nor a line's ending follows its frame. The frame then ends where the next count
+ * begins, within it or behind it, or else where a line would end. After a counted frame, a count also ends a line.
  *
  * The methods' verbs: *take* bytes from the chunk; *keep* them in the frame that has not ended; *hold* them back for
  * the next chunk; *end* a frame; *add* it to a section.
@@ -807,7 +807,7 @@ export class Framer {
     return chunk[end - 1] !== NEWLINE && chunk[end - 1] !== NUL && octetCountSize(chunk, end) === NO_COUNT;
   }
 
-  /** Makes the two the chunk that is being framed. */
+  /** Makes the bytes of both the chunk that is being framed. */
   #refill(first: Buffer, then: Buffer = NO_BYTES): void {
     this.#chunk = first.length > 0 && then.length > 0 ? Buffer.concat([first, then]) : first.length > 0 ? first : then;
     this.#at = 0;
@@ -861,7 +861,7 @@ export class Framer {
   }
 
   /**
-   * Adds a frame of `length` bytes, of which some may be dropped already if it is over-long: that is cut, and gets a
+   * Adds a frame of `length` bytes. An over-long one, of which some bytes may be dropped already, is cut and gets a
    * section of its own; others share one.
    */
   #addFrame(bytes: Buffer, length: number): void {
@@ -962,8 +962,8 @@ const PRUNE_AFTER_MS = 10 * MINUTE;
 class NotDurable extends Error {}
 
 /**
- * `open`: what can't be written now waits. `hurried`: it is rejected instead. `sealing`: nothing new is accepted.
- * `sealed`: nothing more is written. `failed`: nothing more can be promised.
+ * `open`: what can't be written now waits. `hurried`: what can't be written now is rejected. `sealing`: nothing new is
+ * accepted. `sealed`: nothing more is written. `failed`: nothing more can be promised.
  */
 type JournalPhase = "open" | "hurried" | "sealing" | "sealed" | "failed";
 
@@ -1129,8 +1129,8 @@ export class Journal {
     this.#condition.cancelReport();
     const hasEntries = this.#segments.some(({ size }) => size > SEGMENT_HEADER_SIZE);
     const removeOthers = () => this.#removeStored();
-    // All is stored, so only a new header, with the last time, is left to the next start. On a full disk the segments
-    // stay: their lines are read again, but their keys keep them from being stored twice.
+    // Where all is stored, a new segment replaces the others: the next start needs only its header, with the last time.
+    // On a full disk they stay: their lines are read again, but their keys keep them from being stored twice.
     if (hasEntries && this.released === this.received) await this.#addSegment().then(removeOthers, () => {});
     this.#removal.cancelReport();
     const last = this.#segments.at(-1);
@@ -1185,6 +1185,7 @@ export class Journal {
     for (let group; (group = await this.#nextGroup());) await this.#settle(group);
   }
 
+  /** Makes a group durable, which resolves what `append()` returned to its senders; rejects that if it can't. */
   async #settle(group: Group): Promise<void> {
     const isWritten = await this.#retry(() => this.#makeDurable(group));
     if (isWritten && this.#phase !== "failed") group.durable.resolve();
@@ -1925,7 +1926,7 @@ async function deleteLevels(range: LevelRange, database: Database): Promise<void
 
 // ---- Journal files ----------------------------------------------------------
 // The journal's bytes, whose format this file's first comment specifies. A group encodes what arrives as entries; a
-// segment is one file of them; `framesOf` decodes their lines. A folder is synced after a file in it was made or renamed.
+// segment is one file of them; `framesOf` decodes their lines. A folder is synced after a file in it is made or renamed.
 
 const FORMAT_VERSION = 2; // 1 had no sections of counted frames
 const SEGMENT_MAGIC = Buffer.from("COLLECTR");
