@@ -78,10 +78,13 @@ export function readProc(pid: number, name: string): string {
 }
 
 /** The CPU time that a process has taken. */
-export function cpuMs(pid: number): number {
-  const fields = readProc(pid, "stat")
-    .replace(/^.*\) /, "")
-    .split(" ");
+export const cpuMs = (pid: number) => cpuMsOf(readProc(pid, "stat"));
+
+/** The CPU time that its first thread has taken. */
+export const mainThreadMs = (pid: number) => cpuMsOf(readProc(pid, `task/${pid}/stat`));
+
+function cpuMsOf(stat: string): number {
+  const fields = stat.replace(/^.*\) /, "").split(" ");
   return (Number(fields[11] ?? 0) + Number(fields[12] ?? 0)) * 10; // of 100 ticks a second
 }
 
