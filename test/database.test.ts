@@ -84,11 +84,20 @@ describe("a line that the database refuses, whatever it says", { concurrency: tr
     await sql.unsafe(RAISE_AT_POISON);
     const collector = await start(t, { databaseUrl: url });
 
-    await converse(collector.port, "good\npoison P0002\ngood\npoison 42501\npoison 28000\nlast\n");
+    await converse(
+      collector.port,
+      "good\npoison P0002\ngood\npoison P0004\npoison 42501\npoison 28000\npoison 23514\nlast\n",
+    );
     await whenStored(collector);
 
     assert.equal(await countOf(sql, "logs"), 3);
-    assert.deepEqual((await lettersOf(sql)).map(({ sqlstate }) => sqlstate).toSorted(), ["28000", "42501", "P0002"]);
+    assert.deepEqual((await lettersOf(sql)).map(({ sqlstate }) => sqlstate).toSorted(), [
+      "23514",
+      "28000",
+      "42501",
+      "P0002",
+      "P0004",
+    ]);
   });
 
   test("a policy's `with check` costs its line only", async (t) => {
