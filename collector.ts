@@ -4795,13 +4795,14 @@ const EMBEDDED_THREAD = `
       const fd = openSync(path, "a"); // Deno's threads share no descriptors
       unlinkSync(path);
       const parser = new protocol.Parser();
-      let [columns, rows, outcome, failure] = [[], [], "", undefined];
+      let [columns, rows, outcome, isBound, failure] = [[], [], "", false, undefined];
       const write = () => appendFileSync(fd, JSON.stringify({ columns, rows: rows.splice(0), outcome }) + "\\n");
       const take = (message) => {
         if (message.name === "rowDescription")
           columns = message.fields.map(({ name, dataTypeID }) => ({ name, type: dataTypeID }));
         else if (message.name === "dataRow" && rows.push(message.fields) === ${ROWS_AT_ONCE}) write();
         else if (message.name === "commandComplete") outcome = message.text;
+        else if (message.name === "bindComplete") isBound = true;
         else if (message.name === "error") failure ??= message;
       };
       const onRawData = (data) => {
@@ -4812,6 +4813,7 @@ const EMBEDDED_THREAD = `
       try {
         await db.exec(isWrite ? "begin" : "begin read only");
         for (const step of steps) await db.execProtocolRawStream(step, { onRawData });
+        if (!isBound && !failure) process.exit(); // PGlite aborted: it tells nobody that its stack was too small
         if (isWrite && !failure) await db.exec("commit");
         if (!failure) write();
       } catch (error) {

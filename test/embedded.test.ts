@@ -72,6 +72,19 @@ describe("embedded", () => {
     assert.match(second.stderr, new RegExp(`process id ${program.pid}\\b`));
   });
 
+  test("a statement that overflows PGlite's stack, of which PGlite tells nothing, fails, and lines are stored on", async (t) => {
+    const flags = ["--data-dir", await folder(t)];
+    const program = await Program.start(t, flags);
+    await converse(program.port, "before\n");
+    await query(flags);
+
+    const deep = await runProgram(["query", "select repeat('[', 1000000)::json", ...flags]);
+    await converse(program.port, "after\n");
+
+    assert.deepEqual([deep.code, deep.stderr], [1, "Cannot run query: the embedded database has ended\n"]);
+    assert.deepEqual(jsonLines(await query(flags)).length, 2);
+  });
+
   test("checks, dead letters and every column work as on a server", async (t) => {
     const flags = ["--data-dir", await folder(t)];
     const program = await Program.start(t, flags);
