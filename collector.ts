@@ -4432,9 +4432,8 @@ async function applySchema(session: Session, schema: string): Promise<boolean> {
     const locked = `select pg_advisory_xact_lock(${SCHEMA_LOCK});\n${schema}`;
     await session.run(sql.unsafe(locked).simple()); // one query is one transaction
   } catch (error) {
-    const tables = await sql`select from pg_class where oid in (to_regclass('logs'), to_regclass('log_entries'))`.catch(
-      () => [],
-    );
+    const both = sql`select from pg_class where oid in (to_regclass('logs'), to_regclass('log_entries'))`;
+    const tables = await session.run(both).catch(() => []); // without `run`, it would wait for a lost connection for ever
     if (codeOf(error) !== "42501" || tables.length < 2) throw error;
   }
   return checkDatabase(session);
@@ -4444,11 +4443,12 @@ async function applySchema(session: Session, schema: string): Promise<boolean> {
  * Resolves to whether `logs` is a table whose columns have our types, as COPY in binary casts to no others. Rejects
  * with {@link DatabaseRefused} where lines can't be stored at all.
  */
-async function checkDatabase({ sql }: Session): Promise<boolean> {
-  const rows = await sql`
+async function checkDatabase(session: Session): Promise<boolean> {
+  const found = session.sql`
     select current_setting('server_encoding') as encoding, relkind, attname as name, atttypid::regtype::text as type
     from (select to_regclass('logs') as oid) as logs left join pg_class using (oid)
     left join pg_attribute on attrelid = logs.oid and attnum > 0`;
+  const rows = await session.run(found);
   const { encoding, relkind } = rows[0] as unknown as { encoding: string; relkind: string | null };
   const types = new Map(rows.map((row) => [row["name"], row["type"]]));
   const missing = ["id", ...ROW_COLUMNS].filter((name) => !types.has(name)).join(", ");
