@@ -406,7 +406,8 @@ class Intake {
     for (const socket of this.#beginning) socket.destroy();
     for (const replies of this.#serving.keys()) replies.endIfSilent();
     const served = Promise.all(this.#serving.values());
-    await deadline(served, STOP_READING_MS).catch(() => {
+    await deadline(served, STOP_READING_MS).catch(async () => {
+      await immediate(); // a late timer comes before the sockets' turn: first, what the kernel holds is read
       this.#cutOff.abort();
       this.#journal.waitNoMore();
     });
@@ -1872,7 +1873,7 @@ async function keepHouse(tasks: PeriodicTask[], database: Database, stop: AbortS
       await sleep(soonestMs, undefined, { signal: stop }).catch(() => {});
     } catch (error) {
       if (error instanceof DatabaseRefused) throw error;
-      if (!stop.aborted) await database.rest(error, failures++);
+      if (!stop.aborted) await database.rest(error, Math.min(failures++, 4)); // at most 1.6 s: "back" is noticed soon
     }
   }
 }

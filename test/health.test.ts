@@ -1,6 +1,8 @@
 /* oxlint-disable eslint/no-await-in-loop, typescript/no-floating-promises -- a test does one thing after the other; node:test waits for tests */
 import assert from "node:assert/strict";
+import { once } from "node:events";
 import { createServer } from "node:net";
+import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { describe, test } from "node:test";
 import { KIB, eventually } from "./support/basics.ts";
@@ -181,6 +183,22 @@ describe("health", () => {
     }
     assert.match(program.stderr, new RegExp(`^${taken}; going on without[^\n]*\nlistening on `));
     assert.equal(await converse(program.port, "one\n"), "ok\n");
+  });
+
+  test("a database that is away is looked for every second or two, also while there is nothing to store", async (t) => {
+    const looks: number[] = [];
+    const server = createServer((socket) => {
+      looks.push(performance.now());
+      socket.on("error", () => {}).destroy();
+    });
+    await once(server.listen(0, "127.0.0.1"), "listening");
+    undoAfter(t, () => server.close());
+    await start(t, { databaseUrl: `postgres://u:p@127.0.0.1:${(server.address() as AddressInfo).port}/d` });
+
+    await eventually(() => assert.ok(looks.length >= 13));
+
+    const rested = (looks[12] ?? Infinity) - (looks[8] ?? 0); // by the eighth, the rests don't grow any more
+    assert.ok(rested > 2000 && rested < 9000, `4 rests of ${rested} ms in all`);
   });
 
   for (const [runtime, program] of [
