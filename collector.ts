@@ -1735,6 +1735,7 @@ class Database {
 
   /** Stores one entry line by line, read and parsed again from the journal: this is rare, so no records were kept. */
   async #storeLines(batch: Batch, suspects: Set<string>): Promise<number> {
+    await this.use((store) => store.ping()); // so that a database that is away costs no parsing
     const entries = await reread(batch);
     const entry = entries[0]!;
     const lines = linesOf(entry, this.parser);
