@@ -83,11 +83,13 @@ export class Database implements Target {
     return databaseFaults(this);
   }
 
+  /** JSON that is refused as jsonb refuses it (22P02) is stored as its text, or is a dead letter: both give its message. */
   async *rows(starts: string[]): AsyncGenerator<Row> {
     const sql = this.#connect(NAME);
     const rows = sql<Row[]>`
       select (extract(epoch from created_at) * 1e6)::bigint::text as time, * from (
-        select created_at, message, attributes #>> '{@collector,cut_from}' as cut, false as dead from logs
+        select created_at, coalesce(substring(message from '^\\{"msg":"([^"]*)"'), message) as message,
+               attributes #>> '{@collector,cut_from}' as cut, false as dead from logs
         union all
         select created_at, coalesce(substring(convert_from(line, 'UTF8') from '"msg":"([^"]*)"'), convert_from(line, 'UTF8')),
                null, true from dead_letters) as row
