@@ -5056,7 +5056,7 @@ class Session {
 
   /** Sends a COPY's input; resolves when the server has taken all of it, as `lines` rows, and rejects otherwise. */
   async copy(statement: string, input: Buffer[], lines: number): Promise<void> {
-    const { command, count } = await this.run(startCopy(this.sql, statement, input));
+    const { command, count } = await this.run(startCopy(this.sql, this.#socket, statement, input));
     if (command === "COPY" && count === lines) return;
     throw new Error(`the driver reports ${command} ${count}, not COPY ${lines}; postgres@${DRIVER_VERSION} is known`);
   }
@@ -5218,7 +5218,12 @@ function isScramChallenge(text: string): boolean {
  * Starts a COPY of `input`. postgres.js resolves the query when rows may be sent, and tells nobody how the COPY ends
  * (porsager/postgres#1173). So the function that it resolves with is replaced: the query settles when the COPY ends.
  */
-function startCopy(sql: postgres.Sql, statement: string, input: Buffer[]): Promise<postgres.RowList<postgres.Row[]>> {
+function startCopy(
+  sql: postgres.Sql,
+  socket: Socket,
+  statement: string,
+  input: Buffer[],
+): Promise<postgres.RowList<postgres.Row[]>> {
   const query = sql.unsafe(statement);
   const waiting = query as unknown as { resolve: (outcome: unknown) => void };
   const { resolve: settle } = waiting;
@@ -5227,10 +5232,22 @@ function startCopy(sql: postgres.Sql, statement: string, input: Buffer[]): Promi
     // The driver's own `_destroy` sends a CopyFail after a COPY that has ended.
     Object.assign(outcome, { _destroy: (error: Error, done: (error: Error) => void) => done(error) });
     outcome.on("error", () => {}); // the query rejects
-    for (const bytes of input) outcome.write(bytes);
+    sendCopyData(socket, input);
     outcome.end();
   };
   return query;
+}
+
+/** Sends CopyData messages (PostgreSQL's manual, section 55.7). The driver would copy each into larger memory first. */
+function sendCopyData(socket: Socket, input: Buffer[]): void {
+  socket.cork(); // one write, however many messages
+  for (const bytes of input) {
+    const header = Buffer.from("d....");
+    header.writeUInt32BE(4 + bytes.length, 1);
+    socket.write(header);
+    socket.write(bytes);
+  }
+  socket.uncork();
 }
 
 /**

@@ -382,7 +382,7 @@ const MUTANTS: Record<string, [from: string, to: string]> = {
     "query.resolve(stream)",
     "query.resolve(new Result())",
   ],
-  "swallows a COPY's rows": ["socket.write(b().d().raw(chunk).end(), callback)", "callback()"],
+  "fails a COPY where it should end it": ["socket.write(b().c().end())", "socket.write(b().f().str(b.N).end())"],
   "reports a rolled-back commit as done": [
     "query.resolve(results || result)",
     "query.resolve(results || Object.assign(result, { command: '', count: 0 }))",
