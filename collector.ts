@@ -178,6 +178,8 @@ export interface Batch {
   journal: string;
   entries: Entry[];
   lines: number;
+  /** Has the rows of its entries. */
+  writer?: RowWriter;
   /** Where the journal finds it again: its segment, and the offsets in that at which it starts and ends. */
   segment: Segment;
   start: number;
@@ -1322,6 +1324,7 @@ const notDurable = () => new NotDurable("Cannot write the journal: the collector
 // Follows the journal, never past what is synced. Live traffic, a backlog and what a crash left take the same path.
 
 const BATCH_SIZE = 1.5 * MIB; // approximate; read, parsed and stored at a time
+const BATCH_MAX_SIZE = BATCH_SIZE + ENTRY_MAX_SIZE; // unless it is one long line
 const BATCH_LINES = 20_000; // approximate; a short line's row is many times as long as the line
 
 /**
@@ -1342,7 +1345,7 @@ async function follow(journal: Journal, queue: AsyncQueue<Batch>, database: Data
 
 /** Reads segments in batches, all into one buffer: a batch's bytes are valid until the next batch is read. */
 class BatchReader {
-  readonly #buffer = Buffer.allocUnsafe(BATCH_SIZE + ENTRY_MAX_SIZE);
+  readonly #buffer = Buffer.allocUnsafe(BATCH_MAX_SIZE);
   readonly #log: Log;
 
   constructor(log: Log) {
@@ -1408,42 +1411,37 @@ function decodeEntries(bytes: Buffer, journal: string): Entry[] {
 // Frames to records. Nothing here throws, loses or refuses a line.
 
 const PARSE_MS = 1; // longest stretch of parsing; then sockets and workers have their turn
+const PARSED_SIZE = 32 * KIB; // parsed before the next look at the clock
 
 /** Parses the entries' lines, and fills in `rows`, in the form of the store's writer, and `altered`. */
-async function fillRows(entries: Entry[], parser: LineParser, createWriter: Store["createRowWriter"]): Promise<void> {
+async function fillRows(entries: Entry[], parser: LineParser, rows: RowWriter): Promise<void> {
   let resumedAtMs = performance.now();
   for (const entry of entries) {
-    const rows = createWriter(2 * entry.size);
-    let [timeUs, altered] = [entry.timeUs, 0];
-    for (const { peer, frames, notes } of framesOf(entry.body)) {
-      for (const frame of frames) {
-        const record = recordOfFrame(parser, frame, timeUs / 1000, notes);
-        if (record.isAltered || notes?.raw !== undefined) altered++;
-        rows.add(record, timeUs++, peer);
-      }
+    for (const frames = new FrameReader(entry.body); addRows(entry, frames, parser, rows);) {
       if (performance.now() - resumedAtMs < PARSE_MS) continue;
       await immediate();
       resumedAtMs = performance.now();
     }
     entry.rows = rows.written();
-    entry.altered = altered;
   }
 }
 
-/** Some frames of one peer. A frame with notes is alone. */
-interface PeerFrames {
-  peer: string;
-  frames: string[];
-  notes?: Notes | undefined;
+/** Adds the rows of the next frames, of about 32 KiB; returns false at the entry's end. */
+function addRows(entry: Entry, frames: FrameReader, parser: LineParser, rows: RowWriter): boolean {
+  for (const pauseAt = frames.end + PARSED_SIZE; frames.end < pauseAt;) {
+    if (!frames.next()) return false;
+    const timeUs = entry.timeUs + frames.index;
+    if (rows.addText !== undefined && frames.isPlainText()) rows.addText(frames, timeUs);
+    else addRecord(entry, frames, timeUs, parser, rows);
+  }
+  return true;
 }
 
-/** Decodes an entry's frames, many at a time where their bytes are sound. */
-function* framesOf(body: Buffer): Generator<PeerFrames> {
-  for (const { peer, bytes, frameSize } of decodeSections(body)) {
-    if (frameSize === COUNTED) yield* decodeCounted(peer, bytes);
-    else if (frameSize > 0) yield singleFrame(peer, bytes, frameSize);
-    else yield* decodeLines(peer, bytes);
-  }
+function addRecord(entry: Entry, frames: FrameReader, timeUs: number, parser: LineParser, rows: RowWriter): void {
+  const { source, notes } = frames.decode();
+  const record = recordOfFrame(parser, source, timeUs / 1000, notes);
+  if (record.isAltered || notes?.raw !== undefined) entry.altered = (entry.altered ?? 0) + 1;
+  rows.add(record, timeUs, frames.peer);
 }
 
 /** A line as a record, with our notes among its attributes. */
@@ -1459,97 +1457,16 @@ function withNotes(record: LogRecord, notes: Notes | undefined): LogRecord {
 }
 
 // ---- Rows -------------------------------------------------------------------
-// Records as COPY reads them: what is written here goes to the server as it is.
-
-const ROW_TYPES = {
-  created_at: "timestamp with time zone",
-  level: "smallint",
-  message: "text",
-  logged_at: "timestamp with time zone",
-  host: "text",
-  app: "text",
-  peer: "text",
-  attributes: "jsonb",
-};
-const ROW_COLUMNS = Object.keys(ROW_TYPES);
-const JSONB_VERSION = "\x01";
-const ROW_FIXED_BYTES = 64; // at most, for all of a row but its texts
-const UTF8_BYTES = 3; // at most, for a UTF-16 code unit
-const EPOCH_2000_US = Date.UTC(2000, 0) * 1000; // PostgreSQL's epoch, in µs since 1970
-const TWO_TO_32 = 2 ** 32;
+// Records as a store sends them. PostgreSQL's writer stands with its store, in Part II, MySQL's in mysql/.
 
 /** Writes records as rows, in the form in which a store sends them. */
 export interface RowWriter {
   add(record: LogRecord, timeUs: number, peer: string): void;
+  /** Adds a frame whose record is its text alone, without decoding it. */
+  addText?(frame: FrameReader, timeUs: number): void;
+  /** The rows since the last call; valid until `clear()`, which uses the memory again. */
   written(): Buffer;
-}
-
-/** Rows for COPY (PostgreSQL's manual, COPY, "Binary Format"): each field is its length, -1 for null, and its bytes. */
-class CopyWriter implements RowWriter {
-  #bytes: Buffer;
-  #view: DataView;
-  #at = 0;
-
-  constructor(size: number) {
-    this.#bytes = Buffer.allocUnsafeSlow(size);
-    this.#view = new DataView(this.#bytes.buffer);
-  }
-
-  add(record: LogRecord, timeUs: number, peer: string): void {
-    const { level, message, loggedAtUs, host = "", app = "", attributes = "" } = record;
-    const codeUnits = message.length + host.length + app.length + peer.length + attributes.length;
-    this.#makeRoom(ROW_FIXED_BYTES + UTF8_BYTES * codeUnits);
-    this.#view.setInt16(this.#at, ROW_COLUMNS.length);
-    this.#at += 2;
-    this.#addTime(timeUs);
-    this.#addInt16(level);
-    this.#addText(message);
-    this.#addTime(loggedAtUs);
-    this.#addText(host);
-    this.#addText(app);
-    this.#addText(peer);
-    this.#addText(attributes, JSONB_VERSION);
-  }
-
-  written(): Buffer {
-    return this.#bytes.subarray(0, this.#at);
-  }
-
-  #addInt16(value: number): void {
-    this.#view.setInt32(this.#at, 2);
-    this.#view.setInt16(this.#at + 4, value);
-    this.#at += 6;
-  }
-
-  #addTime(timeUs: number | undefined): void {
-    if (timeUs === undefined) return this.#addNull();
-    const high = Math.floor((timeUs - EPOCH_2000_US) / TWO_TO_32);
-    this.#view.setInt32(this.#at, 8);
-    this.#view.setInt32(this.#at + 4, high);
-    this.#view.setUint32(this.#at + 8, timeUs - EPOCH_2000_US - high * TWO_TO_32);
-    this.#at += 12;
-  }
-
-  #addText(text: string, prefix = ""): void {
-    if (text === "") return this.#addNull();
-    const start = this.#at + 4 + (prefix === "" ? 0 : this.#bytes.write(prefix, this.#at + 4));
-    const end = start + this.#bytes.write(text, start);
-    this.#view.setInt32(this.#at, end - this.#at - 4);
-    this.#at = end;
-  }
-
-  #addNull(): void {
-    this.#view.setInt32(this.#at, -1);
-    this.#at += 4;
-  }
-
-  #makeRoom(more: number): void {
-    if (this.#at + more <= this.#bytes.length) return;
-    const larger = Buffer.allocUnsafeSlow(Math.max(2 * this.#bytes.length, this.#at + more));
-    this.#bytes.copy(larger, 0, 0, this.#at);
-    this.#bytes = larger;
-    this.#view = new DataView(larger.buffer);
-  }
+  clear(): void;
 }
 
 // ---- Queue ------------------------------------------------------------------
@@ -1623,6 +1540,7 @@ class Database {
   readonly availability: Availability;
   readonly parser: LineParser;
   readonly target: Store;
+  readonly #writers: RowWriter[] = []; // whose batches are committed: their memory is used again
   readonly #stop: AbortSignal;
   #setUp: Promise<void> | undefined;
   #wasSetUp = false;
@@ -1638,7 +1556,8 @@ class Database {
 
   /** Fills in the rows of a batch's entries, as the store sends them. */
   async fillRows(batch: Batch): Promise<void> {
-    await fillRows(batch.entries, this.parser, (size) => this.target.createRowWriter(size));
+    batch.writer = this.#writers.pop() ?? this.target.createRowWriter(BATCH_SIZE);
+    await fillRows(batch.entries, this.parser, batch.writer);
   }
 
   /** Runs something on the store, which is set up first where it is not yet. */
@@ -1648,7 +1567,14 @@ class Database {
   }
 
   /** Resolves when the batch is committed, to its number of dead letters; rejects only when stopped or refused. */
-  async store(batch: Batch, first: Step = "whole", suspects = new Set<string>()): Promise<number> {
+  async store(batch: Batch): Promise<number> {
+    const deadLettered = await this.#store(batch, "whole", new Set());
+    if (batch.writer && batch.end - batch.start <= BATCH_MAX_SIZE) this.#writers.push(batch.writer);
+    batch.writer?.clear(); // a lost connection may still be sending from its memory, but never a commit
+    return deadLettered;
+  }
+
+  async #store(batch: Batch, first: Step, suspects: Set<string>): Promise<number> {
     const failures = new Map<string, number>(); // number of them with each code
     for (let step = first; ;) {
       try {
@@ -1729,8 +1655,8 @@ class Database {
   async #storeHalves(batch: Batch, step: Step, suspects: Set<string>): Promise<number> {
     const first = step === "lines" ? "lines" : "whole";
     const middle = Math.floor(batch.entries.length / 2);
-    const deadLettered = await this.store(partOf(batch, 0, middle), first, suspects);
-    return deadLettered + (await this.store(partOf(batch, middle, Infinity), first, suspects));
+    const deadLettered = await this.#store(partOf(batch, 0, middle), first, suspects);
+    return deadLettered + (await this.#store(partOf(batch, middle, Infinity), first, suspects));
   }
 
   /** Stores one entry line by line, read and parsed again from the journal: this is rare, so no records were kept. */
@@ -1928,7 +1854,7 @@ async function deleteLevels(range: LevelRange, database: Database): Promise<void
 
 // ---- Journal files ----------------------------------------------------------
 // The journal's bytes, whose format this file's first comment specifies. A group encodes what arrives as entries; a
-// segment is one file of them; `framesOf` decodes their lines. A folder is synced after a file in it is made or renamed.
+// segment is one file of them; `FrameReader` decodes them. A folder is synced after a file in it is made or renamed.
 
 const FORMAT_VERSION = 2; // 1 had no sections of counted frames
 const SEGMENT_MAGIC = Buffer.from("COLLECTR");
@@ -2303,64 +2229,99 @@ function encodeSectionHeader(bytes: Buffer, at: number, peer: string, frameSize:
   return at + SECTION_HEADER_SIZE + bytes.write(peer, at + SECTION_HEADER_SIZE, "latin1");
 }
 
-/** The sections of an entry's body, as views of it. */
-function* decodeSections(body: Buffer): Generator<{ peer: string; bytes: Buffer; frameSize: number }> {
-  for (let at = 0, end = 0; at < body.length; at = end) {
+/** A frame as text, and our notes on it. */
+interface DecodedFrame {
+  source: string;
+  notes?: Notes | undefined;
+}
+
+/** Goes through the frames of an entry's body, empty lines left out. After each `next()` it stands at one of them. */
+class FrameReader {
+  readonly body: Buffer;
+  /** Where the frame is in the body, and who sent it. */
+  start = 0;
+  end = 0;
+  peer = "";
+  /** Number of frames before it. */
+  index = -1;
+  #next = 0; // where the next frame begins, or its section's header
+  #sectionEnd = 0;
+  #frameSize = 0;
+  #find = indexOfNewline;
+  #isSound = false; // the section's frames are whole, UTF-8, and without NUL
+  #mayBePlain = false;
+
+  constructor(body: Buffer) {
+    this.body = body;
+  }
+
+  /** Goes on to the next frame; returns false where there is none. */
+  next(): boolean {
+    do {
+      if (this.#next === this.#sectionEnd && !this.#openSection()) return false;
+      if (this.#frameSize === COUNTED) this.#toCounted();
+      else if (this.#frameSize > 0) this.#toFrame(this.#next, this.#sectionEnd, this.#sectionEnd);
+      else this.#toLine();
+    } while (this.start === this.end);
+    this.index++;
+    return true;
+  }
+
+  /** Whether its record is its text alone, by its first bytes; where it returns false, only the parser can tell. */
+  isPlainText(): boolean {
+    return this.#mayBePlain && isProseAt(this.body, this.start, this.end);
+  }
+
+  decode(): DecodedFrame {
+    if (this.#isSound) return { source: this.body.toString("utf8", this.start, this.end) };
+    return decodeFrame(this.body.subarray(this.start, this.end), this.#frameSize);
+  }
+
+  #openSection(): boolean {
+    const [body, at] = [this.body, this.#next];
+    if (at >= body.length) return false;
     const start = at + SECTION_HEADER_SIZE + body.readUInt8(at + 8);
-    end = start + body.readUInt32LE(at);
-    const peer = body.toString("latin1", at + SECTION_HEADER_SIZE, start);
-    yield { peer, bytes: body.subarray(start, end), frameSize: body.readUInt32LE(at + 4) };
+    this.peer = body.toString("latin1", at + SECTION_HEADER_SIZE, start);
+    this.#frameSize = body.readUInt32LE(at + 4);
+    this.#next = start;
+    this.#sectionEnd = start + body.readUInt32LE(at);
+    const section = body.subarray(start, this.#sectionEnd);
+    const hasNul = section.includes(NUL);
+    this.#find = hasNul ? endOfLine : indexOfNewline; // NUL ends a line
+    this.#isSound = isUtf8(section) && (this.#frameSize === 0 || (this.#frameSize === COUNTED && !hasNul));
+    this.#mayBePlain = this.#isSound && !section.includes(ESCAPE_BYTE);
+    return true;
   }
-}
 
-const DECODED_SIZE = 32 * KIB; // decoded at a time, so that few records exist at once
-const DECODED_FRAMES = 256; // the same bound for counted frames
-
-function* decodeLines(peer: string, bytes: Buffer): Generator<PeerFrames> {
-  for (let at = 0, end = 0; at < bytes.length; at = end) {
-    end = endOfLine(bytes, at + DECODED_SIZE) + 1 || bytes.length;
-    const lines = bytes.subarray(at, end);
-    if (isUtf8(lines)) yield { peer, frames: splitText(lines.toString()) };
-    else for (const line of splitBytes(lines)) yield singleFrame(peer, line);
+  #toLine(): void {
+    const found = this.#find(this.body, this.#next);
+    const end = found < 0 || found > this.#sectionEnd ? this.#sectionEnd : found;
+    this.#toFrame(this.#next, this.#next + lineLength(this.body, this.#next, end), Math.min(end + 1, this.#sectionEnd));
   }
-}
 
-/** Decodes counted frames: without their counts and, where they are syslog's, without their line endings. */
-function* decodeCounted(peer: string, bytes: Buffer): Generator<PeerFrames> {
-  const isSound = isUtf8(bytes) && !bytes.includes(NUL);
-  let frames: string[] = [];
-  for (let at = 0; at < bytes.length;) {
-    const start = at + countDigits(bytes, at) + 1;
-    const end = start + numberAt(bytes, at);
-    const frame = bytes.subarray(start, isPriority(bytes, start) ? trimmedLength(bytes, end) : end);
-    if (isSound) frames.push(frame.toString());
-    else yield singleFrame(peer, frame);
-    for (at = end; isEnding(bytes[at]);) at++;
-    if (frames.length < DECODED_FRAMES && at < bytes.length) continue;
-    if (frames.length > 0) yield { peer, frames };
-    frames = [];
+  /** The frame is without its count and, where it is syslog's, without its line endings. */
+  #toCounted(): void {
+    const start = this.#next + countDigits(this.body, this.#next) + 1;
+    const end = start + numberAt(this.body, this.#next);
+    let next = end;
+    while (next < this.#sectionEnd && isEnding(this.body[next])) next++;
+    this.#toFrame(start, isPriority(this.body, start) ? trimmedLength(this.body, end) : end, next);
   }
-}
 
-function splitText(text: string): string[] {
-  const isPlain = !text.includes("\r") && !text.includes("\0");
-  return text.split(isPlain ? "\n" : /\r\n|[\n\0]/).filter((line) => line !== "");
-}
-
-function* splitBytes(bytes: Buffer): Generator<Buffer> {
-  for (let at = 0, end = 0; at < bytes.length; at = end + 1) {
-    end = endOfLine(bytes, at);
-    if (end < 0) end = bytes.length;
-    if (lineLength(bytes, at, end) > 0) yield bytes.subarray(at, at + lineLength(bytes, at, end));
+  #toFrame(start: number, end: number, next: number): void {
+    this.start = start;
+    this.end = end;
+    this.#next = next;
   }
 }
 
 /** Decodes one frame. NUL and what is not UTF-8 become U+FFFD; then `raw` in its notes keeps the bytes as they came. */
-function singleFrame(peer: string, bytes: Buffer, frameSize = bytes.length): PeerFrames {
-  const frames = [bytes.toString().replaceAll("\0", "\ufffd")];
+function decodeFrame(bytes: Buffer, frameSize: number): DecodedFrame {
+  const source = bytes.toString().replaceAll("\0", "\ufffd");
   const isSound = isUtf8(bytes) && !bytes.includes(NUL);
-  const cut = frameSize > bytes.length ? { cut_from: frameSize } : undefined;
-  return { peer, frames, notes: isSound ? cut : { ...cut, raw: bytes.toString("base64") } };
+  const isCut = frameSize > bytes.length && frameSize !== COUNTED;
+  const cut = isCut ? { cut_from: frameSize } : undefined;
+  return { source, notes: isSound ? cut : { ...cut, raw: bytes.toString("base64") } };
 }
 
 // ---- Formats ----------------------------------------------------------------
@@ -2511,6 +2472,27 @@ function isProse(text: string, wordEnd: number): boolean {
   return isLetter(next) || isDigit(next);
 }
 
+/**
+ * Whether a line is prose by its bytes, and neither an alarm nor one that begins with a time: then its record is its
+ * text alone. Where it returns false, only the parser can tell.
+ */
+export function isProseAt(bytes: Buffer, start: number, end: number): boolean {
+  const first = bytes[start]!;
+  let wordEnd = start;
+  while (isLetter(bytes[wordEnd]!)) wordEnd++;
+  const mayBeTime = isUpper(first) && wordEnd === start + 3;
+  if (wordEnd < start + 2 || wordEnd + 1 >= end || mayBeTime) return false;
+  const next = bytes[wordEnd + 1]!;
+  if (bytes[wordEnd] !== SPACE || isUpper(bytes[start + 1]!) || !(isLetter(next) || isDigit(next))) return false;
+  for (const [alarm] of ALARMS_BY_CODE[first]!) if (beginsWith(bytes, start, alarm)) return false;
+  return true;
+}
+
+function beginsWith(bytes: Buffer, at: number, text: string): boolean {
+  for (let index = 0; index < text.length; index++) if (bytes[at + index] !== text.charCodeAt(index)) return false;
+  return true;
+}
+
 function newLayer(time?: FoundTime): Layer {
   const none = undefined;
   return { level: none, message: none, time, host: none, app: none, members: "", body: none, isAltered: false };
@@ -2521,7 +2503,8 @@ function recordOfText(message: string, isAltered: boolean): LogRecord {
   return { level: DEFAULT_LEVEL, message, loggedAtUs: none, host: none, app: none, attributes: none, isAltered };
 }
 
-const ESCAPE_CODE = "\x1b";
+const ESCAPE_BYTE = 0x1b;
+const ESCAPE_CODE = String.fromCharCode(ESCAPE_BYTE);
 const CONTROL_SEQUENCE = new RegExp(`${ESCAPE_CODE}\\[[0-?]*[ -/]*[@-~]`, "g"); // ECMA-48, section 5.4
 
 /** A text without colours and other control sequences; as it is where nothing else is in it. */
@@ -4466,6 +4449,146 @@ async function checkDatabase(session: Session): Promise<boolean> {
   return areOurs && (relkind === "r" || relkind === "p");
 }
 
+const ROW_TYPES = {
+  created_at: "timestamp with time zone",
+  level: "smallint",
+  message: "text",
+  logged_at: "timestamp with time zone",
+  host: "text",
+  app: "text",
+  peer: "text",
+  attributes: "jsonb",
+};
+const ROW_COLUMNS = Object.keys(ROW_TYPES);
+const JSONB_VERSION = "\x01";
+const ROW_FIXED_BYTES = 64; // at most, for all of a row but its texts
+const UTF8_BYTES = 3; // at most, for a UTF-16 code unit
+const EPOCH_2000_US = Date.UTC(2000, 0) * 1000; // PostgreSQL's epoch, in µs since 1970
+const TWO_TO_32 = 2 ** 32;
+const SHORT_TEXT = 32; // up to here, writing ASCII is faster than a call of Node's,
+const SHORT_BYTES = 400; // and so is copying bytes
+
+/** Rows as COPY reads them (PostgreSQL's manual, COPY, "Binary Format"): a field is its length, -1 for null, and bytes. */
+class CopyWriter implements RowWriter {
+  #bytes: Buffer;
+  #view: DataView;
+  #start = 0; // of the rows since the last call of `written()`
+  #at = 0;
+  #source = NO_BYTES; // from which bytes were copied last
+  #sourceView: DataView = new DataView(NO_BYTES.buffer);
+
+  constructor(size: number) {
+    this.#bytes = Buffer.allocUnsafeSlow(size);
+    this.#view = new DataView(this.#bytes.buffer);
+  }
+
+  add(record: LogRecord, timeUs: number, peer: string): void {
+    const { level, message, loggedAtUs, host = "", app = "", attributes = "" } = record;
+    const codeUnits = message.length + host.length + app.length + peer.length + attributes.length;
+    this.#startRow(timeUs, level, UTF8_BYTES * codeUnits);
+    this.#addText(message);
+    this.#addTime(loggedAtUs);
+    this.#addText(host);
+    this.#addText(app);
+    this.#addText(peer);
+    this.#addText(attributes, JSONB_VERSION);
+  }
+
+  addText({ body, start, end, peer }: FrameReader, timeUs: number): void {
+    this.#startRow(timeUs, DEFAULT_LEVEL, end - start + UTF8_BYTES * peer.length);
+    this.#addBytes(body, start, end);
+    for (let nulls = 0; nulls < 3; nulls++) this.#addNull(); // logged_at, host, app
+    this.#addText(peer);
+    this.#addNull(); // attributes
+  }
+
+  written(): Buffer {
+    const rows = this.#bytes.subarray(this.#start, this.#at);
+    this.#start = this.#at;
+    return rows;
+  }
+
+  clear(): void {
+    this.#start = this.#at = 0;
+  }
+
+  #startRow(timeUs: number, level: number, textSize: number): void {
+    if (this.#at + ROW_FIXED_BYTES + textSize > this.#bytes.length) this.#grow(ROW_FIXED_BYTES + textSize);
+    this.#view.setInt16(this.#at, ROW_COLUMNS.length);
+    this.#at += 2;
+    this.#addTime(timeUs);
+    this.#addInt16(level);
+  }
+
+  #addInt16(value: number): void {
+    this.#view.setInt32(this.#at, 2);
+    this.#view.setInt16(this.#at + 4, value);
+    this.#at += 6;
+  }
+
+  #addTime(timeUs: number | undefined): void {
+    if (timeUs === undefined) return this.#addNull();
+    const high = Math.floor((timeUs - EPOCH_2000_US) / TWO_TO_32);
+    this.#view.setInt32(this.#at, 8);
+    this.#view.setInt32(this.#at + 4, high);
+    this.#view.setUint32(this.#at + 8, timeUs - EPOCH_2000_US - high * TWO_TO_32);
+    this.#at += 12;
+  }
+
+  #addText(text: string, prefix = ""): void {
+    if (text === "") return this.#addNull();
+    const start = this.#at;
+    this.#at += 4;
+    this.#write(prefix);
+    this.#write(text);
+    this.#view.setInt32(start, this.#at - start - 4);
+  }
+
+  #addBytes(source: Buffer, start: number, end: number): void {
+    this.#view.setInt32(this.#at, end - start);
+    this.#at += 4;
+    if (end - start > SHORT_BYTES) this.#at += source.copy(this.#bytes, this.#at, start, end);
+    else this.#copyShort(source, start, end);
+  }
+
+  #addNull(): void {
+    this.#view.setInt32(this.#at, -1);
+    this.#at += 4;
+  }
+
+  #write(text: string): void {
+    const shortSize = text.length > SHORT_TEXT ? 0 : text.length;
+    let index = 0;
+    for (let code; index < shortSize && (code = text.charCodeAt(index)) < 128; index++)
+      this.#bytes[this.#at + index] = code;
+    this.#at += index === text.length ? index : this.#bytes.write(text, this.#at);
+  }
+
+  #copyShort(source: Buffer, start: number, end: number): void {
+    if (source !== this.#source) this.#sourceView = new DataView(source.buffer, source.byteOffset, source.length);
+    this.#source = source;
+    const [from, to, target] = [this.#sourceView, this.#view, this.#bytes];
+    let [read, write] = [start, this.#at];
+    for (; read + 8 <= end; read += 8, write += 8) {
+      to.setInt32(write, from.getInt32(read));
+      to.setInt32(write + 4, from.getInt32(read + 4));
+    }
+    while (read < end) target[write++] = source[read++]!;
+    this.#at = write;
+  }
+
+  /** Goes on in larger memory; rows that were taken stay in that of before. */
+  #grow(more: number): void {
+    const size = this.#at - this.#start;
+    const larger = Buffer.allocUnsafeSlow(Math.max(2 * this.#bytes.length, size + more));
+    this.#bytes.copy(larger, 0, this.#start, this.#at);
+    this.#bytes = larger;
+    this.#view = new DataView(larger.buffer);
+    this.#start = 0;
+    this.#at = size;
+  }
+}
+
 // ---- Refused lines ----------------------------------------------------------
 // The way of a line that PostgreSQL refuses for its content. Workers looks for it in halves of the batch, down to one
 // entry, and has `storeLines` store that line by line. The function `store_or_set_aside` of schema.sql stores each line,
@@ -4482,19 +4605,23 @@ export interface StoredLine extends LogRecord {
 }
 
 /** The lines of an entry one by one. */
-const linesOf = ({ timeUs, body }: Entry, parser: LineParser) => linesOfFrames(timeUs, framesOf(body), parser);
-
-/** The lines of some pieces one by one, the first of them received at `timeUs`. */
-function linesOfFrames(timeUs: number, pieces: Iterable<PeerFrames>, parser: LineParser): StoredLine[] {
-  const frames = [...pieces].flatMap((piece) => piece.frames.map((source) => ({ ...piece, source })));
-  return frames.map(({ peer, source, notes }, index) => ({
-    ...recordOfFrame(parser, source, timeUs / 1000, notes),
-    timeUs: timeUs + index,
-    peer,
-    source,
-    notes: notes && JSON.stringify({ "@collector": notes }),
-  }));
+function linesOf({ timeUs, body }: Entry, parser: LineParser): StoredLine[] {
+  const lines: StoredLine[] = [];
+  for (const frames = new FrameReader(body); frames.next();)
+    lines.push(lineOfFrame(frames.decode(), frames.peer, timeUs + frames.index, parser));
+  return lines;
 }
+
+/** A frame of its own as a line. */
+const lineOfFrame = (
+  { source, notes }: DecodedFrame,
+  peer: string,
+  timeUs: number,
+  parser: LineParser,
+): StoredLine => ({
+  ...recordOfFrame(parser, source, timeUs / 1000, notes),
+  ...{ timeUs, peer, source, notes: notes && JSON.stringify({ "@collector": notes }) },
+});
 
 /**
  * Stores an entry line by line, in slices of one transaction each; where a slice takes too long, it is tried again with
@@ -4648,7 +4775,7 @@ class EmbeddedPostgres implements DatabaseServer {
 
   /** Does what {@link storeByCopy} does. The caller holds the one session, so no other statement comes between. */
   async storeBatch(batch: Batch): Promise<boolean> {
-    const entries = batch.entries.map(({ position, lines, rows }) => ({ position, lines, rows }));
+    const entries = batch.entries.map(({ position, lines, rows }) => ({ position, lines, rows: Buffer.from(rows!) }));
     const sql = { claim: claimSql(batch), inPart: storedInPartSql(batch), copy: copySql("'/dev/blob'") };
     return (await this.#ask({ name: "store", ...sql, entries, ends: [COPY_HEADER, COPY_TRAILER] })) === true;
   }
@@ -5807,8 +5934,9 @@ async function dropLetters(store: Store, asked: string[]): Promise<string> {
 const RETRIED_AT_ONCE = 1000;
 
 async function retryLetters(store: Store, asked: string[], parser: LineParser): Promise<string> {
-  const readLetter = ({ timeUs, peer, line, size }: DeadLetter) =>
-    linesOfFrames(timeUs, [singleFrame(peer, line, size)], parser);
+  const readLetter = ({ timeUs, peer, line, size }: DeadLetter) => [
+    lineOfFrame(decodeFrame(line, size), peer, timeUs, parser),
+  ];
   const ids = await chooseDeadLetters(store, asked);
   const sum = { stored: 0, refused: 0 };
   for (let at = 0; at < ids.length; at += RETRIED_AT_ONCE) {

@@ -450,6 +450,7 @@ const UTF8_BYTES = 3; // at most, for a UTF-16 code unit
 class TupleWriter implements RowWriter {
   readonly #times: { received: DatetimeFormatter; logged: DatetimeFormatter };
   #bytes: Buffer;
+  #start = 0; // of the rows since the last call of `written()`
   #at = 0;
 
   constructor(size: number, times: { received: DatetimeFormatter; logged: DatetimeFormatter }) {
@@ -467,7 +468,13 @@ class TupleWriter implements RowWriter {
   }
 
   written(): Buffer {
-    return this.#bytes.subarray(0, this.#at);
+    const rows = this.#bytes.subarray(this.#start, this.#at);
+    this.#start = this.#at;
+    return rows;
+  }
+
+  clear(): void {
+    this.#start = this.#at = 0;
   }
 
   #makeRoom(more: number): void {

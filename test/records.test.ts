@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import fc from "fast-check";
-import { LineParser, TimeReader, ZONES, levelOf } from "../collector.ts";
+import { ALARMS, LineParser, TimeReader, ZONES, isProseAt, levelOf } from "../collector.ts";
 import type { LogRecord } from "../collector.ts";
 import { KIB, eventually, seeded } from "./support/basics.ts";
 import { start, storedFrom, whenStored } from "./support/collectors.ts";
@@ -401,6 +401,36 @@ describe("records", () => {
       }),
       { numRuns: 2000 },
     );
+  });
+
+  test("isProseAt is true only for lines that LineParser.parse takes as text, whole", () => {
+    const words = "a The 7 22 10:00:00 err error: ERROR é Nov nov Sun x=1 {} [main] thread in web-1 |".split(" ");
+    const alarms = ALARMS.flatMap(([text, , within = ""]) => [text, text.toLowerCase(), `${text} x ${within}`]);
+    const starts = [...alarms, "Nov 22 10:00:00", "Sun 22 Nov 10:00:00 UTC 2026", "Nov 22 2026 10:00:00 PM", ...words];
+    const prose = fc.tuple(fc.constantFrom(...starts), fc.constantFrom(...words), fc.constantFrom(...words));
+    let taken = 0;
+    fc.assert(
+      fc.property(
+        fc.oneof(
+          anyLine(),
+          prose.map((some) => some.join(" ")),
+        ),
+        fc.nat(9),
+        (line, before) => {
+          const bytes = Buffer.from(`${"7".repeat(before)}${line}7 b`);
+          fc.pre(!line.includes("\x1b") && isProseAt(bytes, before, before + Buffer.byteLength(line)));
+          taken++;
+          const { level, message, ...others } = parseLine(line);
+          assert.deepEqual([level, message], [200, line]);
+          assert.ok(
+            Object.values(others).every((value) => value === undefined || value === false),
+            line,
+          );
+        },
+      ),
+      { numRuns: 1000, maxSkipsPerRun: 100 },
+    );
+    assert.ok(taken >= 1000);
   });
 
   test("LineParser.parse takes exactly what JSON.parse takes as an object, and loses only what fills a column", () => {
