@@ -124,7 +124,7 @@ export async function stopInTime({ collector, complaints }: Run): Promise<void> 
   const tookMs = Date.now() - startedAt;
   if (code !== 0) complaints.push(`SIGTERM ended it with ${String(code)}: ${collector.lastLines}`);
   collector.longestStopMs = Math.max(collector.longestStopMs, tookMs);
-  if (tookMs > DRAIN_MS + 5 * SECOND) complaints.push(`a stop took ${tookMs} ms, --drain-timeout is ${DRAIN_MS} ms`);
+  if (tookMs > DRAIN_MS + 10 * SECOND) complaints.push(`a stop took ${tookMs} ms, --drain-timeout is ${DRAIN_MS} ms`);
 }
 
 async function startSecond({ collector, complaints }: Run): Promise<void> {
