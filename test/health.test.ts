@@ -166,9 +166,10 @@ describe("health", () => {
   });
 
   test("a default port that is taken is logged and gone without; one that was asked for ends the start in one line", async (t) => {
-    const holder = createServer().on("error", () => {}); // where another process has it, it is as taken
+    const holder = createServer();
     undoAfter(t, () => holder.close());
-    holder.listen(8889, "127.0.0.1");
+    const hold = () => once(holder.listen(8889, "127.0.0.1"), "listening"); // the tests of another Node may have it for a while
+    await eventually(hold).catch(() => {}); // where another process keeps it, it is as taken
     const flags = ["--listen", "127.0.0.1:0", "--data-dir", await folder(t), "--drain-timeout", "0s"];
     const environment = { DATABASE_URL: NOWHERE, COLLECTOR_HTTP: "" };
 
