@@ -224,7 +224,8 @@ describe("query", () => {
 
       assert.equal(all.stderr, "");
       assert.equal(all.stdout.length, 1_000_000 * '{"n":,"text":""}\n'.length + 100_000_000 + 5_888_896);
-      assert.ok(peakRss(program.pid) - before < 256 * KIB ** 2);
+      const grownMiB = (peakRss(program.pid) - before) / KIB ** 2;
+      assert.ok(grownMiB < 384, `${grownMiB} MiB`); // all of the answer at once took 2.9 GiB
       assert.deepEqual(few.stdout.split("\n").length, 2 + 3 + 1);
       assert.equal(few.stderr, "3 rows printed, there are more: --limit N prints N\n");
       assert.equal(few.code, 0);
