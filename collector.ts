@@ -178,7 +178,7 @@ export interface Batch {
   journal: string;
   entries: Entry[];
   lines: number;
-  /** Has the rows of its entries. */
+  /** Owns the memory of its entries' rows, until the batch is committed. */
   writer?: RowWriter;
   /** Where the journal finds it again: its segment, and the offsets in that at which it starts and ends. */
   segment: Segment;

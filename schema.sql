@@ -49,7 +49,7 @@ create table if not exists dead_letters (
   refused_at timestamptz not null default now()
 );
 
-do $$ begin  -- likewise
+do $$ begin  -- the same for a table of before version 0.2
   if not exists (select from pg_attribute where attrelid = to_regclass('dead_letters') and attname = 'cut_from') then
     alter table dead_letters add column cut_from bigint;
   end if;
