@@ -2638,17 +2638,7 @@ class Members {
   }
 }
 
-function unescape5424(value: string): string {
-  if (!value.includes("\\")) return value;
-  const units = Buffer.from(value, "utf16le");
-  let end = 0;
-  for (let at = 0; at < units.length; at += 2) {
-    const next = units[at] === BACKSLASH && units[at + 1] === 0 && units[at + 3] === 0 ? units[at + 2] : undefined;
-    if (next === QUOTE || next === BACKSLASH || next === BRACKET_END) at += 2;
-    end = units.writeUInt16LE(units.readUInt16LE(at), end);
-  }
-  return units.toString("utf16le", 0, end);
-}
+const unescape5424 = (value: string): string => (value.includes("\\") ? value.replace(/\\(["\\\]])/g, "$1") : value);
 
 /** Cisco: message count, origin, sequence number, the task, a mark where the clock is not set. */
 const CISCO = /(?:(\d{1,10})?: ?)?(?:([\w.-]{1,128}): )?(?:(\d{1,10}): )?(?:\*([a-z]\w{0,64}): )?[*.]?/iy;
