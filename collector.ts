@@ -38,8 +38,8 @@ import { isUtf8 } from "node:buffer";
 import { execFile } from "node:child_process";
 import { X509Certificate, createPrivateKey, randomBytes, randomUUID } from "node:crypto";
 import { once, setMaxListeners } from "node:events";
-import { constants, existsSync, readFileSync, realpathSync, statSync, statfsSync } from "node:fs";
-import { chmod, link, mkdir, open, readFile, readdir, rename, rm, stat, writeFile } from "node:fs/promises";
+import { accessSync, constants, existsSync, readFileSync, realpathSync, statSync, statfsSync } from "node:fs";
+import { access, chmod, link, mkdir, open, readFile, readdir, rename, rm, stat, writeFile } from "node:fs/promises";
 import type { FileHandle } from "node:fs/promises";
 import { createServer as createHttpServer } from "node:http";
 import type { IncomingMessage, ServerResponse } from "node:http";
@@ -6068,6 +6068,9 @@ async function becomeOwner(directory: string): Promise<void> {
   process.setgroups?.([gid]);
   process.setgid?.(gid);
   process.setuid?.(uid);
+  await access(directory).catch(() =>
+    refuseFolder(directory, `it is user ${uid}'s, who may not enter a folder above it`),
+  );
 }
 
 const DATABASE_FILE = "database"; // in the data directory: the server that its collector stores into
@@ -8076,9 +8079,27 @@ function locatePackages(...names: string[]): string[] {
   const found = names.map(findPackage);
   const missing = names.filter((_, index) => found[index] === undefined);
   if (missing.length === 0) return found as string[];
+  missing.flatMap(packagePaths).forEach(refuseUnreadable);
   const orElse = missing.some((name) => EMBEDDED.includes(name)) ? ", or set --database-url" : "";
   const exact = missing.map((name) => `${name}@${VERSIONS[name]}`).join(" ");
   throw new UsageError(`Cannot find ${missing.join(" and ")}: type npm i ${exact}${orElse}`);
+}
+
+/** Paths at which a package of that name is looked for. */
+function packagePaths(name: string): string[] {
+  const folders = createRequire(import.meta.url).resolve.paths(name) ?? [];
+  return folders.filter((folder) => basename(folder) === "node_modules").map((folder) => join(folder, name));
+}
+
+/** Throws {@link UsageError} for a path that our user may not read; a command runs as the owner of its data directory. */
+function refuseUnreadable(path: string): void {
+  try {
+    accessSync(path, constants.R_OK);
+  } catch (error) {
+    if (codeOf(error) !== "EACCES") return;
+    const remedy = "install the collector where that user can read it, such as /opt/collector";
+    throw new UsageError(`Cannot read ${path} as user ${process.getuid?.()}: EACCES; ${remedy}`);
+  }
 }
 
 function findPackage(name: string): string | undefined {
@@ -8113,6 +8134,7 @@ const SCHEMA_VERSION = "2"; // as schema.sql has it in its comment on the table
 /** Throws {@link UsageError} where it is missing, or belongs to another version of this file. */
 function readSchema(): string {
   const path = join(dirname(fileURLToPath(import.meta.url)), "schema.sql");
+  refuseUnreadable(path);
   let schema: string;
   try {
     schema = readFileSync(path, "utf8");

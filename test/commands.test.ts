@@ -1,15 +1,19 @@
 /* oxlint-disable eslint/no-await-in-loop, typescript/no-floating-promises -- a test does one thing after the other; node:test waits for tests */
 import assert from "node:assert/strict";
-import { lchown, lstat, readFile, readdir } from "node:fs/promises";
-import { join } from "node:path";
+import { chmod, chown, lchown, lstat, mkdir, readFile, readdir, writeFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import { describe, test } from "node:test";
 import type { TestContext } from "node:test";
 import { KIB, eventually, jsonLines } from "./support/basics.ts";
 import { Program, query, runProgram } from "./support/collectors.ts";
-import { COLLECTOR, ROOT, folder } from "./support/files.ts";
+import { COLLECTOR, ROOT, bareCopy, folder } from "./support/files.ts";
 import { databaseWithTables, freshDatabase, messages, missingDatabase, rowsOf } from "./support/postgres.ts";
 import { peakRss } from "./support/processes.ts";
 import { converse } from "./support/senders.ts";
+
+const NOBODY = 65_534;
+
+const EMBEDDED = ["@electric-sql/pglite", "@electric-sql/pglite-socket"];
 
 describe("query", () => {
   test("prints the rows of a statement as a table, or as a JSON object a line that keeps every digit", async (t) => {
@@ -324,7 +328,7 @@ describe("where commands look", () => {
 
   test("a command of root's leaves no file of root's in another user's data directory; another user's is refused", async (t) => {
     if (process.getuid?.() !== 0) return t.skip("only root can act for another user");
-    const [nobody, other] = [65_534, 65_533];
+    const other = NOBODY - 1;
     const setpriv = ["setpriv", "--reuid", String(other), "--regid", String(other), "--clear-groups", ...COLLECTOR];
     if ((await runProgram(["--version"], { program: setpriv })).code !== 0)
       return t.skip("another user can't read the repository's folder");
@@ -334,16 +338,45 @@ describe("where commands look", () => {
     await query(["--data-dir", dataDir]);
     await program.stop();
     for (const path of ["", ...(await readdir(dataDir, { recursive: true }))])
-      await lchown(join(dataDir, path), nobody, nobody);
+      await lchown(join(dataDir, path), NOBODY, NOBODY);
 
     const asRoot = await runProgram(["query", "select message from logs", "--json", "--data-dir", dataDir]);
     const asOther = await runProgram(["query", "select 1", "--data-dir", dataDir], { program: setpriv });
 
     assert.equal(asRoot.stdout, '{"message":"one"}\n', asRoot.stderr);
     for (const path of await readdir(dataDir, { recursive: true }))
-      assert.equal((await lstat(join(dataDir, path))).uid, nobody, path);
+      assert.equal((await lstat(join(dataDir, path))).uid, NOBODY, path);
     assert.match(asOther.stderr, /^Cannot use --data-dir \S+: it is user 65534's; run this as that user\n$/);
     assert.equal(asOther.code, 2);
+  });
+
+  test("a command of root's names what the data directory's owner may not read: a folder, schema.sql, a package", async (t) => {
+    if (process.getuid?.() !== 0) return t.skip("only root can act for another user");
+    const copy = await bareCopy(t, ["collector.ts", "schema.sql"], ["postgres", ...EMBEDDED]);
+    const dataDir = join(await folder(t), "data");
+    await mkdir(join(dataDir, "postgres"), { recursive: true });
+    await writeFile(join(dataDir, "postgres/PG_VERSION"), "18\n");
+    await chown(dataDir, NOBODY, NOBODY);
+    const program = [process.execPath, "--import", import.meta.resolve("tsx"), join(copy, "collector.ts")];
+    const fail = async () => {
+      const { code, stderr } = await runProgram(["query", "select 1", "--data-dir", dataDir], { program });
+      assert.equal(code, 2);
+      return stderr;
+    };
+    const remedy = /: EACCES; install the collector where that user can read it, such as \/opt\/collector\n$/;
+
+    const closed = await fail();
+    await chmod(dirname(dataDir), 0o755);
+    const noSchema = await fail();
+    await chmod(copy, 0o755);
+    await chmod(join(copy, "node_modules"), 0o700);
+    const noPackage = await fail();
+
+    assert.match(closed, /^Cannot use --data-dir \S+: it is user 65534's, who may not enter a folder above it\n$/);
+    assert.match(noSchema, /^Cannot read \S+\/schema\.sql as user 65534/);
+    assert.match(noSchema, remedy);
+    assert.match(noPackage, /^Cannot read \S+\/node_modules\/postgres as user 65534/);
+    assert.match(noPackage, remedy);
   });
 });
 
