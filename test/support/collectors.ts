@@ -46,12 +46,14 @@ export class Program {
   stderr = "";
   readonly #child: ChildProcess;
   readonly #ended: Promise<number | null>;
+  readonly #isHttpWanted: boolean;
   #progress = { seen: -1, at: 0 };
 
   constructor(words: string[], { environment = {}, program = COLLECTOR, cwd = ROOT }: Launch) {
     const [command = "", ...leading] = program;
     const { PATH = "", HOME = "" } = process.env;
     const env = { PATH, HOME, COLLECTOR_HTTP: "off", ...environment };
+    this.#isHttpWanted = words.includes("--http");
     this.#child = launch(command, [...leading, ...words], { cwd, env });
     this.#ended = once(this.#child, "close").then(([code]: (number | null)[]) => code ?? null);
     this.#child.stdout?.on("data", (chunk: Buffer) => (this.stdout += chunk.toString()));
@@ -88,7 +90,8 @@ export class Program {
   }
 
   async listening(): Promise<this> {
-    await eventually(() => assert.ok(this.port > 0 || !this.isRunning, `does not listen: ${this.stderr}`));
+    const isThere = () => this.port > 0 && (!this.#isHttpWanted || this.http !== "");
+    await eventually(() => assert.ok(isThere() || !this.isRunning, `does not listen: ${this.stderr}`));
     assert.ok(this.isRunning, `has ended: ${this.stderr}`);
     return this;
   }
