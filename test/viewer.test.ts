@@ -8,7 +8,7 @@ import { describe, test } from "node:test";
 import type { TestContext } from "node:test";
 import fc from "fast-check";
 import { conditionSql, parseQuery, searchLogs, tailLogs, textOfRow } from "../viewer/viewer.ts";
-import type { LogRow } from "../viewer/viewer.ts";
+import type { LogReader, LogRow } from "../viewer/viewer.ts";
 import type { Answer } from "../collector.ts";
 import { eventually, jsonLines, range } from "./support/basics.ts";
 import { ANY_PORT, NOWHERE, Program, ask, runProgram, start, whenStored } from "./support/collectors.ts";
@@ -63,6 +63,11 @@ const store = (table: Table, count: number, message = "'line ' || n") =>
   table.run(`insert into logs (created_at, message, app, peer, host, level)
     select now() - interval '1 s' - (${count} - n) * interval '1 ms', ${message}, 'app-' || n % 2, '10.0.0.' || n % 2,
            'web', case when n % 10 = 0 then 400 else 200 end from generate_series(1, ${count}) n`);
+
+/** Stores `count` lines that are newer than all others. */
+const storeNew = (table: Table, count: number) =>
+  table.run(`insert into logs (created_at, message)
+    select clock_timestamp() + n * interval '1 us', 'new ' || n from generate_series(1, ${count}) n`);
 
 // What each query finds among these lines, by their messages' first words.
 const LINES = `insert into logs (created_at, level, message, host, app, peer, attributes) values
@@ -370,6 +375,26 @@ for (const [name, open] of Object.entries(DATABASES)) {
       assert.deepEqual(messagesOf(first.rows), ["new one"]);
       assert.deepEqual([many.rows.length, many.skipped, many.isSkippedMore], [500, 202, false]);
       assert.deepEqual([none.rows, none.skipped], [[], 0]);
+    });
+
+    test("/api/tail counts no line as skipped that the search before it gave", async (t) => {
+      const table = await open(t);
+      await store(table, 10);
+      let isStored = false;
+      const read: LogReader["read"] = async (...statement) => {
+        const rows = await table.reader.read(...statement);
+        if (!isStored) await storeNew(table, 300); // once the search knows where its tail begins
+        isStored = true;
+        return rows;
+      };
+      const { url } = await openViewer(t, { reader: { ...table.reader, read } });
+
+      const { rows, next } = (await askApi(url, "/api/logs")).body as Logs;
+      await storeNew(table, 700);
+      const { skipped } = (await askApi(url, "/api/tail", { after: next })).body as Tailed;
+
+      assert.deepEqual(messagesOf(rows)[0], "new 300");
+      assert.equal(skipped, 200);
     });
   });
 }

@@ -952,9 +952,10 @@ class LogViewer implements Viewer {
     const limit = readNumber(parameters, "limit", PAGE_ROWS, { min: 1, max: PAGE_MAX_ROWS });
     const before = parameters.get("before");
     if (before !== null) range.high = readKey("before", before);
-    const next = before === null ? { next: placeText(await this.#tailOf(terms, reader, signal).start()) } : {};
+    const place = before === null ? await this.#tailOf(terms, reader, signal).start() : undefined;
     const walk = new Walk(reader, terms, range, "desc", signal);
     const { rows, end } = await collectRows(walk, limit, readBudgetMs(parameters));
+    const next = place && { next: placeText(placeBehind(place, rows)) };
     const isEmpty = rows.length + terms.length === 0 && end === "range" && range.low === EVERYTHING.low;
     const hint = isEmpty && before === null ? { try: this.#host.tryCommand } : {};
     const typed = terms.map(({ text, kind }) => ({ text, kind }));
@@ -1116,6 +1117,11 @@ const sameTerm = (key: string, value: string | null): Term =>
   value === null
     ? { kind: "values", text: "", isNegative: true, key, patterns: [["", ""]] }
     : { kind: "values", text: "", isNegative: false, key, patterns: [[value]] };
+
+/** The place of a tail that has some rows already, which may have been stored after it was made. */
+function placeBehind(place: TailPlace, [newest]: LogRow[]): TailPlace {
+  return newest && isBefore(place.seen, keyOf(newest)) ? { ...place, seen: keyOf(newest) } : place;
+}
 
 const placeText = ({ seen, heldUs }: TailPlace) => `${keyText(seen)};${timeText(heldUs)}`;
 
