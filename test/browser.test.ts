@@ -403,6 +403,63 @@ describe("The page in a browser", { skip: NO_BROWSER }, () => {
     await page.locator("#live[data-state=live]").waitFor();
   });
 
+  test("asks for times where those of the histogram stand, and changes nothing at Escape", async (t) => {
+    const { sql, link } = await collectorWithPage(t);
+    const day = new Date(Date.now() + 86_400_000).toISOString().slice(0, 10); // which has a partition for sure
+    await insert(sql, [
+      { message: "within", created_at: `${day}T03:04:00Z` },
+      { message: "after", created_at: `${day}T05:00:00Z` },
+    ]);
+    const { page } = await openPage(t, link, { timezoneId: "Asia/Kathmandu" });
+    await page.locator("#bars button").first().waitFor();
+    const [since, until] = [page.locator("#times-since"), page.locator("#times-until")];
+
+    await page.locator("#range").selectOption("choose");
+    const histogramStart = await since.inputValue();
+    await since.fill(`${day}T08:00:00`);
+    await until.fill(`${day}T09:00:00`);
+    await page.keyboard.press("Enter");
+    await page.getByText("after", { exact: true }).waitFor({ state: "detached" });
+    const chosen = page.url();
+    await page.locator("#range").selectOption("choose");
+    const shown = [await since.inputValue(), await until.inputValue()];
+    await since.fill(`${day}T07:00:00`);
+    await page.keyboard.press("Escape");
+    await page.locator("#times").waitFor({ state: "hidden" });
+
+    assert.match(histogramStart, /^20\d\d-\d\d-\d\dT\d\d:\d\d/);
+    assert.equal(new URL(chosen).search, `?since=${day}T02%3A15%3A00.000Z&until=${day}T03%3A15%3A00.000Z`);
+    assert.deepEqual(shown, [`${day}T08:00`, `${day}T09:00`]);
+    assert.equal(page.url(), chosen);
+    assert.deepEqual(await messagesShown(page), ["within"]);
+  });
+
+  test("says what it copied above a dialog, and what it looks for in its title", async (t) => {
+    const { sql, link } = await collectorWithPage(t);
+    await insert(sql, REAL_LINES);
+    const { page, context } = await openPage(t, link);
+    await context.grantPermissions(["clipboard-read", "clipboard-write"]);
+    await page.locator("#query").fill("orders");
+    await page.waitForURL(/q=orders/);
+    const title = await page.title();
+
+    await rowsShown(page).first().locator("td.message").click();
+    await page.keyboard.press("y");
+    await page.getByText("text copied", { exact: true }).last().waitFor();
+    await page.getByRole("button", { name: "Lines around" }).click();
+    await page.locator("#context-lines tr").first().waitFor();
+    await page.locator("#context").getByRole("button", { name: "Copy link" }).click();
+    await holds(page, `document.querySelector("#toast").textContent === "link copied"`);
+    await page.evaluate(`document.querySelector("#context").style.minHeight = "95vh"`); // it reaches down to there
+    const clip = (await page.locator("#toast").boundingBox())!;
+    const said = await page.screenshot({ clip });
+    await page.locator("#toast").waitFor({ state: "hidden" });
+    const after = await page.screenshot({ clip });
+
+    assert.equal(title, "orders · Logs");
+    assert.notDeepEqual(said, after);
+  });
+
   test("says in words that the database is away, and how many lines wait", async (t) => {
     const { url, sql } = await databaseWithTables(t);
     const collector = await start(t, { databaseUrl: url, http: ANY_PORT });

@@ -178,9 +178,10 @@ async function whenSeen() {
 function toast(text) {
   const shown = byId("toast", HTMLParagraphElement);
   shown.textContent = text;
-  shown.hidden = false;
+  shown.hidePopover();
+  shown.showPopover(); // above a dialog that was opened since
   byId("status", HTMLParagraphElement).textContent = text;
-  setTimeout(() => shown.textContent === text && (shown.hidden = true), 2500);
+  setTimeout(() => shown.textContent === text && shown.hidePopover(), 2500);
 }
 
 /** @param {string} text @param {string} what */
@@ -621,6 +622,10 @@ class Counts {
     }
   }
 
+  get startMs() {
+    return this.#scale.start;
+  }
+
   /** Forgets an older search's offer. */
   reset() {
     this.#more.hidden = true;
@@ -945,7 +950,8 @@ class Page {
   }
 
   #showRange() {
-    const { since, until } = this.view;
+    const { q, since, until } = this.view;
+    document.title = q === "" ? "Logs" : `${visible(q)} · Logs`;
     const chosen = this.#range.querySelector('[value="chosen"]');
     const isOffered = until === "" && (since === "" || since === "all" || since in RANGES);
     const isSameDay = this.settings.clock(since, 0, 10) === this.settings.clock(until, 0, 10);
@@ -956,6 +962,16 @@ class Page {
       chosen.hidden = isOffered;
     }
     this.#range.value = isOffered ? since : "chosen";
+  }
+
+  /** Asks for times; those that are shown stand there. Without an end, it is now. */
+  #chooseTimes() {
+    const dialog = byId("times", HTMLDialogElement);
+    const startMs = Date.parse(this.view.since) || this.#counts.startMs;
+    byId("times-since", HTMLInputElement).value = startMs > 0 ? this.settings.clock(isoOf(startMs), 0, 19) : "";
+    byId("times-until", HTMLInputElement).value = this.settings.clock(this.view.until, 0, 19);
+    dialog.returnValue = ""; // what Escape leaves
+    dialog.showModal();
   }
 
   /** A link that opens the same lines elsewhere: its times are absolute. */
@@ -1298,7 +1314,7 @@ class Page {
     this.#range.addEventListener("change", () => {
       const { value } = this.#range;
       this.#showRange();
-      if (value === "choose") byId("times", HTMLDialogElement).showModal();
+      if (value === "choose") this.#chooseTimes();
       else if (value !== "chosen") this.go({ since: value, until: "" });
     });
     this.#live.addEventListener("click", () => this.#toggleLive());
