@@ -19,9 +19,11 @@ import {
   databaseWithTables,
   freshDatabase,
   freshRole,
+  lockWaits,
   messages,
   proxyBefore,
   rowsOf,
+  terminateConnections,
 } from "./support/postgres.ts";
 import { cpuMs } from "./support/processes.ts";
 import { Proxy } from "./support/proxies.ts";
@@ -543,5 +545,21 @@ describe("a database under a running collector", () => {
     locker.release();
 
     assert.ok(backends.length <= 4, `${backends.length} backends`);
+  });
+
+  test("setting up that loses its connection in the middle is tried again, and stores what came", async (t) => {
+    const { url, sql } = await databaseWithTables(t);
+    const locker = await sql.reserve();
+    await locker`select pg_advisory_lock(${0x636f6c6c})`;
+    const collector = await start(t, { databaseUrl: url });
+    await converse(collector.port, "one\n");
+    await eventually(async () => assert.equal(await lockWaits(sql), 1));
+
+    await terminateConnections(sql);
+    await locker`select pg_advisory_unlock_all()`;
+    locker.release();
+    await whenStored(collector);
+
+    assert.deepEqual(messages(await rowsOf(sql)), ["one"]);
   });
 });
