@@ -872,7 +872,8 @@ export class Framer {
     const isCut = length > this.#maxLine;
     const kept = bytes.subarray(0, isCut ? cutLength(bytes, this.#maxLine) : length);
     if (isCut) this.#addSection(kept, Math.min(length, COUNTED - 1), 1);
-    else if (endOfLine(kept, 0) >= 0) this.#addLooseFrame(COUNTED, [Buffer.from(`${length} `), kept]);
+    else if (kept.includes(NEWLINE) || kept.includes(NUL))
+      this.#addLooseFrame(COUNTED, [Buffer.from(`${length} `), kept]);
     else this.#addLooseFrame(0, [kept, kept.at(-1) === RETURN ? LINE_ENDS.long : LINE_ENDS.short]);
     if (!this.#isReplied(bytes, 0)) return;
     if (isCut) this.#framed.replies.push(`error: line of ${length} bytes cut to ${this.#maxLine}`);
