@@ -2268,8 +2268,9 @@ class FrameReader {
     return true;
   }
 
-  /** Whether its record is its text alone, by its first bytes; where it returns false, only the parser can tell. */
+  /** Whether its record is its text alone, by its size or first bytes; where it returns false, only the parser can tell. */
   isPlainText(): boolean {
+    if (this.end - this.start > MAX_READ * UTF8_BYTES) return this.#isSound; // it has more characters than are read
     return this.#mayBePlain && isProseAt(this.body, this.start, this.end);
   }
 

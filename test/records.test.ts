@@ -241,6 +241,21 @@ describe("records", () => {
     }
   });
 
+  test("a line of more than 1 Mi characters is stored as text, whole, and one of fewer is read, however many bytes", async (t) => {
+    const [object, shortObject] = [KIB ** 2, KIB ** 2 / 2].map((count) => `{"msg":"x","a":"${"€".repeat(count)}"}`);
+    const long = [object, `\x1b[0m${"a".repeat(4 * KIB ** 2)}`, "€".repeat(KIB ** 2 + 1)];
+    const bytes = [...long, shortObject, ""].join("\n");
+
+    const { rows } = await storedFrom(t, bytes, { maxLine: "16MiB" });
+
+    const expected = [...long, "x"];
+    for (const [index, message] of messages(rows).entries()) assert.ok(message === expected[index], `line ${index}`);
+    assert.deepEqual(
+      rows.map(({ attributes }) => Object.keys(attributes ?? {})),
+      [[], [], [], ["a"]],
+    );
+  });
+
   test("LineParser.parse takes a line that is no JSON object as plain text, whole", () => {
     const lines = ["hello", " {", "[1,2]", '"text"', "17", "{broken", '{"a":1} trailing', "{}}"];
 
