@@ -4767,9 +4767,12 @@ class EmbeddedPostgres implements DatabaseServer {
 
   /** Does what {@link storeByCopy} does. The caller holds the one session, so no other statement comes between. */
   async storeBatch(batch: Batch): Promise<boolean> {
-    const entries = batch.entries.map(({ position, lines, rows }) => ({ position, lines, rows: Buffer.from(rows!) }));
+    const entries = batch.entries.map(({ position, lines, rows }) => {
+      return { position, lines, rows: new Uint8Array(rows!) }; // in memory of its own, which is handed over
+    });
+    const memory = entries.map(({ rows }) => rows.buffer);
     const sql = { claim: claimSql(batch), inPart: storedInPartSql(batch), copy: copySql("'/dev/blob'") };
-    return (await this.#ask({ name: "store", ...sql, entries, ends: [COPY_HEADER, COPY_TRAILER] })) === true;
+    return (await this.#ask({ name: "store", ...sql, entries, ends: [COPY_HEADER, COPY_TRAILER] }, memory)) === true;
   }
 
   /**
@@ -4823,12 +4826,12 @@ class EmbeddedPostgres implements DatabaseServer {
     await this.#ended;
   }
 
-  /** Has the thread do something; rejects where the database refuses it, or the thread ends. */
-  async #ask(task: { name: string } & Record<string, unknown>): Promise<unknown> {
+  /** Has the thread do something with memory that is its own then; rejects where the database refuses, or it ends. */
+  async #ask(task: { name: string } & Record<string, unknown>, memory: ArrayBuffer[] = []): Promise<unknown> {
     if (!this.#thread) throw new Error(ENDED);
     const { port1: ours, port2: answer } = new MessageChannel();
     try {
-      this.#thread.postMessage({ ...task, answer }, [answer]);
+      this.#thread.postMessage({ ...task, answer }, [answer, ...memory]);
       const ended = once(ours, "close").then(() => Promise.reject(new Error(ENDED)));
       const [{ error, value }] = (await Promise.race([once(ours, "message"), ended])) as [ThreadAnswer];
       if (error) throw new ServerError(error);
