@@ -6041,7 +6041,7 @@ async function* askPage(options: Options, command: Command): AsyncGenerator<Answ
 /** Asks the collector that runs here or, where none does, opens its embedded database: never two on its files. */
 async function* askDirectory(options: Options, command: Command, signal: AbortSignal): AsyncGenerator<Answer> {
   const { dataDir } = options;
-  await becomeOwner(dataDir);
+  const owner = await ownerOf(dataDir);
   const holder = await meetHolder(dataDir);
   signal.addEventListener("abort", () => holder?.leave());
   if (holder && !holder.isBrief) {
@@ -6050,6 +6050,7 @@ async function* askDirectory(options: Options, command: Command, signal: AbortSi
   }
   holder?.leave();
   await refuseElsewhere(dataDir);
+  await becomeOwner(dataDir, owner);
   const store = new PostgresStore(options, readSchema(), () => {}); // what is printed is the answer alone
   const lock = await lockDirectory(dataDir, store.name, true);
   try {
@@ -6059,8 +6060,13 @@ async function* askDirectory(options: Options, command: Command, signal: AbortSi
   }
 }
 
-/** What we make in a directory must be its owner's: another user's file would lock the collector out. */
-async function becomeOwner(directory: string): Promise<void> {
+interface Owner {
+  uid: number;
+  gid: number;
+}
+
+/** A directory's owner. Throws {@link UsageError} where we can't act for that user. */
+async function ownerOf(directory: string): Promise<Owner> {
   const { uid, gid } = await stat(directory).catch((error: unknown): never => {
     const isMissing = codeOf(error) === "ENOENT";
     throw new UsageError(
@@ -6068,14 +6074,18 @@ async function becomeOwner(directory: string): Promise<void> {
     );
   });
   const own = process.getuid?.() ?? uid;
-  if (own === uid) return;
-  if (own !== 0) throw new UsageError(`Cannot use --data-dir ${directory}: it is user ${uid}'s; run this as that user`);
+  if (own !== uid && own !== 0) refuseFolder(directory, `it is user ${uid}'s; run this as that user`);
+  return { uid, gid };
+}
+
+/** What we make in a directory must be its owner's: another user's file would lock the collector out. */
+async function becomeOwner(directory: string, { uid, gid }: Owner): Promise<void> {
+  if ((process.getuid?.() ?? uid) === uid) return;
   process.setgroups?.([gid]);
   process.setgid?.(gid);
   process.setuid?.(uid);
-  await access(directory).catch(() =>
-    refuseFolder(directory, `it is user ${uid}'s, who may not enter a folder above it`),
-  );
+  const why = `user ${uid}, whose it is, may not enter a folder above it; ask while its collector runs`;
+  await access(directory).catch(() => refuseFolder(directory, why));
 }
 
 const DATABASE_FILE = "database"; // in the data directory: the server that its collector stores into
