@@ -319,21 +319,27 @@ describe("The page in a browser", { skip: NO_BROWSER }, () => {
     assert.deepEqual(await messagesShown(other.page), ["exact"]);
   });
 
-  test("downloads all that matches", async (t) => {
+  test("downloads all that matches, and tells so a few times only", async (t) => {
     const { sql, link } = await collectorWithPage(t);
     await sql`insert into logs (created_at, message) select now() - n * interval '1 ms', 'line ' || n from generate_series(1, 20000) n`;
     const { page } = await openPage(t, `${new URL(link).origin}/?q=line${new URL(link).hash}`);
     await rowsShown(page).first().waitFor();
 
+    await page.evaluate(`window.notices = [];
+      new MutationObserver(() => notices.push(document.querySelector("#status").textContent))
+        .observe(document.querySelector("#status"), { childList: true, characterData: true, subtree: true })`);
     const downloading = page.waitForEvent("download");
     await page.locator("#menu-button").click();
     await page.getByRole("button", { name: "Download NDJSON" }).click();
     const text = await readFile(await (await downloading).path(), "utf8");
+    const notices = await page.evaluate<string[]>("window.notices");
 
     assert.deepEqual(
       (jsonLines(text) as Line[]).map(({ message }) => message),
       range(20_000).map((n) => `line ${20_000 - n}`),
     );
+    const told = notices.filter((notice) => notice.startsWith("downloading"));
+    assert.ok(told.length <= text.length / 1e6, told.join()); // at each MB at most
   });
 
   test("puts the lines of a stack trace under their head", async (t) => {

@@ -1247,8 +1247,9 @@ class Page {
       let size = 0;
       const counted = new TransformStream({
         transform(/** @type {Uint8Array} */ bytes, out) {
+          const shown = Math.floor(size / 1e6);
           size += bytes.length;
-          toast(`downloading: ${(size / 1e6).toFixed(1)} MB`);
+          if (Math.floor(size / 1e6) > shown) toast(`downloading: ${Math.floor(size / 1e6)} MB`);
           out.enqueue(bytes);
         },
       });
