@@ -90,7 +90,7 @@ export class Program {
   }
 
   async listening(): Promise<this> {
-    const isThere = () => this.port > 0 && (!this.#isHttpWanted || this.http !== "");
+    const isThere = () => /storing into .*\n/.test(this.stderr) && (!this.#isHttpWanted || this.http !== "");
     await eventually(() => assert.ok(isThere() || !this.isRunning, `does not listen: ${this.stderr}`));
     assert.ok(this.isRunning, `has ended: ${this.stderr}`);
     return this;
