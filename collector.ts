@@ -2017,7 +2017,7 @@ function cannotRead(path: string): (error: unknown) => never {
   };
 }
 
-/** Size of the unreadable bytes before the next sound entry, or before the segment's end; and whether they are damage. */
+/** Size of the unreadable bytes before the next sound entry or the segment's end, and whether they are damage. */
 function findSoundEntry(bytes: Buffer, { journal, isContinued }: Segment): { size: number; isDamaged: boolean } {
   let at = bytes.indexOf(ENTRY_MAGIC, 1);
   while (at >= 0 && !decodeEntry(bytes, at, journal)) at = bytes.indexOf(ENTRY_MAGIC, at + 1);
@@ -2268,7 +2268,7 @@ class FrameReader {
     return true;
   }
 
-  /** Whether its record is its text alone, by its size or first bytes; where it returns false, only the parser can tell. */
+  /** Whether its record is its text alone, by its size or first bytes; where it is false, only the parser can tell. */
   isPlainText(): boolean {
     if (this.end - this.start > MAX_READ * UTF8_BYTES) return this.#isSound; // it has more characters than are read
     return this.#mayBePlain && isProseAt(this.body, this.start, this.end);
@@ -2407,7 +2407,7 @@ const LINE_READERS = Array.from({ length: 128 }, (_, code) =>
 const MAX_READ = KIB ** 2; // characters; a longer line is text, whole: it must not hold up the others
 const MAX_LAYERS = 4; // envelopes in envelopes; what is deeper stays text
 
-/** Turns lines into records. One serves one collector: it remembers the shapes, the day and the hour of lines before. */
+/** Turns lines into records. One serves one collector: it remembers the shapes and the time of lines before. */
 export class LineParser {
   readonly #context: LineContext;
 
@@ -2671,7 +2671,7 @@ function readSyslog3164(text: string, { times }: LineContext): Layer | undefined
   return layerOfSyslog(text, sender, members, time, priority);
 }
 
-/** The same without a priority. A time that is no date of syslog's needs rsyslog's exact form, or a process id behind it. */
+/** The same without a priority. A time that is no date of syslog's needs rsyslog's exact form, or a process id. */
 function readSyslogOfFile(text: string, _: LineContext, time: FoundTime | undefined): Layer | undefined {
   if (time?.timeUs === undefined || text.charCodeAt(time.end) !== SPACE) return undefined;
   const isBsd = isLetter(text.charCodeAt(0)) && text.charCodeAt(3) === SPACE && !isLetter(text.charCodeAt(4));
@@ -3119,8 +3119,8 @@ export const KEYS = {
     "level log.level severity lvl levelname level_name loglevel log_level @l at severity_text severitytext " +
     "severity_label level.name level.levelStr record.level.name levelno severity_number severitynumber priority s",
   message:
-    "msg message short_message @m event renderedmessage fields.message record.message body body.stringValue output @mt " +
-    "messagetemplate log textPayload jsonPayload.message text",
+    "msg message short_message @m event renderedmessage fields.message record.message body body.stringValue output " +
+    "@mt messagetemplate log textPayload jsonPayload.message text",
   time:
     "time timestamp ts @t datetime asctime t eventtime event_time instant timemillis date source_realtime_timestamp " +
     "realtime_timestamp timeunixnano time_unix_nano observedtimeunixnano time_local time_iso8601 t.$date " +
@@ -3324,7 +3324,7 @@ class ShapeMemory {
     return undefined;
   }
 
-  /** Makes a shape of the second line that has it. Some loggers have ever new ones: it looks at fewer and fewer lines. */
+  /** Makes a shape of the second line that has it. Some loggers have ever new ones: it looks at ever fewer lines. */
   learn(text: string, fields: Field[]): void {
     if (text.length > MAX_SHAPE_SIZE || fields.length > MAX_SHAPE_FIELDS || --this.#wait > 0) return;
     this.#wait = this.#nextWait;
@@ -3389,7 +3389,8 @@ function layerOfFields(fields: Field[], { times, outer }: LineContext): Layer {
   layer.isAltered = layer.message !== sent;
   for (const { key, json, isTaken } of fields) if (!isTaken) layer.members = joined(layer.members, key.member + json);
   const messageKey = columns.names[MESSAGE_COLUMN];
-  if (messageKey === "log" || (messageKey === "MESSAGE" && isSyslogScale)) layer.body = layer.message; // Docker, journald
+  const isEnvelope = messageKey === "log" || (messageKey === "MESSAGE" && isSyslogScale); // Docker's, journald's
+  if (isEnvelope) layer.body = layer.message;
   return layer;
 }
 
@@ -3483,7 +3484,7 @@ const REDIS_LEVELS: Record<string, number> = { ".": 100, "-": 100, "*": 250, "#"
 /** Spaces, Ruby's `W, [`, or the client's fields in an access log. */
 const BEFORE_LATE_TIME = / +(?=\d)|[A-Z], \[|(?:[^\s[\]]+ ){1,5}\[(?=\d\d?\/)/y;
 
-/** A time behind something: klog's `W1122 10:00:00.000000 7 main.go:7] …`, Redis's `1:M 22 Nov 2026 10:00:00.123 # …`. */
+/** A time behind something: klog's `W1122 10:00:00.000000 7 a.go:7] …`, Redis's `1:M 22 Nov 2026 10:00:00.123 # …`. */
 function readLateTime(text: string, times: TimeReader): Layer | undefined {
   const first = text.charCodeAt(0);
   const isPossible = first <= SPACE || isDigit(first) || isDigit(text.charCodeAt(1)) || text.includes("[");
@@ -3650,7 +3651,7 @@ const POSITION = /:\d+$/; // in a file
 const SKIPPED = new RegExp(
   [
     String.raw`(?:(?:"[^"]*"|[^",]*),){1,12}(?=[A-Z]{3,7}\d?,[\dA-Z]{5},)`, // PostgreSQL's csvlog
-    String.raw`\[\w*:(?=[a-z]+\d?\])|\[[^\]]*[/:](?=[A-Z]{3,13}[\]:])`, // a module, or a thread, within the level's brackets
+    String.raw`\[\w*:(?=[a-z]+\d?\])|\[[^\]]*[/:](?=[A-Z]{3,13}[\]:])`, // a module or a thread in the level's brackets
     String.raw`\[[^\]]*\]|\([^)]*\)|\{[^}]*\}|<[^>]*>`,
     String.raw`#?\d+(?=[\s\]|])|[\w-]*\d[\w-]*(?=[\s|])`, // a number, or a name with digits
     String.raw`[\w.-]+=\S+`,
@@ -3806,8 +3807,8 @@ export const ZONES: Record<string, number> = {
 /** Names that mean several zones, or none that is certain: behind a time they make it none. */
 const UNCERTAIN_ZONES = new Set(
   (
-    "ADT ALMT AMST AMT AST BDT CHST CLST CLT COT GST ICT IDT IRDT IRKT IRST IST KRAT LMT MAGT MMT MYT NOVT NPT PHT PYT " +
-    "SST TZ UYT UZT VET VLAT YAKT YEKT"
+    "ADT ALMT AMST AMT AST BDT CHST CLST CLT COT GST ICT IDT IRDT IRKT IRST IST KRAT LMT MAGT MMT MYT NOVT NPT PHT " +
+    "PYT SST TZ UYT UZT VET VLAT YAKT YEKT"
   ).split(" "),
 );
 
@@ -3905,7 +3906,7 @@ export class TimeReader {
     this.#local = new Zone(timezone);
   }
 
-  /** A field's time: an epoch (s, ms, µs or ns by its size), a text that is a date, or log4j2's or Monolog's object. */
+  /** A field's time: an epoch (s, ms, µs or ns by its size), a date as text, or log4j2's or Monolog's object. */
   of(value: unknown): FoundTime | undefined {
     if (typeof value === "number") return timeOfEpoch(value);
     if (typeof value === "object" && value !== null) return this.#ofObject(value as Record<string, unknown>);
@@ -4410,7 +4411,7 @@ async function applySchema(session: Session, schema: string): Promise<boolean> {
     await session.run(sql.unsafe(locked).simple()); // one query is one transaction
   } catch (error) {
     const both = sql`select from pg_class where oid in (to_regclass('logs'), to_regclass('log_entries'))`;
-    const tables = await session.run(both).catch(() => []); // without `run`, it would wait for a lost connection for ever
+    const tables = await session.run(both).catch(() => []); // `run` rejects where the connection is lost
     if (codeOf(error) !== "42501" || tables.length < 2) throw error;
   }
   return checkDatabase(session);
@@ -4460,7 +4461,7 @@ const TWO_TO_32 = 2 ** 32;
 const SHORT_TEXT = 32; // up to here, writing ASCII is faster than a call of Node's,
 const SHORT_BYTES = 400; // and so is copying bytes
 
-/** Rows as COPY reads them (PostgreSQL's manual, COPY, "Binary Format"): a field is its length, -1 for null, and bytes. */
+/** Rows as COPY reads them (PostgreSQL's manual, COPY, "Binary Format"): a field is its length or -1, and bytes. */
 class CopyWriter implements RowWriter {
   #bytes: Buffer;
   #view: DataView;
@@ -4583,8 +4584,8 @@ class CopyWriter implements RowWriter {
 
 // ---- Refused lines ----------------------------------------------------------
 // The way of a line that PostgreSQL refuses for its content. Workers looks for it in halves of the batch, down to one
-// entry, and has `storeLines` store that line by line. The function `store_or_set_aside` of schema.sql stores each line,
-// or puts it into `dead_letters`. `dead retry` takes it out again, and sends it the same way.
+// entry, and has `storeLines` store that line by line. The function `store_or_set_aside` of schema.sql stores each
+// line, or puts it into `dead_letters`. `dead retry` takes it out again, and sends it the same way.
 
 /** A record and what it came from: all that a database needs to store this line alone, or to set it aside. */
 export interface StoredLine extends LogRecord {
@@ -4700,7 +4701,8 @@ async function takeDeadLetters(session: Session, ids: string[]): Promise<DeadLet
     delete from dead_letters where id = any(${arrayOf(ids)}::bigint[])
     returning (extract(epoch from created_at) * 1000000)::bigint as time, coalesce(peer, '') as peer,
               encode(line, 'hex') as line,
-              coalesce((to_jsonb(dead_letters) ->> 'cut_from')::int, length(line)) as size, create_logs_partition((created_at at time zone 'UTC')::date)`);
+              coalesce((to_jsonb(dead_letters) ->> 'cut_from')::int, length(line)) as size,
+              create_logs_partition((created_at at time zone 'UTC')::date)`);
   return rows.map((row) => {
     const { time, peer, line, size } = row as unknown as { time: string; peer: string; line: string; size: number };
     return { timeUs: Number(time), peer, line: Buffer.from(line, "hex"), size };
@@ -4953,7 +4955,8 @@ const EMBEDDED_THREAD = `
     parentPort.on("message", (task) => {
       if (task === "close") return server.stop().then(() => db.close()).then(() => process.exit());
       const done = task.name === "store" ? store(task) : query(task);
-      done.then((value) => ({ value }), (error) => ({ error: asServer(error) })).then((answer) => task.answer.postMessage(answer));
+      const settled = done.then((value) => ({ value }), (error) => ({ error: asServer(error) }));
+      settled.then((answer) => task.answer.postMessage(answer));
     });
   };
   run().catch((error) => parentPort.postMessage(String(error?.message ?? error?.code ?? JSON.stringify(error))));
@@ -5764,8 +5767,8 @@ interface AskedStore {
   /** Tries dead letters once more. One transaction deletes them, and stores their lines or sets them aside anew. */
   retryDeadLetters(ids: string[], readLetter: ReadLetter): Promise<{ stored: number; refused: number }>;
   /**
-   * Runs one read-only statement for the log page; resolves to its rows as texts. It is cancelled after 2 s, and when the
-   * signal aborts. A store without it has no log page.
+   * Runs one read-only statement for the log page; resolves to its rows as texts. It is cancelled after 2 s, and when
+   * the signal aborts. A store without it has no log page.
    */
   read?(statement: string, values: string[], signal: AbortSignal): Promise<(string | null)[][]>;
 }
@@ -6533,7 +6536,7 @@ const FOREIGN_LINES = [
   { line: /^PROXY (?:TCP[46] |UNKNOWN)/, reason: PROXY_HEADER },
   { line: /^\d{1,9} open \d{1,9} relp_version=/, reason: "RELP; have rsyslog send by omfwd instead of omrelp" },
 ];
-const HTTP_BEGUN = /^(?:GET|HEAD|POST|PUT|DELETE|OPTIONS|PATCH|TRACE|CONNECT) \S+(?: \S*)?$/; // of a line that is longer
+const HTTP_BEGUN = /^(?:GET|HEAD|POST|PUT|DELETE|OPTIONS|PATCH|TRACE|CONNECT) \S+(?: \S*)?$/; // of a longer line
 
 function foreignLine(line: string, isLonger: boolean): string | undefined {
   if (isLonger && HTTP_BEGUN.test(line)) return FOREIGN_LINES[0]!.reason;
@@ -6721,9 +6724,9 @@ function useCertificates(server: TlsServer, certificates: SecureContextOptions):
 
 /**
  * Has a TLS server send no session tickets. TLS 1.3 sends them behind the handshake, where a sender that never reads
- * leaves them unread, and its close then resets the connection and loses its last lines. Node has no option for it. What
- * this uses of Node is not documented: OpenSSL is told by a callback that returns 0. Bun has none of it, and the test
- * that counts tickets fails where Node changes it.
+ * leaves them unread, and its close then resets the connection and loses its last lines. Node has no option for it.
+ * What this uses of Node is not documented: OpenSSL is told by a callback that returns 0. Bun has none of it, and the
+ * test that counts tickets fails where Node changes it.
  */
 function turnTicketsOff(server: TlsServer): void {
   const { _sharedCreds: credentials } = server as { _sharedCreds?: { context?: TicketContext } };
@@ -6936,8 +6939,8 @@ class PeriodicTask {
 }
 
 // ---- HTTP -------------------------------------------------------------------
-// Health and metrics, and the door to the log page in viewer/. Numbers are counted where they arise, a sync or a batch at
-// a time, and only read here.
+// Health and metrics, and the door to the log page in viewer/. Numbers are counted where they arise, a sync or a batch
+// at a time, and only read here.
 
 /** What /healthz shows. */
 export type Health = ReturnType<Vitals["health"]>;
@@ -7390,8 +7393,8 @@ function isInForeground(): boolean {
 }
 
 // ---- Directory lock ---------------------------------------------------------
-// Keeps a second collector off a data directory, and passes commands to the first: on its socket, each message is a line
-// of JSON. The holder sends a Greeting, the other side a Command, the holder Answers and an Outcome.
+// Keeps a second collector off a data directory, and passes commands to the first: on its socket, each message is a
+// line of JSON. The holder sends a Greeting, the other side a Command, the holder Answers and an Outcome.
 
 interface DirectoryLock {
   /** From now on, commands of other processes are run. */
@@ -7491,8 +7494,8 @@ interface Holder extends Greeting {
 }
 
 /**
- * Connects to the holder of a directory; `undefined` where nobody listens. One that closes without a word, or ends before
- * it takes the connection (ECONNRESET), is about to end, or out of files: it counts as brief.
+ * Connects to the holder of a directory; `undefined` where nobody listens. One that closes without a word, or ends
+ * before it takes the connection (ECONNRESET), is about to end, or out of files: it counts as brief.
  */
 async function meetHolder(directory: string, number?: number): Promise<Holder | undefined> {
   const { path, release } = await socketPath(directory, `lock.${number ?? (await newestLock(directory))}`);
@@ -7774,7 +7777,7 @@ function filePath(placeholder: string): Parser<string> {
   return { placeholder, allowed: "a path", parse: (text) => text, accepts: () => false };
 }
 
-/** A URL leaves out what psql's variables (PGHOST and the like) or their defaults give. Of several hosts, one is looked at. */
+/** psql's variables (PGHOST and the like) or defaults give what a URL leaves out. Of several hosts, one is checked. */
 function databaseAddress(): Parser<string> {
   const form = /^(?:postgres(?:ql)?|mysql|mariadb):\/\/([^%]|%[\da-f]{2})*$/i;
   const isUrl = (text: string) => form.test(text) && URL.canParse(text.replace(/,[^/?]*/, ""));
@@ -7980,8 +7983,8 @@ class Signal {
 }
 
 /**
- * Logs when something is amiss, and at once when it is over. What comes and goes, or changes its cause, is logged once a
- * minute, and then as it stands: an outage is one line, whatever the causes it goes through.
+ * Logs when something is amiss, and at once when it is over. What comes and goes, or changes its cause, is logged once
+ * a minute, and then as it stands: an outage is one line, whatever the causes it goes through.
  */
 class Condition {
   readonly #log: Log;
@@ -8106,7 +8109,7 @@ function packagePaths(name: string): string[] {
   return folders.filter((folder) => basename(folder) === "node_modules").map((folder) => join(folder, name));
 }
 
-/** Throws {@link UsageError} for a path that our user may not read; a command runs as the owner of its data directory. */
+/** Throws {@link UsageError} for a path that our user may not read: a command may run as its data directory's owner. */
 function refuseUnreadable(path: string): void {
   try {
     accessSync(path, constants.R_OK);
@@ -8254,7 +8257,8 @@ async function collect({ http, ...options }: Options, isHttpAsked: boolean): Pro
  * one on twice. SIGHUP has the TLS files read again; without TLS it ends the process, as a closed terminal should.
  */
 function obeySignals(starting: Promise<Collector>, options: Pick<Options, "drainTimeout" | "tlsCert">, log: Log): void {
-  const obey = (act: (collector: Collector) => unknown) => void starting.then(act).catch(() => {}); // main tells why it failed
+  // A start that failed is main's to report.
+  const obey = (act: (collector: Collector) => unknown) => void starting.then(act).catch(() => {});
   const signals: number[] = [];
   const stop = () => {
     if (signals.push(Date.now()) === 1) {
