@@ -580,8 +580,8 @@ class Replies {
   async end(cutOff: AbortSignal): Promise<void> {
     const destroy = () => void this.#stream.destroy();
     const destroySoon = () => void setTimeout(destroy, STOP_READING_MS);
-    if (cutOff.aborted || !this.#stream.readableEnded)
-      destroySoon(); // lines that it still sends must not look accepted
+    const maySendOn = cutOff.aborted || !this.#stream.readableEnded; // lines that must not look accepted
+    if (maySendOn) destroySoon();
     else cutOff.addEventListener("abort", destroySoon);
     this.#stream.setTimeout(UNREAD_REPLIES_MS, destroy);
     this.#stream.resume();
@@ -671,7 +671,7 @@ export class Framer {
     this.#isEnd = true;
     this.#frameChunk(this.#opening.lastText());
     while (this.#countedSize > 0 && this.#endAtChain()) this.#takeFrames();
-    if (this.#size > 0) this.#endFrame(NUL);
+    if (this.#size > 0) this.#endFrame(undefined);
   }
 
   #frameChunk(bytes: Buffer): void {
@@ -761,8 +761,8 @@ export class Framer {
     const size = this.#size + this.#chunk.length - this.#at;
     const isLong = this.#countedSize > this.#keepMaxSize;
     if (!isLong && size >= this.#countedSize) return this.#refill(this.#takeKept(), this.#chunk.subarray(this.#at));
-    const isLastLook = isLong && size > this.#keepMaxSize && this.#size <= this.#keepMaxSize; // then bytes are dropped
-    if (isLastLook && this.#endAtChain()) return;
+    const isFirstDrop = isLong && size > this.#keepMaxSize && this.#size <= this.#keepMaxSize; // all bytes are here yet
+    if (isFirstDrop && this.#endAtChain()) return;
     const isWhole = size >= this.#countedSize;
     this.#keepTo(isWhole ? this.#at + this.#countedSize - this.#size : this.#chunk.length);
     if (isWhole) this.#endFrame(undefined);
@@ -822,14 +822,14 @@ export class Framer {
     this.#at = this.#chunk.length;
   }
 
-  /** Ends the frame that is kept. `delimiter` ended a line; a counted frame has none, but may count a line's ending. */
+  /** Ends the frame that is kept. `delimiter` ended a line; a counted frame and a sender's last one have none. */
   #endFrame(delimiter: number | undefined): void {
     const isCounted = this.#countedSize > 0;
     const size = this.#size - (delimiter === NEWLINE && this.#lastByte === RETURN ? 1 : 0);
     const bytes = this.#takeKept();
     if (!isCounted) return this.#addFrame(bytes, size);
     const bodyAt = octetCountSize(bytes, 0);
-    this.#addFrame(bytes.subarray(bodyAt), trimmedLength(bytes, size) - bodyAt);
+    this.#addFrame(bytes.subarray(bodyAt), trimmedLength(bytes, size) - bodyAt); // it may count a line's ending
   }
 
   /** Room for a line, for one byte more that tells whether a cut tears a UTF-8 sequence, and for an octet count. */
@@ -865,7 +865,8 @@ export class Framer {
 
   /**
    * Adds a frame of `length` bytes. An over-long one, of which some bytes may be dropped already, is cut and gets a
-   * section of its own; others share one.
+   * section of its own. Others share one: as lines or, if they have a line's ending within, counted. A line that ends
+   * with \r gets the long ending, as the short one would take that \r for its own.
    */
   #addFrame(bytes: Buffer, length: number): void {
     if (length === 0 || (this.#sends === "nothing yet" && this.#readFirstFrame(bytes, length))) return;
@@ -959,7 +960,7 @@ const GROUP_MAX_SIZE = 4 * MIB; // written and synced at a time
 const ENTRY_MAX_SIZE = 512 * KIB; // or one line, if that is longer
 const ENTRY_MAX_LINES = 10_000; // approximate; a short line's row is many times as long as the line
 const TRY_AGAIN_MS = SECOND;
-const CHECK_MS = SECOND / 2;
+const CHECK_MS = SECOND / 2; // how often it is checked that the files are in place
 const PRUNE_AFTER_MS = 10 * MINUTE;
 
 /** Lines can't be made durable any more: their senders must not get `ok`. */
@@ -998,14 +999,14 @@ export class Journal {
   readonly #directory: string;
   readonly #maxSize: number;
   readonly #reader: BatchReader;
-  readonly #condition: Condition;
-  readonly #removal: Condition;
+  readonly #condition: Condition; // of writing
+  readonly #removal: Condition; // of removing segments
   readonly #changed = { groups: new Signal(), synced: new Signal(), room: new Signal() };
   readonly #failure = deferred<never>();
   #checks: NodeJS.Timeout | undefined;
   #spare: Buffer | undefined; // a written group's memory, for the next group
-  #writer = Promise.resolve();
-  #remover = Promise.resolve();
+  #writer = Promise.resolve(); // settles when nothing more is written
+  #remover = Promise.resolve(); // settles when the last removal is done
 
   private constructor(directory: string, maxSize: number, log: Log) {
     this.#directory = directory;
@@ -1058,8 +1059,9 @@ export class Journal {
         if (batch.lines > 0) yield batch;
         else await this.release(batch, 0); // no entry: damage, or the torn end that a crash left
       }
-      this.received -= segment.lines - segment.linesRead;
-      this.lost += Math.max(0, segment.lines - segment.linesRead);
+      const unread = segment.lines - segment.linesRead; // below 0 where the count at the start ended at damage
+      this.received -= unread;
+      this.lost += Math.max(0, unread);
       await this.#removeStored();
     }
   }
@@ -1570,7 +1572,8 @@ class Database {
   /** Resolves when the batch is committed, to its number of dead letters; rejects only when stopped or refused. */
   async store(batch: Batch): Promise<number> {
     const deadLettered = await this.#store(batch, "whole", new Set());
-    if (batch.writer && batch.end - batch.start <= BATCH_MAX_SIZE) this.#writers.push(batch.writer);
+    const isLong = batch.end - batch.start > BATCH_MAX_SIZE; // its writer has grown, and is not kept
+    if (batch.writer && !isLong) this.#writers.push(batch.writer);
     batch.writer?.clear(); // a lost connection may still be sending from its memory, but never a commit
     return deadLettered;
   }
@@ -1683,7 +1686,7 @@ const ALSO_RAISED_FOR_LINES = new Set<Reaction>(["own", "no bulk load", "partiti
 /**
  * Whether a failure, the `count`-th with its code, counts as one line's fault. That line is looked for in halves of the
  * batch, then line by line in its entry. A code that comes again and again is a suspect from then on, whatever it means
- * otherwise, as a trigger may raise any.
+ * otherwise, as a trigger may raise any; so is that of a missing partition, which the first failure had made.
  */
 function isFaultOfLine(reaction: Reaction, code: string, count: number, suspects: Set<string>): boolean {
   if (reaction === "content" || reaction === "too long") return true;
