@@ -3,6 +3,8 @@ import type { Run } from "./run.ts";
 import { Flood, ID, MAX_LINE, keyOf, lineOf, mayBeRefused, textOf } from "./senders.ts";
 import type { Sender } from "./senders.ts";
 
+const EXAMPLES_MAX = 5;
+
 export class Tally {
   stored = 0;
   deadLettered = 0;
@@ -16,6 +18,7 @@ export class Tally {
   offTheClock = 0;
   wronglyRefused = 0; // dead letters that nothing of ours refuses
   flooded = 0;
+  readonly examples: string[] = [];
   readonly #isPoisoned: boolean;
   readonly #next = new Map<string, number>();
   readonly #skipped = new Set<string>();
@@ -41,8 +44,9 @@ export class Tally {
     const text = numbers.length > 0 ? textOf(sender, connection, n) : "";
     const kept = text.slice(0, MAX_LINE);
     const isFragment = text ? lineOf(sender, connection, n).startsWith(message) : message.length < 30; // no id yet
-    if (isFragment && message !== kept) return void this.fragments++;
-    if (message !== kept || (cut === null) !== (kept === text)) this.altered++;
+    const isWhole = message === kept && (cut === null) === (kept === text);
+    if (isFragment && !isWhole && cut === null) return void this.fragments++;
+    if (!isWhole) this.#alter(`s${keyOf(sender, connection)}-${n}`, message, cut, text);
     if (dead && !mayBeRefused(text, this.#isPoisoned)) this.wronglyRefused++;
     this[dead ? "deadLettered" : "stored"]++;
     this.#count(keyOf(sender, connection), n);
@@ -76,6 +80,14 @@ export class Tally {
       .map(([what, lines]) => `${lines} lines ${what}`);
   }
 
+  #alter(name: string, message: string, cut: string | null, text: string): void {
+    this.altered++;
+    let same = 0;
+    while (same < message.length && message[same] === text[same]) same++;
+    const sizes = `${message.length} of ${text.length} characters, the first ${same} the same, cut: ${cut}`;
+    if (this.altered <= EXAMPLES_MAX) this.examples.push(`altered: ${name}, ${sizes}`);
+  }
+
   #count(key: string, n: number): void {
     const next = this.#next.get(key) ?? 0;
     if (n < next && this.#skipped.delete(`${key}-${n}`)) this.outOfOrder++;
@@ -100,6 +112,6 @@ export async function takeStock(run: Run): Promise<Tally> {
   for await (const row of database.rows(starts)) tally.take(row);
   tally.settle(senders);
   if (tally.flooded > flood.sent) complaints.push(`${tally.flooded} frames of ${flood.sent} are stored`);
-  for (const complaint of tally.complaints()) complaints.push(complaint);
+  for (const complaint of [...tally.complaints(), ...tally.examples]) complaints.push(complaint);
   return tally;
 }
