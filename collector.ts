@@ -3120,19 +3120,23 @@ function unquote(quoted: string): string | undefined {
 export const KEYS = {
   level:
     "level log.level severity lvl levelname level_name loglevel log_level @l at severity_text severitytext " +
-    "severity_label level.name level.levelStr record.level.name levelno severity_number severitynumber priority s",
+    "severity_label level.name level.levelStr record.level.name levelno severity_number severitynumber priority s " +
+    "error_severity syslogseverity _meta.logLevelName",
   message:
     "msg message short_message @m event renderedmessage fields.message record.message body body.stringValue output " +
-    "@mt messagetemplate log textPayload jsonPayload.message text",
+    "@mt messagetemplate log textPayload jsonPayload.message text content 0",
   time:
     "time timestamp ts @t datetime asctime t eventtime event_time instant timemillis date source_realtime_timestamp " +
     "realtime_timestamp timeunixnano time_unix_nano observedtimeunixnano time_local time_iso8601 t.$date " +
-    "record.time.timestamp",
-  host: "hostname host.hostname host.name host devname machinename computername host_name syslog_hostname",
+    "record.time.timestamp timereported timestampseconds timestamp.seconds _meta.date",
+  host:
+    "hostname host.hostname host.name host devname machinename computername host_name syslog_hostname sysloghost " +
+    "kubernetes.host kubernetes.pod_node_name kubernetes.node.name _meta.hostname",
   app:
     "app application service.name name service logger log.logger channel component app_name appname application_name " +
     "applicationname service_name servicename syslog_identifier programname program logger_name loggername " +
-    "sourcecontext @module kubernetes.container_name c",
+    "sourcecontext @module kubernetes.container_name c sourcename kubernetes.container.name app-name _comm " +
+    "_meta.name",
 };
 const COLUMNS = Object.entries(KEYS);
 const [MESSAGE_COLUMN, HOST_COLUMN, APP_COLUMN] = [1, 3, 4]; // numbers in COLUMNS
@@ -3165,6 +3169,8 @@ function openTelemetryLevelOf(value: unknown): number | undefined {
   return typeof value === "number" ? OPENTELEMETRY_LEVELS[Math.floor((value - 1) / 4)] : undefined;
 }
 
+const hasKey = (fields: Field[], name: string) => fields.some(({ key }) => key.name === name);
+
 /** Keys with a scale, or a condition, of their own. */
 const KEY_READERS: Record<string, FieldReader> = {
   levelno: (value) => (typeof value === "number" ? PYTHON_LEVELS[Math.floor(value / 10)] : undefined),
@@ -3173,8 +3179,9 @@ const KEY_READERS: Record<string, FieldReader> = {
   priority: (value, context) =>
     context.isSyslogScale ? levelOfField(value, context) : typeof value === "string" ? levelNamed(value) : undefined,
   s: (value) => (typeof value === "string" && value.length <= 2 ? MONGO_LEVELS[value.charAt(0)] : undefined),
-  c: (value, { fields }) =>
-    fields.some(({ key }) => key.name === "s") && /^[A-Z]+$/.test(String(value)) ? nameOfField(value) : undefined,
+  c: (value, { fields }) => (hasKey(fields, "s") && /^[A-Z]+$/.test(String(value)) ? nameOfField(value) : undefined),
+  syslogseverity: (value) => SEVERITIES[Number(value)],
+  0: (value, { fields }) => (hasKey(fields, "_meta") ? messageOfField(value) : undefined), // of tslog
 };
 
 /** One of a column's keys. */

@@ -426,6 +426,25 @@ export const CORPUS: Record<string, Sample[]> = {
       200,
       { app: "sshd" },
     ],
+    ['{"timestamp":"2026-11-22 10:00:00.123 UTC","error_severity":"ERROR","message":"x"}', 400, { time: MS }],
+    [
+      '{"msg":"x","timereported":"2026-11-22T10:00:00Z","syslogseverity":"3","app-name":"a","sysloghost":"h"}',
+      400,
+      { time: T, app: "a", host: "h", attributes: undefined },
+    ],
+    [
+      '{"EventTime":"2026-11-22 10:00:00","Severity":"ERROR","SourceName":"MSSQL","Message":"x"}',
+      400,
+      { app: "MSSQL" },
+    ],
+    ['{"MESSAGE":"x","_COMM":"nginx","__REALTIME_TIMESTAMP":"1795341600123000"}', 200, { app: "nginx", time: MS }],
+    [
+      '{"@timestamp":"2026-11-22T10:00:00Z","level":"error","content":"x"}',
+      400,
+      { message: "x", attributes: undefined },
+    ],
+    ['{"timestampSeconds":1795341600,"timestampNanos":7,"severity":"ERROR","message":"x"}', 400, { time: T }],
+    ['{"0":"x","1":"y"}', 200, { message: '{"0":"x","1":"y"}' }],
   ],
   "keys in objects": [
     [
@@ -455,6 +474,19 @@ export const CORPUS: Record<string, Sample[]> = {
       '{"service":{"name":"shop"},"host":{"name":"h"},"log":{"level":"warn"},"message":"x"}',
       300,
       { app: "shop", host: "h", message: "x" },
+    ],
+    [
+      '{"0":"x","_meta":{"date":"2026-11-22T10:00:00.123Z","logLevelName":"ERROR","name":"shop","hostname":"h"}}',
+      400,
+      { message: "x", time: MS, app: "shop", host: "h" },
+    ],
+    ['{"message":"x","timestamp":{"seconds":1795341600,"nanos":7}}', 200, { time: T }],
+    ['{"log":"x","kubernetes":{"container_name":"shop","host":"node-1"}}', 200, { app: "shop", host: "node-1" }],
+    ['{"message":"x","kubernetes":{"pod_node_name":"node-1"}}', 200, { host: "node-1" }],
+    [
+      '{"message":"x","kubernetes":{"container":{"name":"shop"},"node":{"name":"node-1"}}}',
+      200,
+      { app: "shop", host: "node-1" },
     ],
   ],
   "formats in formats": [
