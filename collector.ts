@@ -2552,10 +2552,11 @@ function layerOfSyslog(
 ): Layer {
   const layer = newLayer(time);
   const facility = priority === undefined ? "" : `,"facility":"${FACILITIES[priority >> 3]}"`;
-  if (priority !== undefined) layer.level = SEVERITIES[priority & 7];
-  layer.host = nameOfField(sender.host);
+  layer.level = priority === undefined ? sender.level : SEVERITIES[priority & 7];
+  layer.host = nameOfField(sender.host ?? sender.device);
   layer.app = nameOfField(sender.app);
-  layer.members = (facility + memberOf("procid", sender.procid) + members).slice(1);
+  const device = sender.host === undefined ? "" : memberOf("device", sender.device);
+  layer.members = (facility + memberOf("procid", sender.procid) + device + members).slice(1);
   layer.message = layer.body = withoutNewline(text.slice(sender.end)) || undefined;
   return layer;
 }
@@ -2645,8 +2646,12 @@ class Members {
 
 const unescape5424 = (value: string): string => (value.includes("\\") ? value.replace(/\\(["\\\]])/g, "$1") : value);
 
-/** Cisco: message count, origin, sequence number, the task, a mark where the clock is not set. */
-const CISCO = /(?:(\d{1,10})?: ?)?(?:([\w.-]{1,128}): )?(?:(\d{1,10}): )?(?:\*([a-z]\w{0,64}): )?[*.]?/iy;
+/** Cisco: message count, origin, sequence number, the task, IOS XR's node, a mark where the clock is not set. */
+const CISCO = new RegExp(
+  String.raw`(?:(\d{1,10})?: ?)?(?:([\w.-]{1,128})(?:: | (?=\w{1,9}/\d)))?(?:(\d{1,10}): )?` +
+    String.raw`(?:\*([a-z]\w{0,64}): )?(?:(\w{1,9}/\d[\w/]{0,64}):)?[*.]?`,
+  "iy",
+);
 
 /** RFC 3164 as it is really sent: date, host and tag may each be missing, and devices add their own. */
 function readSyslog3164(text: string, { times }: LineContext): Layer | undefined {
@@ -2656,14 +2661,15 @@ function readSyslog3164(text: string, { times }: LineContext): Layer | undefined
   const isVersioned = text.startsWith("1 ", prefix);
   const start = isVersioned ? prefix + 2 : text.charCodeAt(prefix) === SPACE ? prefix + 1 : prefix;
   const plain = times.ofSyslogAt(text, start);
-  const [mark = "", count, origin, sequence, task] = plain === undefined ? matchAt(CISCO, text, start) : [];
+  const [mark = "", count, origin, sequence, task, node] = plain === undefined ? matchAt(CISCO, text, start) : [];
   const time = plain ?? times.ofSyslogAt(text, start + mark.length);
   if (time === undefined) {
     const end = isVersioned ? prefix : start;
     return layerOfSyslog(text, tagAt(text, end) ?? { end }, "", time, priority);
   }
-  const hasColon = text.charCodeAt(time.end) === COLON;
-  const end = endOfSpace(text, hasColon ? time.end + 1 : time.end);
+  const timeEnd = endOfSpace(text, time.end);
+  const hasColon = text.charCodeAt(timeEnd) === COLON;
+  const end = hasColon ? endOfSpace(text, timeEnd + 1) : timeEnd;
   const sender = senderAt(text, end, hasColon || origin !== undefined, isVersioned);
   sender.host = origin ?? sender.host;
   sender.app ??= task;
@@ -2671,7 +2677,7 @@ function readSyslog3164(text: string, { times }: LineContext): Layer | undefined
     sequence === undefined
       ? memberOf("sequence", count)
       : memberOf("message_count", count) + memberOf("sequence", sequence);
-  return layerOfSyslog(text, sender, members, time, priority);
+  return layerOfSyslog(text, sender, members + memberOf("node", node), time, priority);
 }
 
 /** The same without a priority. A time that is no date of syslog's needs rsyslog's exact form, or a process id. */
@@ -2695,9 +2701,12 @@ interface SyslogSender {
   host?: string | undefined;
   app?: string | undefined;
   procid?: string | undefined;
+  /** UniFi's address and model, before the tag. */
+  device?: string;
+  level?: number;
 }
 
-const HOST = /(?:\[([\da-f.:]{2,45})\]|([^\s"'=<>{}()[\]]{1,255}?)):? +(?:: +)?/iy;
+const HOST = /(?:Message forwarded from )?(?:\[([\da-f.:]{2,45})\]|([^\s"'=<>{}()[\]]{1,255}?)):? +(?:: +)?/iy;
 const BARE_APP = /([\w./-]{1,128}) +/y;
 const SPACED_TAG = /([\w./-]{1,128}) : /y;
 
@@ -2708,11 +2717,19 @@ function senderAt(text: string, at: number, isHostless: boolean, isVersioned: bo
   const [part = "", address, host = address] = matchAt(HOST, text, at);
   if (host === undefined) return { end: at };
   const end = at + part.length;
-  const sender = tagAt(text, end) ?? { end };
+  const sender = tagAt(text, end) ?? levelledTagAt(text, end) ?? { end };
   sender.host = host;
   if (sender.app !== undefined) return sender;
   const [appPart = "", app] = matchAt(isVersioned ? BARE_APP : SPACED_TAG, text, end);
   return { end: end + appPart.length, host, app };
+}
+
+/** F5's level before a tag. */
+function levelledTagAt(text: string, at: number): SyslogSender | undefined {
+  const end = endOfLetters(text, at);
+  const level = text.charCodeAt(end) === SPACE ? levelNamed(text.slice(at, end)) : undefined;
+  const sender = level === undefined ? undefined : tagAt(text, end + 1);
+  return sender?.procid === undefined || level === undefined ? undefined : { ...sender, level };
 }
 
 const TAG_START = /[a-z/_(.-]/iy;
@@ -2730,8 +2747,11 @@ function tagAt(text: string, at: number): SyslogSender | undefined {
   if (end === at || (code !== COLON && code !== BRACKET) || endOfMatch(TAG_START, text, at) < 0) return undefined;
   const app = text.slice(at, end);
   if (levelNamed(app) !== undefined) return undefined;
-  if (code === COLON)
-    return isEndOfWord(text, end + 1) ? { end: end + 2, host: undefined, app, procid: undefined } : undefined;
+  if (code === COLON) {
+    if (!isEndOfWord(text, end + 1)) return undefined;
+    const inner = app.includes(",") ? tagAt(text, end + 2) : undefined;
+    return inner ? { ...inner, device: app } : { end: end + 2, host: undefined, app, procid: undefined };
+  }
   const [part, procid] = matchAt(PROCID, text, end);
   return part === undefined ? undefined : { end: end + part.length, host: undefined, app, procid };
 }

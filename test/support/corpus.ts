@@ -685,6 +685,36 @@ export const CORPUS: Record<string, Sample[]> = {
     ["<14>Nov 22 10:00:00 level=error msg=x", 400, { time: T, message: "x" }],
     ['<14>Nov 22 10:00:00 {"level":"error","msg":"x"}', 400, { time: T, message: "x" }],
     ["<13>Nov 22 10:00:00 2026 h app: x", 250, { host: "h", app: "app", time: T }],
+    ["<37>Nov 22 10:00:00 Message forwarded from aix1: sshd[7]: x", 250, { host: "aix1", app: "sshd", message: "x" }],
+    [
+      "<189>7: RP/0/RSP0/CPU0:Nov 22 10:00:00.123 : config[65]: %MGBL-SYS-5-CONFIG_I : x",
+      250,
+      { time: MS, app: "config", message: "%MGBL-SYS-5-CONFIG_I : x" },
+    ],
+    [
+      "<189>7: xr1 RP/0/RSP0/CPU0:Nov 22 10:00:00.123 UTC: config[65]: x",
+      250,
+      {
+        ...{ time: MS, host: "xr1", app: "config", message: "x" },
+        attributes: { facility: "local7", procid: "65", sequence: "7", node: "RP/0/RSP0/CPU0" },
+      },
+    ],
+    ["<134>Nov 22 10:00:00 bigip info tmm1[7]: x", 200, { host: "bigip", app: "tmm1", message: "x" }],
+    ["Nov 22 10:00:00 bigip err mcpd[7]: x", 400, { host: "bigip", app: "mcpd", message: "x" }],
+    ["<14>Nov 22 10:00:00 h info desk: x", 200, { host: "h", app: undefined, message: "info desk: x" }],
+    [
+      "<30>Nov 22 10:00:00 UAP f09fc2000000,UAP-AC-Pro-6.0.14+13: hostapd[7]: x",
+      200,
+      {
+        ...{ host: "UAP", app: "hostapd", message: "x" },
+        attributes: { facility: "daemon", procid: "7", device: "f09fc2000000,UAP-AC-Pro-6.0.14+13" },
+      },
+    ],
+    [
+      "<30>Nov 22 10:00:00 f09fc2000000,U6-Lite-6.0.14+13: kernel: x",
+      200,
+      { host: "f09fc2000000,U6-Lite-6.0.14+13", app: "kernel", message: "x" },
+    ],
   ],
   "dates of common daemons": [
     ["[Sun Nov 22 10:00:00 2026] [core:error] x", 400, { time: T }],
