@@ -2400,13 +2400,19 @@ export const BODIES: readonly Format[] = [
   { name: "JSON, GELF, Docker's json-file", starts: /[{\s@]/, read: readJson, example: '{"level":30,"msg":"x","n":7}' },
   { name: "audit", starts: /[nt]/, read: readAudit, example: 'type=CWD msg=audit(1795341600.123:7): cwd="/"' },
   { name: "logfmt", starts: /[a-z@_]/i, read: readLogfmt, example: 'level=info msg="x y" n=7' },
-  { name: "text", starts: /[\w[(%/: ]/, read: readText, example: "2026-11-22 10:00:00,123 [main] WARN shop.Cart - x" },
+  {
+    name: "text",
+    starts: /[\w[(%/: <*#>!=.-]/,
+    read: readText,
+    example: "2026-11-22 10:00:00,123 [main] WARN shop.Cart - x",
+  },
 ];
 
-/** The readers by the code of a line's first character. */
+/** The readers by the code of a line's first character, and those of a line that begins with a symbol. */
 const LINE_READERS = Array.from({ length: 128 }, (_, code) =>
   [...ENVELOPES, ...BODIES].filter(({ starts }) => starts.test(String.fromCharCode(code))).map(({ read }) => read),
 );
+const SYMBOL_READERS = [readText];
 const MAX_READ = KIB ** 2; // characters; a longer line is text, whole: it must not hold up the others
 const MAX_LAYERS = 4; // envelopes in envelopes; what is deeper stays text
 
@@ -2444,7 +2450,7 @@ export class LineParser {
     const time = this.#context.times.inFrontOf(text);
     const wordEnd = endOfLetters(text, 0);
     if (time === undefined && isProse(text, wordEnd)) return layerOfText(levelOfAlarm(text, 0), undefined);
-    const readers = LINE_READERS[text.charCodeAt(0)];
+    const readers = LINE_READERS[text.charCodeAt(0)] ?? (SYMBOL.test(text) ? SYMBOL_READERS : undefined);
     if (readers === undefined) return undefined;
     this.#context.outer = outer;
     this.#context.wordEnd = wordEnd;
@@ -3511,13 +3517,19 @@ const isClientAt = (text: string, at: number) =>
 const KLOG = /([IWEF])(\d{4}|\d\d)?(\d\d)(\d\d) (?=\d\d:\d\d:\d\d(?:\.\d+)? +\d+ )/y;
 const REDIS = /(?:\d{1,10}:[XCSM]|\[\d{1,10}\]) (?=\d\d [A-Z])/y;
 const REDIS_LEVELS: Record<string, number> = { ".": 100, "-": 100, "*": 250, "#": 300 };
-/** Spaces, Ruby's `W, [`, or the client's fields in an access log. */
-const BEFORE_LATE_TIME = / +(?=\d)|[A-Z], \[|(?:[^\s[\]]+ ){1,5}\[(?=\d\d?\/)/y;
+/** Spaces, Ruby's `W, [`, a name and a number (Nest), WebLogic's bracket, Cisco's number, or an access log's client. */
+const BEFORE_LATE_TIME = new RegExp(
+  [
+    String.raw` +(?=\d)|[A-Z], \[|\[[\w.:/-]{1,64}\] (?:\d{1,10} +- )?(?=\d\d)|#*[<("](?=[A-Z][a-z]{2} |\d\d)`,
+    String.raw`(?:\d{1,10}: [*.]?|[*.])(?=[A-Z][a-z]{2} )|(?:[^\s[\]]+ ){1,5}\[(?=\d\d?\/)`,
+  ].join("|"),
+  "y",
+);
 
 /** A time behind something: klog's `W1122 10:00:00.000000 7 a.go:7] …`, Redis's `1:M 22 Nov 2026 10:00:00.123 # …`. */
 function readLateTime(text: string, times: TimeReader): Layer | undefined {
   const first = text.charCodeAt(0);
-  const isPossible = first <= SPACE || isDigit(first) || isDigit(text.charCodeAt(1)) || text.includes("[");
+  const isPossible = first <= LESS_THAN || isDigit(text.charCodeAt(1)) || text.includes("[");
   if (!isPossible) return undefined; // as nearly all prose: the patterns below would walk its first words
   const [part, letter = "", year = "0", month, day] = matchAt(KLOG, text, 0);
   if (part !== undefined) {
@@ -3527,7 +3539,7 @@ function readLateTime(text: string, times: TimeReader): Layer | undefined {
   const redis = endOfMatch(REDIS, text, 0);
   const at = redis > 0 ? redis : endOfMatch(BEFORE_LATE_TIME, text, 0);
   const time = at < 0 ? undefined : times.at(text, at);
-  if (time?.timeUs === undefined) return undefined;
+  if (time === undefined) return undefined;
   return layerOfText(redis > 0 ? REDIS_LEVELS[text.charAt(time.end + 1)] : levelBehind(text, time.end), time);
 }
 
@@ -3615,6 +3627,10 @@ export const ALARMS: readonly [start: string, level: number, within?: string][] 
   ["Parse error:", 400],
   ["PHP Warning:", 300],
   ["PHP Notice:", 250],
+  ["PHP Deprecated:", 250],
+  ["Fatal Python error:", 600],
+  ["Error response from daemon:", 400],
+  ["Error from server", 400],
   ["thread '", 600, "' panicked at "],
   ["thread '", 600, ") panicked at "],
   ["Exception in thread ", 400],
@@ -3634,6 +3650,13 @@ const ALARMS_BY_CODE = Array.from({ length: 128 }, (_, code) =>
   ALARMS.filter(([start]) => start.charCodeAt(0) === code),
 );
 
+const SYMBOLS = String.raw`\u2100-\u2bff\ud800-\udfff\ufe0f`; // emoji, arrows, check marks
+/** What may stand before a level: `*** ERROR ***`, `❌ Error: x`; or NetworkManager's `<warn>  [1795341600.1] x`. */
+const DECORATION = new RegExp(
+  String.raw`[-*>!#=.]{1,8} +|[${SYMBOLS}]{1,8} +(?=[a-z]{3,13}:)|(?=<[a-z]+> [ [<])`,
+  "iy",
+);
+const SYMBOL = new RegExp(`^[${SYMBOLS}]`);
 const NODE_PREFIX = /\(node:\d+\) (?:\[\w+\] )?/y;
 
 /** The level at the beginning of a text, where no time is. */
@@ -3643,7 +3666,8 @@ function levelInFront(text: string): number | undefined {
   const wordEnd = endOfLetters(text, 0);
   if (wordEnd === 1) return letterLevelAt(text, 0, LETTER_IN_FRONT);
   if (wordEnd > 0 || code === UNDERSCORE || code === SLASH) return levelOfWord(text, wordEnd);
-  if (code !== PARENTHESIS) return undefined;
+  if (isDigit(code)) return undefined;
+  if (code !== PARENTHESIS) return levelAt(text, endOfMatch(DECORATION, text, 0), false);
   const end = endOfMatch(NODE_PREFIX, text, 0);
   return end < 0 ? levelAt(text, 0, false) : levelInFront(text.slice(end));
 }
@@ -3665,14 +3689,22 @@ function levelOfAlarm(text: string, at: number): number | undefined {
   return undefined;
 }
 
-/** `ValueError: x`, `java.lang.IllegalStateException`, `DeprecationWarning: x`, or what a file's line is before. */
+/** `ValueError: x`, `KeyError (x):`, `DeprecationWarning: x`, or what stands behind a file's line or a name. */
 function levelOfThrown(text: string, at: number, end: number): number | undefined {
   const hasColon = text.charCodeAt(end - 1) === COLON;
-  if (!hasColon && end < text.length) return undefined;
+  const isOfRails = text.charCodeAt(end + 1) === PARENTHESIS && text.endsWith("):");
+  if (!hasColon && !isOfRails && end < text.length) return undefined;
   const name = text.slice(at, hasColon ? end - 1 : end);
   if (name.endsWith("Error") || name.endsWith("Exception")) return 400;
   if (name.endsWith("Warning")) return 300;
-  return hasColon && POSITION.test(name) ? levelInFront(text.slice(end + 1)) : undefined;
+  if (!hasColon) return undefined;
+  return POSITION.test(name) ? levelInFront(text.slice(end + 1)) : levelBeforeColon(text, end + 1);
+}
+
+/** The level of a word with a colon, behind a name with one: `gcc: error: x`. */
+function levelBeforeColon(text: string, at: number): number | undefined {
+  const end = endOfLetters(text, at);
+  return text.charCodeAt(end) === COLON ? levelOfLetters(text, at, end) : undefined;
 }
 
 const POSITION = /:\d+$/; // in a file
@@ -3687,13 +3719,14 @@ const SKIPPED = new RegExp(
     String.raw`[\w.-]+=\S+`,
     String.raw`[^\s[\]]+(?= +[-|] )|[^\s[\]|;]+(?=[|;])`, // a name before a dash or a bar
     String.raw`[\w-]+\.(?=[A-Z]+:)`, // Monolog's channel
+    String.raw`[\w./-]+:\d+:[\w.]+\(\)(?= \[)|\w+\[[\da-f]{8,16}\] [a-z]{3}(?= \[)`, // Gitea's function; Fly's region
     String.raw`[^\s@[\]]+@[^\s@[\]]+(?= )|[\w.-]+\[[^\]]*\](?= )`, // PostgreSQL's user@database
     String.raw`(?:main|root|[\w$-]+(?:[./:_-][\w$-]+)+):?(?= +[A-Z[])|[\w.-]+:(?= +\w+:)|[^\s[\]]+:(?=\[)`, // a logger
   ].join("|"),
   "y",
 );
 const MAX_SKIPPED = 6;
-const BEFORE_LEVEL = /[\s\]|,:;)>}*-]*/y;
+const BEFORE_LEVEL = new RegExp(String.raw`[\s\]|,:;)>}*${SYMBOLS}-]*`, "y");
 
 /** The level at `start`, or behind what may be skipped. */
 function levelBehind(text: string, start: number, isBehindTime = true): number | undefined {
@@ -3858,8 +3891,8 @@ const DATE_PARTS: Record<string, string> = {
 };
 const DATE_TOKEN = /YYYY|YY|MM|Mon|DD|D|Www|hh|mm|ss/g;
 const BEFORE_CLOCK_ALONE = String.raw`(?=\d\d?:\d\d)`;
-const BEFORE_CLOCK = `(?:[Tt]|,? +|[_-])${BEFORE_CLOCK_ALONE}`;
-const BEFORE_CLOCK_OF_YEAR = `(?:[Tt]|,? +|[_-]|:{1,2})${BEFORE_CLOCK_ALONE}`;
+const BEFORE_CLOCK = `(?:[Tt]|,? +| - |[_-])${BEFORE_CLOCK_ALONE}`;
+const BEFORE_CLOCK_OF_YEAR = `(?:[Tt]|,? +| - |[_-]|:{1,2})${BEFORE_CLOCK_ALONE}`;
 
 /** A date's pattern, with a group for each of its parts but the day of the week; `parts` names them. */
 const DATE_FORMS = DATES.map(([form]) => {

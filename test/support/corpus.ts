@@ -819,6 +819,16 @@ export const CORPUS: Record<string, Sample[]> = {
     ["<14>1 2026-11-22T10:00:00Z - - x", 200, { time: T, host: undefined, app: undefined, message: "x" }],
     ["<14>Nov 22 10:00:00 10.0.0.1: x", 200, { host: "10.0.0.1", message: "x" }],
     ["[7] production.CRITICAL: x", 500],
+    ["[Nest] 7  - 11/22/2026, 10:00:00 AM   ERROR [ExceptionsHandler] x", 400, { time: T }],
+    ["[Nest] 7  - 22.11.2026, 10:00:00     LOG [NestFactory] x", 200, { time: T }],
+    ["[Nest] 7  - 11/12/2026, 10:00:00 AM    WARN [Router] x", 300, { time: NONE }],
+    ['[GIN] 2026/11/22 - 10:00:00 | 200 |     1.2ms |       127.0.0.1 | GET      "/"', 200, { time: T }],
+    ["[shop.cart] 2026-11-22 10:00:00 x", 200, { time: T }],
+    ["<Nov 22, 2026 10:00:00 AM UTC> <Error> <Security> <BEA-090870> <x>", 400, { time: T }],
+    ["####<Nov 22, 2026 10:00:00 AM UTC> <Notice> <Security> <h> <x>", 250, { time: T }],
+    ["(2026-11-22 10:00:00) ERROR x", 400, { time: T }],
+    ["*Nov 22 10:00:00.123: %LINK-3-UPDOWN: Interface Gi0/1, changed state to up", 400, { time: MS }],
+    ["000123: .Nov 22 10:00:00.123 UTC: %SYS-5-CONFIG_I: x", 250, { time: MS }],
   ],
   "where a level stands": [
     ["2026-11-22 10:00:00|ERROR|a|x", 400, { time: T }],
@@ -915,6 +925,22 @@ export const CORPUS: Record<string, Sample[]> = {
     ["10:00:00,123 |-WARN in ch.qos.logback.classic.LoggerContext[default] - x", 300],
     ["[10:00:00.123] ERROR (7): x", 400],
     ["[2026-11-22 10:00:00.123 +0000] WARN (shop/7 on web-1): x", 300, { time: MS }],
+    ["gcc: error: x.c: No such file or directory", 400],
+    ["/usr/bin/ld: warning: x.o: missing .note.GNU-stack", 300],
+    ["shop[7]: ERROR: x", 400],
+    ["*** FATAL ERROR *** x", 600],
+    [">> WARNING: x", 300],
+    ["❌ Error: x", 400],
+    ["⚠️  Warning: x", 300],
+    ["2026-11-22 10:00:00 ❌ Error: x", 400],
+    ["NoMethodError (undefined method `x' for nil:NilClass):", 400],
+    ["Fatal Python error: Segmentation fault", 600],
+    ["[22-Nov-2026 10:00:00 UTC] PHP Deprecated:  x in /a.php on line 3", 250],
+    ["Error response from daemon: conflict", 400],
+    ['Error from server (NotFound): pods "x" not found', 400],
+    ["2026-11-22T10:00:00Z app[9d3f8a0b] iad [error]could not connect", 400],
+    ["2026/11/22 10:00:00 ...s/web/routing/logger.go:102:func1() [W] router: slow", 300],
+    ["2026/11/22 10:00:00 cmd/web.go:102:runWeb() [E] x", 400],
   ],
   "logfmt, and what is none": [
     [
@@ -1113,6 +1139,38 @@ Errors: none, warnings: none
 Level: none of the above
 default settings were loaded
 a default was taken
+Fatal accidents are rare on this road
+Success comes to those who wait
+Error budget is 97 percent
+Note: errors are expected here
+Results: error none, warning none
+job: error-free for 7 days
+user bob: an error was reported
+a: error free
+* error handling was improved
+- error handling was improved
+> Error handling was improved
+# Error handling
+== Error handling ==
+- the ERROR flag is not set
+✓ no errors
+✅ error handling tests passed
+😀 Warning signs
+→ error handling
+日本語 error のテスト
+日本: error のテスト
+<error-boundary> mounted
+<p>error</p>
+<div class="error">x</div>
+(no errors)
+TimeoutError (see the docs) is raised
+KeyError and ValueError are exceptions
+errors,warnings and notes
+yes,error handling works
+mail,calendar sync
+worker got [error] from db
+app[1] got [error] from x
+web.go:7:run() said error
 `
   .trim()
   .split("\n");
