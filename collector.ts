@@ -2393,6 +2393,7 @@ export const ENVELOPES: readonly Format[] = [
   { name: "Kubernetes (CRI)", starts: /\d/, read: readCri, example: "2026-11-22T10:00:00.1Z stderr F x" },
   { name: "a time in front", starts: /[\d[A-Z]/, read: readTimed, example: "2026-11-22 10:00:00 level=info msg=x" },
   { name: "Docker Compose", starts: /[a-z]/i, read: readCompose, example: "web-1  | WARNING: x" },
+  { name: "kubectl logs --prefix", starts: /\[/, read: readKubectl, example: "[pod/web-1/shop] WARNING: x" },
 ];
 
 /** What a line or an envelope may hold, in the order in which it is tried. */
@@ -2803,6 +2804,17 @@ function readCompose(text: string, { wordEnd }: LineContext): Layer | undefined 
   if (end < 0) return undefined;
   const layer = newLayer();
   layer.body = text.slice(end);
+  return layer;
+}
+
+const KUBECTL = /\[pod\/[\w.-]{1,253}\/([\w.-]{1,63})\] (?=\S)/y;
+
+function readKubectl(text: string): Layer | undefined {
+  const [part, app] = text.startsWith("[pod/") ? matchAt(KUBECTL, text, 0) : [];
+  if (part === undefined) return undefined;
+  const layer = newLayer();
+  layer.app = app;
+  layer.message = layer.body = text.slice(part.length);
   return layer;
 }
 

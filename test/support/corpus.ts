@@ -588,6 +588,15 @@ export const CORPUS: Record<string, Sample[]> = {
       300,
       { app: "postfix/smtpd", message: "warning: hostname x does not resolve" },
     ],
+    ['[pod/web-7f/shop] {"level":"error","msg":"x"}', 400, { app: "shop", message: "x" }],
+    [
+      "[pod/web-7f/shop] 2026-11-22T10:00:00.123Z ERROR x",
+      400,
+      { app: "shop", time: MS, message: "2026-11-22T10:00:00.123Z ERROR x" },
+    ],
+    ["[pod/web] x", 200, { app: undefined, message: "[pod/web] x" }],
+    ["Nov 22 10:00:00 h dovecot: imap(a)<7><b>: Error: x", 400, { app: "dovecot", message: "imap(a)<7><b>: Error: x" }],
+    ["Nov 22 10:00:00 h NetworkManager[7]: <warn>  [1795341600.1] x", 300, { app: "NetworkManager", time: T1 }],
   ],
   "syslog without its priority": [
     [
