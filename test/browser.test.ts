@@ -363,13 +363,20 @@ describe("The page in a browser", { skip: NO_BROWSER }, () => {
     assert.equal(await page.locator("tr.detail pre").textContent(), lines.join("\n"));
   });
 
-  test("asks for its link where it has no token, and takes it", async (t) => {
+  test("asks for its link where it has no token, tells what is wrong with another, and takes it", async (t) => {
     const { sql, link } = await collectorWithPage(t);
     await insert(sql, [{ message: "secret" }]);
     const { page } = await openPage(t, new URL(link).origin);
     await page.getByText("This page needs its link").waitFor();
     assert.equal(await rowsShown(page).count(), 0);
+    assert.equal(await page.locator("#key-trouble").textContent(), "");
 
+    await page.locator("#key-link").fill("no link");
+    await page.keyboard.press("Enter");
+    await page.getByText("That is no link of this page").waitFor();
+    await page.locator("#key-link").fill(`${new URL(link).origin}/#token=0123456789abcdef`);
+    await page.keyboard.press("Enter");
+    await page.getByText("is not this collector's").waitFor();
     await page.locator("#key-link").fill(link);
     await page.keyboard.press("Enter");
 

@@ -1132,8 +1132,11 @@ class Page {
     this.#finish();
   }
 
-  askForLink() {
+  askForLink(
+    trouble = localStorage.getItem("logs-token") ? "The link that was opened last is not this collector's." : "",
+  ) {
     const dialog = byId("key", HTMLDialogElement);
+    setText(byId("key-trouble", HTMLParagraphElement), trouble);
     if (!dialog.open) dialog.showModal();
   }
 
@@ -1340,8 +1343,9 @@ class Page {
       this.go({ since: timeIn("times-since") || "all", until: timeIn("times-until") });
     });
     byId("key", HTMLDialogElement).addEventListener("close", () => {
-      if (this.api.takeToken(byId("key-link", HTMLInputElement).value)) void this.run();
-      else this.askForLink();
+      const { value } = byId("key-link", HTMLInputElement);
+      if (this.api.takeToken(value)) void this.run();
+      else this.askForLink(value && "That is no link of this page: such a link ends with #token=…");
     });
   }
 
