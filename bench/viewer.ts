@@ -109,7 +109,7 @@ async function figuresOf(bench: Bench, collector: RunningCollector, api: Api, se
     "10 lines around one, same sender and app (limit 100 ms)": `/api/context?at=${at}`,
   };
   for (const [what, path] of Object.entries(steps))
-    note(what, `${Math.round(median(await timesOf(times, () => api.ask(path))))} ms`);
+    note(what, `${count(median(await timesOf(times, () => api.ask(path))))} ms`);
   for (const [what, figure] of await walkInVain(bench, api)) note(what, figure);
   note(
     "  left: until the server does nothing for it (limit 1,000 ms)",
@@ -208,7 +208,7 @@ async function download(
       "  drop of the partition that is being read",
       isDropped ? `${Math.round(droppedMs)} ms, ${count(lines)} lines came` : "",
     ],
-    ["  lines stored a second meanwhile", rounded(perSecond((await api.stored()) - storedBefore, tookMs))],
+    ["  lines stored a second during the download", rounded(perSecond((await api.stored()) - storedBefore, tookMs))],
   ];
 }
 
