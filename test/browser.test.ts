@@ -473,6 +473,18 @@ describe("The page in a browser", { skip: NO_BROWSER }, () => {
     assert.notDeepEqual(said, after);
   });
 
+  test("draws nothing while no line comes", async (t) => {
+    const { sql, link } = await collectorWithPage(t);
+    await insert(sql, REAL_LINES);
+    const { page } = await openPage(t, link);
+    await finished(page);
+    await page.locator("#live[data-state=live]").waitFor();
+
+    const animations = await page.evaluate<number>("document.getAnimations().length");
+
+    assert.equal(animations, 0);
+  });
+
   test("says in words that the database is away, and how many lines wait", async (t) => {
     const { url, sql } = await databaseWithTables(t);
     const collector = await start(t, { databaseUrl: url, http: ANY_PORT });
