@@ -3643,6 +3643,9 @@ export const ALARMS: readonly [start: string, level: number, within?: string][] 
   ["Fatal Python error:", 600],
   ["Error response from daemon:", 400],
   ["Error from server", 400],
+  ["(", 300, "-WARNING **: "],
+  ["(", 500, "-CRITICAL **: "],
+  ["(", 400, "-ERROR **: "],
   ["thread '", 600, "' panicked at "],
   ["thread '", 600, ") panicked at "],
   ["Exception in thread ", 400],
@@ -3663,9 +3666,9 @@ const ALARMS_BY_CODE = Array.from({ length: 128 }, (_, code) =>
 );
 
 const SYMBOLS = String.raw`\u2100-\u2bff\ud800-\udfff\ufe0f`; // emoji, arrows, check marks
-/** What may stand before a level: `*** ERROR ***`, `❌ Error: x`; or NetworkManager's `<warn>  [1795341600.1] x`. */
+/** What may stand before a level: `*** ERROR ***`, log4j's ` WARN x`, `❌ Error: x`, `<warn>  [1795341600.1] x`. */
 const DECORATION = new RegExp(
-  String.raw`[-*>!#=.]{1,8} +|[${SYMBOLS}]{1,8} +(?=[a-z]{3,13}:)|(?=<[a-z]+> [ [<])`,
+  String.raw`[-*>!#=.]{1,8} +| (?=[a-z]{4} )|[${SYMBOLS}]{1,8} +(?=[a-z]{3,13}:)|(?=<[a-z]+> [ [<])`,
   "iy",
 );
 const SYMBOL = new RegExp(`^[${SYMBOLS}]`);
@@ -3681,7 +3684,7 @@ function levelInFront(text: string): number | undefined {
   if (isDigit(code)) return undefined;
   if (code !== PARENTHESIS) return levelAt(text, endOfMatch(DECORATION, text, 0), false);
   const end = endOfMatch(NODE_PREFIX, text, 0);
-  return end < 0 ? levelAt(text, 0, false) : levelInFront(text.slice(end));
+  return end < 0 ? (levelAt(text, 0, false) ?? levelOfAlarm(text, 0)) : levelInFront(text.slice(end));
 }
 
 /** The level of a text that begins with a word: of the word, of an alarm, or of the word behind a dash. */
@@ -3710,11 +3713,12 @@ function levelOfThrown(text: string, at: number, end: number): number | undefine
   if (name.endsWith("Error") || name.endsWith("Exception")) return 400;
   if (name.endsWith("Warning")) return 300;
   if (!hasColon) return undefined;
-  return POSITION.test(name) ? levelInFront(text.slice(end + 1)) : levelBeforeColon(text, end + 1);
+  return POSITION.test(name) ? levelInFront(text.slice(end + 1)) : levelBehindName(text, end + 1);
 }
 
-/** The level of a word with a colon, behind a name with one: `gcc: error: x`. */
-function levelBeforeColon(text: string, at: number): number | undefined {
+/** The level of a word with a colon, or in brackets, behind a name with a colon: `gcc: error: x`, `nginx: [warn] x`. */
+function levelBehindName(text: string, at: number): number | undefined {
+  if (text.charCodeAt(at) === BRACKET) return levelAt(text, at, false);
   const end = endOfLetters(text, at);
   return text.charCodeAt(end) === COLON ? levelOfLetters(text, at, end) : undefined;
 }
@@ -3727,7 +3731,7 @@ const SKIPPED = new RegExp(
     String.raw`(?:(?:"[^"]*"|[^",]*),){1,12}(?=[A-Z]{3,7}\d?,[\dA-Z]{5},)`, // PostgreSQL's csvlog
     String.raw`\[\w*:(?=[a-z]+\d?\])|\[[^\]]*[/:](?=[A-Z]{3,13}[\]:])`, // a module or a thread in the level's brackets
     String.raw`\[[^\]]*\]|\([^)]*\)|\{[^}]*\}|<[^>]*>`,
-    String.raw`#?\d+(?=[\s\]|])|[\w-]*\d[\w-]*(?=[\s|])`, // a number, or a name with digits
+    String.raw`#?\d+(?:\.\d+%)?(?=[\s\]|])|[\w-]*\d[\w-]*(?=[\s|])`, // a number, or a name with digits
     String.raw`[\w.-]+=\S+`,
     String.raw`[^\s[\]]+(?= +[-|] )|[^\s[\]|;]+(?=[|;])`, // a name before a dash or a bar
     String.raw`[\w-]+\.(?=[A-Z]+:)`, // Monolog's channel

@@ -950,6 +950,12 @@ export const CORPUS: Record<string, Sample[]> = {
     ["2026-11-22T10:00:00Z app[9d3f8a0b] iad [error]could not connect", 400],
     ["2026/11/22 10:00:00 ...s/web/routing/logger.go:102:func1() [W] router: slow", 300],
     ["2026/11/22 10:00:00 cmd/web.go:102:runWeb() [E] x", 400],
+    [" WARN [main] (Cart.java:7) - x", 300],
+    ["nginx: [emerg] bind() to 0.0.0.0:80 failed", 600],
+    ["mysqld: [ERROR] x", 400],
+    ["(process:7): GLib-GObject-WARNING **: 10:00:00.123: x", 300],
+    ["(evolution:7): Gtk-CRITICAL **: 10:00:00.123: x", 500],
+    ["2026-11-22 10:00:00.123456 99.00% [ERR] switch.c:7 x", 400],
   ],
   "logfmt, and what is none": [
     [
@@ -1147,6 +1153,11 @@ log the notice, then go
 Errors: none, warnings: none
 Level: none of the above
 default settings were loaded
+(see the GLib-WARNING messages below)
+ error handling was improved
+ Fail fast and often
+    at error (/app/error.js:7:1)
+note: [error-reporter] started
 a default was taken
 Fatal accidents are rare on this road
 Success comes to those who wait
