@@ -3272,12 +3272,13 @@ interface Key {
 const OUR_KEY = /^@+collector$/;
 const SYSLOG_SCALE_KEYS = new Set(["short_message", "PRIORITY", "__REALTIME_TIMESTAMP"]);
 const SPLIT_TIME_KEYS = new Set(["date", "time", "tz"]);
+const SHIPPER_KEYS = new Set(["source_type", "agent"]); // of Vector and Filebeat, which put a file's line into `message`
 
 function keyNamed(name: string): Key {
   const places = placesOf(name);
   const isOurs = OUR_KEY.test(name);
   const member = `${quote(isOurs ? `@${name}` : name)}:`;
-  const isRead = places.length > 0 || isOurs || SPLIT_TIME_KEYS.has(name);
+  const isRead = places.length > 0 || isOurs || SPLIT_TIME_KEYS.has(name) || SHIPPER_KEYS.has(name);
   const own = places.find(({ path }) => path.length === 0);
   const inner = places.filter(({ path }) => path.length > 0);
   return { name, own, inner, member, isRead, isSyslogScale: SYSLOG_SCALE_KEYS.has(name) };
@@ -3438,9 +3439,11 @@ function layerOfFields(fields: Field[], { times, outer }: LineContext): Layer {
   for (const { key, json, isTaken } of fields) if (!isTaken) layer.members = joined(layer.members, key.member + json);
   const messageKey = columns.names[MESSAGE_COLUMN];
   const isEnvelope = messageKey === "log" || (messageKey === "MESSAGE" && isSyslogScale); // Docker's, journald's
-  if (isEnvelope) layer.body = layer.message;
+  if (isEnvelope || (messageKey === "message" && level === undefined && isShipped(fields))) layer.body = layer.message;
   return layer;
 }
+
+const isShipped = (fields: Field[]) => fields.some(({ key }) => SHIPPER_KEYS.has(key.name));
 
 /** The columns' values, each with the key and the place that it came from. */
 class FilledColumns {

@@ -597,6 +597,18 @@ export const CORPUS: Record<string, Sample[]> = {
     ["[pod/web] x", 200, { app: undefined, message: "[pod/web] x" }],
     ["Nov 22 10:00:00 h dovecot: imap(a)<7><b>: Error: x", 400, { app: "dovecot", message: "imap(a)<7><b>: Error: x" }],
     ["Nov 22 10:00:00 h NetworkManager[7]: <warn>  [1795341600.1] x", 300, { app: "NetworkManager", time: T1 }],
+    [
+      '{"file":"/a.log","host":"web","message":"2026-11-22 10:00:00 WARN x","source_type":"file","timestamp":"2026-11-22T10:00:00.1Z"}',
+      300,
+      { host: "web", time: T1, message: "2026-11-22 10:00:00 WARN x" },
+    ],
+    [
+      '{"@timestamp":"2026-11-22T10:00:00.1Z","agent":{"type":"filebeat"},"message":"{\\"level\\":\\"error\\",\\"msg\\":\\"x\\",\\"n\\":1}"}',
+      400,
+      { message: "x", attributes: { agent: { type: "filebeat" }, n: 1 } },
+    ],
+    ['{"agent":{"type":"filebeat"},"level":"info","message":"ERROR x"}', 200, { message: "ERROR x" }],
+    ['{"message":"ERROR x","n":1}', 200, { message: "ERROR x" }],
   ],
   "syslog without its priority": [
     [
