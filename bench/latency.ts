@@ -9,6 +9,7 @@ import { formatMs, percentile } from "./run.ts";
 import { TEXT, stopAndWait } from "./sender.ts";
 
 const ROUNDS = 20;
+const WARM_UP_ROUNDS = 10; // some 7,000 lines, by when what they run through is compiled
 const PER_ROUND = 100;
 const SENDERS = [1, 10, 100];
 
@@ -21,20 +22,20 @@ export async function measureLatency(bench: Bench): Promise<Table> {
   return { title: "from a line to its `ok`, one at a time", head, rows };
 }
 
-/** A row for the disk alone and one for each number of senders; the first round warms up. */
+/** A row for the disk alone and one for each number of senders; the first rounds warm up. */
 async function latenciesWith(bench: Bench, store: string, url: string): Promise<string[][]> {
   const collector = await startCollector(bench, url);
   const senders = await Promise.all(range(Math.max(...SENDERS)).map(() => stopAndWait(collector.port)));
   const file = openSync(join(collector.dataDir, "bare"), "a");
   const bare: number[] = [];
   const acked = new Map<number, number[]>(SENDERS.map((number) => [number, []]));
-  for (const round of range(ROUNDS + 1)) {
+  for (const round of range(WARM_UP_ROUNDS + ROUNDS)) {
     const synced = await timesOf(PER_ROUND, () => writeAndSync(file));
-    if (round > 0) bare.push(...synced);
+    if (round >= WARM_UP_ROUNDS) bare.push(...synced);
     for (const [number, times] of acked) {
       const each = Math.max(PER_ROUND / number, 5);
       const waited = await Promise.all(senders.slice(0, number).map((sendOne) => timesOf(each, sendOne)));
-      if (round > 0) times.push(...waited.flat());
+      if (round >= WARM_UP_ROUNDS) times.push(...waited.flat());
     }
   }
   closeSync(file);
