@@ -1079,9 +1079,9 @@ export class Journal {
     await this.#removeStored();
   }
 
-  /** Whether nothing after this batch is synced yet. */
-  isCaughtUp({ segment, end }: Batch): boolean {
-    return !this.#isComplete(segment) && end >= segment.size;
+  /** Whether this batch was all that was synced when it was read. */
+  isCaughtUp({ segment, start, end, lines }: Batch): boolean {
+    return !this.#isComplete(segment) && end - start < BATCH_SIZE && lines < BATCH_LINES;
   }
 
   /** Where all lines are: received = stored + deadLettered + inJournal, at any time. */

@@ -35,7 +35,7 @@ import {
 } from "./support/postgres.ts";
 import type { TestDatabase } from "./support/postgres.ts";
 import { isInstalled } from "./support/processes.ts";
-import { TirelessSender, converse } from "./support/senders.ts";
+import { Sender, TirelessSender, converse } from "./support/senders.ts";
 
 describe("linger", () => {
   test("the first line after a quiet moment is stored at once, and what comes within --linger behind it is one batch", async (t) => {
@@ -62,6 +62,26 @@ describe("linger", () => {
     assert.notEqual(first?.xmin, second?.xmin);
     assert.equal(second?.xmin, third?.xmin);
     assert.ok((rows[0]?.waited ?? NaN) < (rows[1]?.waited ?? NaN), `the first line waited ${rows[0]?.waited} s`);
+  });
+
+  test("a sender that waits for each ok costs one batch in each --linger, also where a line comes while one is read", async (t) => {
+    const { url, sql } = await freshDatabase(t);
+    const collector = await start(t, { databaseUrl: url, linger: 100 });
+    const sender = await Sender.connect(t, collector.port);
+    const startedMs = performance.now();
+    sender.socket.on("data", () => void (performance.now() - startedMs < 1500 && sender.send("next\n")));
+    await sender.send("first\n");
+    await sleep(1500);
+    await whenStored(collector);
+
+    const periods = (performance.now() - startedMs) / 100;
+    const [found] = await sql<{ batches: number; lines: number }[]>`
+      select count(distinct xmin::text)::int as batches, count(*)::int as lines from logs`;
+    const { batches = NaN, lines = NaN } = found ?? {};
+    assert.ok(
+      batches <= periods + 2 && lines > 2 * batches,
+      `${lines} lines in ${batches} batches, ${periods} periods`,
+    );
   });
 });
 
