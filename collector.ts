@@ -2424,8 +2424,8 @@ export class LineParser {
   /** `timezone`: the IANA name of the zone of times that name none; without it, the machine's. */
   constructor(timezone?: string) {
     const [keys, times] = [new KeyMemory(), new TimeReader(timezone)];
-    const jsonShapes = new ShapeMemory(patternOfJson, (sent) => sent);
-    const logfmtShapes = new ShapeMemory(patternOfLogfmt, jsonOfLogfmt);
+    const jsonShapes = new ShapeMemory(JSON_FORM);
+    const logfmtShapes = new ShapeMemory(LOGFMT_FORM);
     this.#context = { times, keys, jsonShapes, logfmtShapes, outer: undefined, isCut: false, wordEnd: 0 };
   }
 
@@ -2845,7 +2845,7 @@ function readJson(text: string, context: LineContext): Layer | undefined {
   const whole = fieldsOfJson(sound, at, context);
   const fields = whole ?? (context.isCut ? fieldsOfJson(closedJson(sound, at), at, context) : undefined);
   if (fields === undefined) return undefined;
-  const layer = layerOfFields(fields, context);
+  const layer = layerOfFields(fields, JSON_FORM, context);
   if (sound !== text) layer.isAltered = true;
   return layer;
 }
@@ -3027,11 +3027,15 @@ function patternOfScalar(json: string): string {
   return /^\d+$/.test(json) ? String.raw`0|[1-9]\d*` : BARE_VALUE.source;
 }
 
-/** A pattern for all JSON that has other strings and numbers, but the same keys. */
-const patternOfJson = (json: string) =>
-  json.replace(TOKEN, (token, colon?: string) =>
-    colon === undefined && /^["\w-]/.test(token) ? `(?:${patternOfScalar(token)})` : token.replace(SPECIAL, "\\$&"),
-  );
+/** The pattern is for all JSON that has other strings and numbers, but the same keys. */
+const JSON_FORM: ValueForm = {
+  patternOf: (json) =>
+    json.replace(TOKEN, (token, colon?: string) =>
+      colon === undefined && /^["\w-]/.test(token) ? `(?:${patternOfScalar(token)})` : token.replace(SPECIAL, "\\$&"),
+    ),
+  jsonOf: (json) => json,
+  valueOf: readValue,
+};
 
 const LONG_RUN = 24; // characters: from here on, a pattern is faster than a loop
 const SPACES = new RegExp(GAP, "y");
@@ -3073,9 +3077,13 @@ const NOT_PLAIN = /["\\]|[^ -\uffff]/;
 const GO_ESCAPE = /\\(?:x([\da-f]{2})|[^])/gi; // of Go's strconv.Quote, as slog prints it
 const toJsonEscape = (escape: string, hex?: string) => (hex === undefined ? escape : `\\u00${hex}`);
 
-const patternOfLogfmt = (sent: string) =>
-  sent.charCodeAt(0) === QUOTE ? patternOfScalar(sent) : String.raw`[^\x00-\x20"\\]*`;
-const jsonOfLogfmt = (sent: string) => (sent.charCodeAt(0) === QUOTE ? sent : `"${sent}"`);
+const startsQuoted = (sent: string) => sent.charCodeAt(0) === QUOTE;
+
+const LOGFMT_FORM: ValueForm = {
+  patternOf: (sent) => (startsQuoted(sent) ? patternOfScalar(sent) : String.raw`[^\x00-\x20"\\]*`),
+  jsonOf: (sent) => (startsQuoted(sent) ? sent : `"${sent}"`),
+  valueOf: (sent) => (startsQuoted(sent) ? readString(sent) : sent),
+};
 
 /**
  * `level=info msg="…" key=value`, where the line consists of nothing else and has a level or a message. Bare words are
@@ -3084,7 +3092,7 @@ const jsonOfLogfmt = (sent: string) => (sent.charCodeAt(0) === QUOTE ? sent : `"
 function readLogfmt(text: string, context: LineContext): Layer | undefined {
   if (text.charCodeAt(endOfKey(text, context.wordEnd)) !== EQUALS) return undefined; // as nearly all plain text
   const known = text.indexOf("\\u") < 0 ? context.logfmtShapes.fieldsOf(text) : undefined;
-  if (known !== undefined) return layerOfFields(known, context);
+  if (known !== undefined) return layerOfFields(known, LOGFMT_FORM, context);
   const fields: Field[] = [];
   let isLog = false;
   let hasBare = false;
@@ -3108,7 +3116,7 @@ function readLogfmt(text: string, context: LineContext): Layer | undefined {
   }
   if (!isLog) return undefined;
   if (!hasBare) context.logfmtShapes.learn(text, fields);
-  const layer = layerOfFields(fields, context);
+  const layer = layerOfFields(fields, LOGFMT_FORM, context);
   layer.isAltered ||= text.includes("\\") && UNSOUND.test(text);
   return layer;
 }
@@ -3308,17 +3316,25 @@ const detached = (text: string) => (text.length < 13 ? text : Buffer.from(text).
 /** A key and its value, or further members of an object. */
 interface Field {
   key: Key;
-  /** The value as JSON, and where it begins in the line; `sent` is what stands there. */
-  json: string;
-  start: number;
+  /** What the line has for it, and where. */
   sent: string;
+  start: number;
   value: unknown;
+  /** The value as JSON; `undefined` where the format's form makes it of `sent`. */
+  json: string | undefined;
   /** Whether it fills a column, and is no attribute. */
   isTaken: boolean;
 }
 
 function newField(key: Key, json: string, start: number, sent = json): Field {
-  return { key, json, start, sent, value: key.isRead ? readValue(json) : undefined, isTaken: false };
+  return { key, sent, start, value: key.isRead ? readValue(json) : undefined, json, isTaken: false };
+}
+
+/** How a format writes a value that a pattern has found. */
+interface ValueForm {
+  readonly patternOf: (sent: string) => string;
+  readonly jsonOf: (sent: string) => string;
+  readonly valueOf: (sent: string) => unknown;
 }
 
 /** In the place of a key: members that no column takes. */
@@ -3344,8 +3360,7 @@ const SPECIAL = /[\\^$.*+?()[\]{}|]/g; // in a pattern
 
 /** The shapes of lines before: a logger's have the same keys in the same order, and a pattern reads them in one go. */
 class ShapeMemory {
-  readonly #patternOf: (sent: string) => string;
-  readonly #jsonOf: (sent: string) => string;
+  readonly #form: ValueForm;
   readonly #shapes: Shape[] = []; // first the one of the line before
   readonly #candidates = new Set<string>(); // patterns of lines that came once
   #wait = 1; // lines of no known shape until one is learned
@@ -3353,9 +3368,8 @@ class ShapeMemory {
   #missed = 0; // lines that had no known shape, less twice those that had
   #lines = 0; // while most have none
 
-  constructor(patternOf: (sent: string) => string, jsonOf: (sent: string) => string) {
-    this.#patternOf = patternOf;
-    this.#jsonOf = jsonOf;
+  constructor(form: ValueForm) {
+    this.#form = form;
   }
 
   fieldsOf(text: string): Field[] | undefined {
@@ -3367,7 +3381,14 @@ class ShapeMemory {
       if (groups === null) continue;
       this.#missed = Math.max(0, this.#missed - 2);
       if (index > 0) [this.#shapes[0], this.#shapes[index]] = [shape, this.#shapes[0]!];
-      return shape.keys.map((key, at) => newField(key, this.#jsonOf(groups[at + 1]!), 0));
+      const { valueOf } = this.#form;
+      const fields: Field[] = [];
+      for (let at = 0; at < shape.keys.length; at++) {
+        const [key, sent] = [shape.keys[at]!, groups[at + 1]!];
+        const value = key.isRead ? valueOf(sent) : undefined;
+        fields.push({ key, sent, start: 0, value, json: undefined, isTaken: false });
+      }
+      return fields;
     }
     this.#missed = Math.min(MAX_MISSED, this.#missed + 1);
     return undefined;
@@ -3380,7 +3401,7 @@ class ShapeMemory {
     this.#nextWait = Math.min(2 * this.#wait, LEARNED_LAST);
     let [pattern, end] = ["^", 0];
     for (const { start, sent } of fields) {
-      pattern += `${text.slice(end, start).replace(SPECIAL, "\\$&")}(${this.#patternOf(sent)})`;
+      pattern += `${text.slice(end, start).replace(SPECIAL, "\\$&")}(${this.#form.patternOf(sent)})`;
       end = start + sent.length;
     }
     pattern += `${text.slice(end).replace(SPECIAL, "\\$&")}$`;
@@ -3415,7 +3436,7 @@ function levelOfField(value: unknown, { isSyslogScale }: FieldContext): number |
 }
 
 /** The layer of a line's fields; where an envelope gives host and app, such keys are attributes. */
-function layerOfFields(fields: Field[], { times, outer }: LineContext): Layer {
+function layerOfFields(fields: Field[], { jsonOf }: ValueForm, { times, outer }: LineContext): Layer {
   let isSyslogScale = false;
   for (const { key } of fields) isSyslogScale ||= key.isSyslogScale;
   const context = { times, fields, isSyslogScale };
@@ -3436,7 +3457,8 @@ function layerOfFields(fields: Field[], { times, outer }: LineContext): Layer {
   layer.host = host as string | undefined;
   layer.app = app as string | undefined;
   layer.isAltered = layer.message !== sent;
-  for (const { key, json, isTaken } of fields) if (!isTaken) layer.members = joined(layer.members, key.member + json);
+  for (const { key, sent: value, json, isTaken } of fields)
+    if (!isTaken) layer.members = joined(layer.members, key.member + (json ?? jsonOf(value)));
   const messageKey = columns.names[MESSAGE_COLUMN];
   const isEnvelope = messageKey === "log" || (messageKey === "MESSAGE" && isSyslogScale); // Docker's, journald's
   if (isEnvelope || (messageKey === "message" && level === undefined && isShipped(fields))) layer.body = layer.message;
