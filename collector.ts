@@ -2337,7 +2337,7 @@ function decodeFrame(bytes: Buffer, frameSize: number): DecodedFrame {
 const [TAB, BYTE_ORDER_MARK] = [9, 0xfeff];
 const [QUOTE, COMMA, DASH, DOT, ZERO, COLON, EQUALS] = [34, 44, 45, 46, 48, 58, 61];
 const [BANG, PERCENT, PARENTHESIS, PLUS, SLASH] = [33, 37, 40, 43, 47];
-const [UPPER_T, UNDERSCORE, BAR] = [84, 95, 124];
+const [UPPER_T, UPPER_Z, UNDERSCORE, BAR] = [84, 90, 95, 124];
 const [LOWER_A, LOWER_F, LOWER_M, LOWER_P, LOWER_T, LOWER_U, LOWER_Z] = [97, 102, 109, 112, 116, 117, 122];
 const [BRACKET, BACKSLASH, BRACKET_END, BRACE_END] = [91, 92, 93, 125];
 
@@ -4004,7 +4004,7 @@ export class TimeReader {
   readonly #places = new Map<string, Zone | undefined>();
   #day = { key: 0, ms: Number.NaN };
   #latest = { day: 0, year: 0 };
-  #minute = { text: "\n", year: 0, month: 0, day: 0, clock: 0 };
+  #minute = { text: "\n", year: 0, month: 0, day: 0, clock: 0, utcMs: 0 };
 
   constructor(timezone?: string) {
     this.#local = new Zone(timezone);
@@ -4039,9 +4039,11 @@ export class TimeReader {
   at(text: string, at: number): FoundTime | undefined {
     const minute = this.#minute;
     if (text.startsWith(minute.text, at)) {
-      const { year, month, day, clock } = minute;
-      const seconds = twoDigits(text, at + ISO_MINUTE);
-      if (seconds < 60) return this.#finish(text, at + ISO_MINUTE + 2, year, month, day, clock + seconds * SECOND);
+      const { year, month, day, clock, utcMs } = minute;
+      const seconds = twoDigits(text, at + ISO_MINUTE) * SECOND;
+      const end = at + ISO_MINUTE + 2;
+      if (seconds < MINUTE)
+        return utcTimeAt(text, end, utcMs + seconds) ?? this.#finish(text, end, year, month, day, clock + seconds);
     }
     const mark = text.charCodeAt(at + 4);
     const isIso = (mark === DASH || mark === SLASH) && text.charCodeAt(at + 7) === mark;
@@ -4051,8 +4053,9 @@ export class TimeReader {
       if (year >= 100 && (between === SPACE || (between | SPACE) === LOWER_T)) {
         const [month, day] = [twoDigits(text, at + 5), twoDigits(text, at + 8)];
         const clock = clockMs(twoDigits(text, at + 11), twoDigits(text, at + 14), 0);
-        if (text.charCodeAt(at + 16) === COLON && !Number.isNaN(clock))
-          this.#minute = { text: detached(text.slice(at, at + ISO_MINUTE)), year, month, day, clock };
+        const utcMs = this.#dayMs(year, month, day) + clock;
+        if (text.charCodeAt(at + 16) === COLON && !Number.isNaN(utcMs))
+          this.#minute = { text: detached(text.slice(at, at + ISO_MINUTE)), year, month, day, clock, utcMs };
         return this.clockAt(text, at + 11, year, month, day);
       }
     }
@@ -4200,6 +4203,15 @@ export class TimeReader {
     }
     return Number.NaN;
   }
+}
+
+/** The time where a fraction and `Z` stand at `at`, behind a second that begins at `utcMs`: as most programs write it. */
+function utcTimeAt(text: string, at: number, utcMs: number): FoundTime | undefined {
+  if (text.charCodeAt(at) !== DOT) return undefined;
+  const end = endOfDigits(text, at + 1, at + MAX_FRACTION);
+  if (end === at + 1 || text.charCodeAt(end) !== UPPER_Z || isWordCode(text.charCodeAt(end + 1))) return undefined;
+  const timeUs = utcMs * 1000 + microsOf(text, at + 1, end);
+  return { timeUs, end: end + 1, isDated: true, isZoned: true };
 }
 
 const MAX_FRACTION = 20; // digits

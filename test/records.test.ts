@@ -204,6 +204,28 @@ describe("records", () => {
         assert.equal(inBerlin.parse(line, NOW).loggedAtUs, Date.parse(utc) * 1000, line);
   });
 
+  test("LineParser.parse reads a time as it does alone where it has read one of the same minute before", () => {
+    const tails = [
+      ".1Z x",
+      ".123456789Z x",
+      ".123Zx",
+      ".123z x",
+      ",123Z x",
+      ".Z x",
+      ".123 x",
+      "Z x",
+      ".12345678901234567890Z x",
+    ];
+    const dates = ["2026-11-22T10:00:0", "2026-02-30T10:00:0", "2026-11-22 10:00:6"];
+    const lines = dates.flatMap((date) => ["7", "9"].flatMap((second) => tails.map((tail) => date + second + tail)));
+    const practised = new LineParser("Europe/Berlin");
+
+    for (const line of lines) {
+      practised.parse(line.replace(/:\d\d[^:]*$/, ":01Z x"), NOW);
+      assert.deepEqual(practised.parse(line, NOW), new LineParser("Europe/Berlin").parse(line, NOW), line);
+    }
+  });
+
   test("LineParser.parse tells a date without a year by the time of receipt", () => {
     const inUtc = new LineParser("UTC");
     const yearOf = (line: string, now: string) =>
