@@ -636,7 +636,7 @@ export class Framer {
   #sends: "nothing yet" | "lines" | "lines, then counts" | "counts" = "nothing yet";
   #isEnd = false;
   #framed = nothingFramed(); // what push() returns next
-  #loose = { parts: [] as Buffer[], frameSize: 0, lines: 0 }; // copied frames, until they become one section
+  #loose = { bytes: NO_BYTES, size: 0, frameSize: 0, lines: 0 }; // copied frames, until they become one section
   // The chunk that is being framed.
   #chunk = NO_BYTES;
   #at = 0; // offset of the first byte that was not taken
@@ -843,9 +843,8 @@ export class Framer {
     const keptSize = Math.min(this.#size, this.#keepMaxSize);
     const newSize = keptSize + Math.min(bytes.length, this.#keepMaxSize - keptSize);
     if (newSize > this.#kept.length) {
-      const larger = Buffer.allocUnsafe(Math.max(newSize, Math.min(2 * keptSize, this.#keepMaxSize)));
-      this.#kept.copy(larger, 0, 0, keptSize);
-      this.#kept = larger;
+      const capacity = Math.max(newSize, Math.min(2 * keptSize, this.#keepMaxSize));
+      this.#kept = enlarged(this.#kept, keptSize, capacity);
     }
     bytes.copy(this.#kept, keptSize, 0, newSize - keptSize);
     this.#size += bytes.length;
@@ -874,26 +873,31 @@ export class Framer {
     const kept = bytes.subarray(0, isCut ? cutLength(bytes, this.#maxLine) : length);
     if (isCut) this.#addSection(kept, Math.min(length, COUNTED - 1), 1);
     else if (kept.includes(NEWLINE) || kept.includes(NUL))
-      this.#addLooseFrame(COUNTED, [Buffer.from(`${length} `), kept]);
-    else this.#addLooseFrame(0, [kept, kept.at(-1) === RETURN ? LINE_ENDS.long : LINE_ENDS.short]);
+      this.#addLooseFrame(COUNTED, Buffer.from(`${length} `), kept);
+    else this.#addLooseFrame(0, kept, kept.at(-1) === RETURN ? LINE_ENDS.long : LINE_ENDS.short);
     if (!this.#isReplied(bytes, 0)) return;
     if (isCut) this.#framed.replies.push(`error: line of ${length} bytes cut to ${this.#maxLine}`);
     else addReply(this.#framed.replies, 1);
   }
 
-  /** Adds a frame to the section of those before it: a section of its own takes 200 bytes besides the frame's. */
-  #addLooseFrame(frameSize: number, parts: Buffer[]): void {
+  /** Copies a frame to those before it: a section of its own would take 200 bytes besides the frame's, a view 100. */
+  #addLooseFrame(frameSize: number, start: Buffer, end: Buffer): void {
     if (this.#loose.frameSize !== frameSize) this.#addLooseSection();
-    this.#loose.frameSize = frameSize;
-    this.#loose.parts.push(...parts);
-    this.#loose.lines++;
+    const loose = this.#loose;
+    const size = loose.size + start.length + end.length;
+    if (size > loose.bytes.length) loose.bytes = enlarged(loose.bytes, loose.size, Math.max(size, 2 * loose.size));
+    start.copy(loose.bytes, loose.size);
+    end.copy(loose.bytes, loose.size + start.length);
+    loose.size = size;
+    loose.frameSize = frameSize;
+    loose.lines++;
   }
 
   /** Makes one section of the frames that were copied. */
   #addLooseSection(): void {
-    const { parts, frameSize, lines } = this.#loose;
-    this.#loose = { parts: [], frameSize, lines: 0 };
-    if (lines > 0) this.#addSection(Buffer.concat(parts), frameSize, lines);
+    const { bytes, size, frameSize, lines } = this.#loose;
+    this.#loose = { bytes: NO_BYTES, size: 0, frameSize, lines: 0 };
+    if (lines > 0) this.#addSection(bytes.subarray(0, size), frameSize, lines);
   }
 
   #addSection(bytes: Buffer, frameSize: number, lines: number): void {
@@ -919,6 +923,13 @@ export class Framer {
     if (this.#ack !== "auto") return this.#ack === "always";
     return bytes[at] !== BRACE && !isPriority(bytes, at);
   }
+}
+
+/** A copy of the first `size` bytes that has room for `capacity`. */
+function enlarged(bytes: Buffer, size: number, capacity: number): Buffer {
+  const larger = Buffer.allocUnsafe(capacity);
+  bytes.copy(larger, 0, 0, size);
+  return larger;
 }
 
 const nothingFramed = (): Framed => ({ sections: [], lines: 0, replies: [], miscounted: 0 });
