@@ -1010,8 +1010,8 @@ export class Journal {
   readonly #directory: string;
   readonly #maxSize: number;
   readonly #reader: BatchReader;
-  readonly #condition: Condition; // of writing
-  readonly #removal: Condition; // of removing segments
+  readonly #condition: Condition; // tells when lines can't be written
+  readonly #removal: Condition; // tells when stored segments can't be removed
   readonly #changed = { groups: new Signal(), synced: new Signal(), room: new Signal() };
   readonly #failure = deferred<never>();
   #checks: NodeJS.Timeout | undefined;
