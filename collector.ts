@@ -2435,8 +2435,8 @@ export class LineParser {
   /** `timezone`: the IANA name of the zone of times that name none; without it, the machine's. */
   constructor(timezone?: string) {
     const [keys, times] = [new KeyMemory(), new TimeReader(timezone)];
-    const jsonShapes = new ShapeMemory(JSON_FORM);
-    const logfmtShapes = new ShapeMemory(LOGFMT_FORM);
+    const jsonShapes = new ShapeMemory(JSON_FORM, times);
+    const logfmtShapes = new ShapeMemory(LOGFMT_FORM, times);
     this.#context = { times, keys, jsonShapes, logfmtShapes, outer: undefined, isCut: false, wordEnd: 0 };
   }
 
@@ -2853,22 +2853,20 @@ function readJson(text: string, context: LineContext): Layer | undefined {
   if (text.charCodeAt(at) !== BRACE) return undefined;
   const sound = soundJson(text);
   if (text.length > MAX_SHORT_JSON && LARGE_EXPONENT.test(text)) return undefined;
-  const whole = fieldsOfJson(sound, at, context);
-  const fields = whole ?? (context.isCut ? fieldsOfJson(closedJson(sound, at), at, context) : undefined);
-  if (fields === undefined) return undefined;
-  const layer = layerOfFields(fields, JSON_FORM, context);
-  if (sound !== text) layer.isAltered = true;
+  const whole = layerOfObject(sound, at, context);
+  const layer = whole ?? (context.isCut ? layerOfObject(closedJson(sound, at), at, context) : undefined);
+  if (layer !== undefined && sound !== text) layer.isAltered = true;
   return layer;
 }
 
-function fieldsOfJson(text: string, at: number, { keys, jsonShapes }: LineContext): Field[] | undefined {
-  const known = jsonShapes.fieldsOf(text);
+function layerOfObject(text: string, at: number, context: LineContext): Layer | undefined {
+  const known = context.jsonShapes.layerOf(text, context);
   if (known !== undefined) return known;
   const fields: Field[] = [];
-  const end = endOfMembers(text, at, keys, fields);
+  const end = endOfMembers(text, at, context.keys, fields);
   if (end < 0 || endOfSpace(text, end) !== text.length) return undefined;
-  jsonShapes.learn(text, fields);
-  return fields;
+  context.jsonShapes.learn(text, fields);
+  return layerOfFields(fields, JSON_FORM, context);
 }
 
 /** A cut object's text with an end: what came of a string's value is kept, a key without its value is not. */
@@ -3102,8 +3100,8 @@ const LOGFMT_FORM: ValueForm = {
  */
 function readLogfmt(text: string, context: LineContext): Layer | undefined {
   if (text.charCodeAt(endOfKey(text, context.wordEnd)) !== EQUALS) return undefined; // as nearly all plain text
-  const known = text.indexOf("\\u") < 0 ? context.logfmtShapes.fieldsOf(text) : undefined;
-  if (known !== undefined) return layerOfFields(known, LOGFMT_FORM, context);
+  const known = text.indexOf("\\u") < 0 ? context.logfmtShapes.layerOf(text, context) : undefined;
+  if (known !== undefined) return known;
   const fields: Field[] = [];
   let isLog = false;
   let hasBare = false;
@@ -3196,12 +3194,13 @@ export const KEYS = {
     "_meta.name",
 };
 const COLUMNS = Object.entries(KEYS);
-const [MESSAGE_COLUMN, HOST_COLUMN, APP_COLUMN] = [1, 3, 4]; // numbers in COLUMNS
+const [MESSAGE_COLUMN, TIME_COLUMN, HOST_COLUMN, APP_COLUMN] = [1, 2, 3, 4]; // numbers in COLUMNS
 
 /** What the meaning of a value depends on, beside its key. */
 interface FieldContext {
   times: TimeReader;
-  fields: Field[];
+  /** All keys of the line. */
+  keys: readonly Key[];
   /** Levels from 0 to 7 are syslog's: in GELF, and in journald's export. */
   isSyslogScale: boolean;
 }
@@ -3226,7 +3225,7 @@ function openTelemetryLevelOf(value: unknown): number | undefined {
   return typeof value === "number" ? OPENTELEMETRY_LEVELS[Math.floor((value - 1) / 4)] : undefined;
 }
 
-const hasKey = (fields: Field[], name: string) => fields.some(({ key }) => key.name === name);
+const hasKey = (keys: readonly Key[], name: string) => keys.some((key) => key.name === name);
 
 /** Keys with a scale, or a condition, of their own. */
 const KEY_READERS: Record<string, FieldReader> = {
@@ -3236,9 +3235,9 @@ const KEY_READERS: Record<string, FieldReader> = {
   priority: (value, context) =>
     context.isSyslogScale ? levelOfField(value, context) : typeof value === "string" ? levelNamed(value) : undefined,
   s: (value) => (typeof value === "string" && value.length <= 2 ? MONGO_LEVELS[value.charAt(0)] : undefined),
-  c: (value, { fields }) => (hasKey(fields, "s") && /^[A-Z]+$/.test(String(value)) ? nameOfField(value) : undefined),
+  c: (value, { keys }) => (hasKey(keys, "s") && /^[A-Z]+$/.test(String(value)) ? nameOfField(value) : undefined),
   syslogseverity: (value) => SEVERITIES[Number(value)],
-  0: (value, { fields }) => (hasKey(fields, "_meta") ? messageOfField(value) : undefined), // of tslog
+  0: (value, { keys }) => (hasKey(keys, "_meta") ? messageOfField(value) : undefined), // of tslog
 };
 
 /** One of a column's keys. */
@@ -3356,7 +3355,9 @@ const MAX_FIELDS = 128; // further ones are attributes
 /** A line but for its values, as a pattern with a group for each field. */
 interface Shape {
   pattern: RegExp;
-  keys: readonly Key[];
+  context: FieldContext;
+  /** For each column the numbers of the keys that may fill it, the best first; `undefined` if more must be looked at. */
+  places: readonly (readonly number[])[] | undefined;
 }
 
 const MAX_SHAPES = 4;
@@ -3372,6 +3373,7 @@ const SPECIAL = /[\\^$.*+?()[\]{}|]/g; // in a pattern
 /** The shapes of lines before: a logger's have the same keys in the same order, and a pattern reads them in one go. */
 class ShapeMemory {
   readonly #form: ValueForm;
+  readonly #times: TimeReader;
   readonly #shapes: Shape[] = []; // first the one of the line before
   readonly #candidates = new Set<string>(); // patterns of lines that came once
   #wait = 1; // lines of no known shape until one is learned
@@ -3379,11 +3381,13 @@ class ShapeMemory {
   #missed = 0; // lines that had no known shape, less twice those that had
   #lines = 0; // while most have none
 
-  constructor(form: ValueForm) {
+  constructor(form: ValueForm, times: TimeReader) {
     this.#form = form;
+    this.#times = times;
   }
 
-  fieldsOf(text: string): Field[] | undefined {
+  /** The layer of a line that has a known shape. */
+  layerOf(text: string, context: LineContext): Layer | undefined {
     const isTried = this.#missed < MAX_MISSED || this.#lines++ % TRIED_EVERY === 0;
     if (text.length > MAX_SHAPE_SIZE || !isTried) return undefined;
     for (let index = 0; index < this.#shapes.length; index++) {
@@ -3392,14 +3396,8 @@ class ShapeMemory {
       if (groups === null) continue;
       this.#missed = Math.max(0, this.#missed - 2);
       if (index > 0) [this.#shapes[0], this.#shapes[index]] = [shape, this.#shapes[0]!];
-      const { valueOf } = this.#form;
-      const fields: Field[] = [];
-      for (let at = 0; at < shape.keys.length; at++) {
-        const [key, sent] = [shape.keys[at]!, groups[at + 1]!];
-        const value = key.isRead ? valueOf(sent) : undefined;
-        fields.push({ key, sent, start: 0, value, json: undefined, isTaken: false });
-      }
-      return fields;
+      if (shape.places !== undefined) return layerOfShape(shape.context, shape.places, groups, this.#form, context);
+      return layerOfFields(fieldsOfGroups(shape.context.keys, groups, this.#form), this.#form, context);
     }
     this.#missed = Math.min(MAX_MISSED, this.#missed + 1);
     return undefined;
@@ -3417,9 +3415,9 @@ class ShapeMemory {
     }
     pattern += `${text.slice(end).replace(SPECIAL, "\\$&")}$`;
     if (this.#candidates.delete(pattern)) {
-      const keys = fields.map(({ key }) => key);
+      const context = fieldContext(fields, this.#times);
       this.#shapes.splice(MAX_SHAPES - 1);
-      this.#shapes.unshift({ pattern: new RegExp(pattern), keys });
+      this.#shapes.unshift({ pattern: new RegExp(pattern), context, places: placesOfShape(fields) });
     } else {
       if (this.#candidates.size >= MAX_CANDIDATES) this.#candidates.clear();
       this.#candidates.add(pattern);
@@ -3446,11 +3444,67 @@ function levelOfField(value: unknown, { isSyslogScale }: FieldContext): number |
   return levelOf(value) ?? SEVERITIES.find((_, severity) => value === severity || value === String(severity));
 }
 
+function fieldsOfGroups(keys: readonly Key[], groups: string[], { valueOf }: ValueForm): Field[] {
+  return keys.map((key, at) => {
+    const sent = groups[at + 1]!;
+    return { key, sent, start: 0, value: key.isRead ? valueOf(sent) : undefined, json: undefined, isTaken: false };
+  });
+}
+
+function fieldContext(fields: Field[], times: TimeReader): FieldContext {
+  const keys = fields.map(({ key }) => key);
+  return { times, keys, isSyslogScale: keys.some((key) => key.isSyslogScale) };
+}
+
+/** A shape's `places`: none if a date is in two fields, a column may be filled from within one, or by one key twice. */
+function placesOfShape(fields: Field[]): number[][] | undefined {
+  const places: number[][] = COLUMNS.map(() => []);
+  const rankAt = (at: number) => fields[at]!.key.own!.rank;
+  for (const [at, { key, sent }] of fields.entries()) {
+    const isContainer = key.isRead && (sent.charCodeAt(0) === BRACE || sent.charCodeAt(0) === BRACKET);
+    if (isContainer || key.name === "date") return undefined;
+    if (key.own === undefined) continue;
+    const rivals = places[key.own.column]!;
+    if (rivals.some((rival) => rankAt(rival) === rankAt(at))) return undefined;
+    rivals.push(at);
+    rivals.sort((one, other) => rankAt(one) - rankAt(other));
+  }
+  return places;
+}
+
+/** Does for a known shape what `layerOfFields` does for any line, without an object for each field. */
+function layerOfShape(
+  context: FieldContext,
+  places: readonly (readonly number[])[],
+  groups: (string | undefined)[],
+  { valueOf, jsonOf }: ValueForm,
+  { outer }: LineContext,
+): Layer {
+  const { keys } = context;
+  const values: unknown[] = [undefined, undefined, undefined, undefined, undefined];
+  let messageKey = "";
+  for (let column = 0; column < places.length; column++) {
+    if (isGivenBy(outer, column)) continue;
+    for (const at of places[column]!) {
+      const value = keys[at]!.own!.read(valueOf(groups[at + 1]!), context);
+      if (value === undefined) continue;
+      values[column] = value;
+      if (column === MESSAGE_COLUMN) messageKey = keys[at]!.name;
+      groups[at + 1] = undefined; // it is no attribute
+      break;
+    }
+  }
+  let members = "";
+  for (let at = 0; at < keys.length; at++) {
+    const sent = groups[at + 1];
+    if (sent !== undefined) members = joined(members, keys[at]!.member + jsonOf(sent));
+  }
+  return layerOfColumns(values, messageKey, members, context);
+}
+
 /** The layer of a line's fields; where an envelope gives host and app, such keys are attributes. */
 function layerOfFields(fields: Field[], { jsonOf }: ValueForm, { times, outer }: LineContext): Layer {
-  let isSyslogScale = false;
-  for (const { key } of fields) isSyslogScale ||= key.isSyslogScale;
-  const context = { times, fields, isSyslogScale };
+  const context = fieldContext(fields, times);
   const columns = new FilledColumns();
   for (const { key, value } of fields) {
     const { own, inner, name } = key;
@@ -3461,22 +3515,32 @@ function layerOfFields(fields: Field[], { jsonOf }: ValueForm, { times, outer }:
         columns.offer(place, name, place.read(valueWithin(value, place.path), context));
   }
   for (const field of fields) field.isTaken = columns.hasTaken(field.key);
-  const [level, sent, time, host, app] = columns.values;
-  const layer = newLayer((time as FoundTime | undefined) ?? timeOfTwo(fields, times));
+  columns.values[TIME_COLUMN] ??= timeOfTwo(fields, times);
+  let members = "";
+  for (const { key, sent, json, isTaken } of fields)
+    if (!isTaken) members = joined(members, key.member + (json ?? jsonOf(sent)));
+  return layerOfColumns(columns.values, columns.names[MESSAGE_COLUMN]!, members, context);
+}
+
+function layerOfColumns(
+  [level, sent, time, host, app]: unknown[],
+  messageKey: string,
+  members: string,
+  { keys, isSyslogScale }: FieldContext,
+): Layer {
+  const layer = newLayer(time as FoundTime | undefined);
   layer.level = level as number | undefined;
   layer.message = typeof sent === "string" ? withoutAnsi(sent) : undefined;
   layer.host = host as string | undefined;
   layer.app = app as string | undefined;
+  layer.members = members;
   layer.isAltered = layer.message !== sent;
-  for (const { key, sent: value, json, isTaken } of fields)
-    if (!isTaken) layer.members = joined(layer.members, key.member + (json ?? jsonOf(value)));
-  const messageKey = columns.names[MESSAGE_COLUMN];
   const isEnvelope = messageKey === "log" || (messageKey === "MESSAGE" && isSyslogScale); // Docker's, journald's
-  if (isEnvelope || (messageKey === "message" && level === undefined && isShipped(fields))) layer.body = layer.message;
+  if (isEnvelope || (messageKey === "message" && level === undefined && isShipped(keys))) layer.body = layer.message;
   return layer;
 }
 
-const isShipped = (fields: Field[]) => fields.some(({ key }) => SHIPPER_KEYS.has(key.name));
+const isShipped = (keys: readonly Key[]) => keys.some(({ name }) => SHIPPER_KEYS.has(name));
 
 /** The columns' values, each with the key and the place that it came from. */
 class FilledColumns {
