@@ -613,7 +613,8 @@ const [LESS_THAN, GREATER_THAN, BRACE] = [60, 62, 123];
 const NO_BYTES: Buffer = Buffer.alloc(0);
 const LINE_ENDS = { short: Buffer.of(NEWLINE), long: Buffer.of(RETURN, NEWLINE) };
 const COUNT_MAX_SIZE = 13; // of "1234567 <191>", which tells an octet count from a line that begins with a number
-const [NO_COUNT, UNDECIDED] = [0, -1]; // what octetCountSize() returns: no count; or the bytes end too early to decide
+const [NO_COUNT, UNDECIDED, NONE] = [0, -1, -2]; // for a size or an offset; undecided: the bytes end too early to tell
+const HOLD_MAX_SIZE = 4 * KIB; // what is held back until the bytes behind it tell which octet counts are right
 const COUNTED = 0xffff_ffff; // as a section's frameSize: counted frames as they came
 
 /**
@@ -621,8 +622,9 @@ const COUNTED = 0xffff_ffff; // as a section's frameSize: counted frames as they
  * messages (RFC 6587, section 3.4.1). `#ack on` or `#ack off` as the first line sets whether the sender gets replies.
  *
  * A wrong octet count costs its own frame only. Counts are judged where the connection's first frame is counted: one
- * is wrong if neither another count nor a line's ending follows its frame. The frame then ends where the next count
- * begins, within it or behind it, or else where a line would end. After a counted frame, a count also ends a line.
+ * is wrong if neither another count nor a line's ending follows its frame, or right frames lie within. The frame then
+ * ends where the next count begins, within it or behind it, or else where a line would end. After a counted frame, a
+ * count also ends a line.
  *
  * The methods' verbs: *take* bytes from the chunk; *keep* them in the frame that has not ended; *hold* them back for
  * the next chunk; *end* a frame; *add* it to a section.
@@ -646,6 +648,7 @@ export class Framer {
   #size = 0; // so far, with the bytes that were too many to keep
   #lastByte = 0;
   #countedSize = 0; // its size by its octet count, the count included; 0 for a line
+  #isDoubted = false; // a count was wrong: now one right frame within another shows that the other's count is, too
 
   constructor(maxLine: number, ack: Options["ack"]) {
     this.#maxLine = maxLine;
@@ -697,12 +700,12 @@ export class Framer {
   #takeLine(): void {
     const chunk = this.#chunk;
     const isCounting = this.#sends === "counts" || this.#sends === "lines, then counts";
-    const find = isCounting ? endOfCountedLine : this.#opening.isWide ? indexOfNewline : endOfLine;
-    const end = find(chunk, this.#at);
+    const find = this.#opening.isWide ? indexOfNewline : endOfLine;
+    const end = isCounting ? this.#endByCounts(this.#at, this.#at) : find(chunk, this.#at);
+    if (end === UNDECIDED && isCounting) return this.#hold(this.#at);
     if (end < 0) {
-      const decidedEnd = isCounting && !this.#isEnd ? undecidedFrom(chunk, this.#at) : chunk.length;
-      this.#keepTo(decidedEnd);
-      return this.#hold(decidedEnd);
+      this.#keepTo(isCounting && !this.#isEnd ? Math.max(this.#at, chunk.length - COUNT_MAX_SIZE) : chunk.length);
+      return this.#hold(this.#at);
     }
     this.#keepTo(end);
     const isDelimiter = isEnding(chunk[end]); // if not, an octet count begins there
@@ -743,7 +746,7 @@ export class Framer {
     let [bodyAt, end] = [at, at];
     while ((bodyAt = at + octetCountSize(chunk, at)) > at) {
       end = bodyAt + numberAt(chunk, at);
-      if (end > chunk.length || end - bodyAt > this.#maxLine || this.#isMiscounted(end)) break;
+      if (end > chunk.length || end - bodyAt > this.#maxLine || this.#isMiscounted(at, bodyAt, end)) break;
       lines++;
       for (at = end; isEnding(chunk[at]);) at++;
     }
@@ -751,9 +754,12 @@ export class Framer {
     if (this.#ack === "always" && lines > 0) addReply(this.#framed.replies, lines);
     this.#at = at;
     if (bodyAt <= at) return; // no further count
-    if (end > chunk.length) this.#countedSize = end - at;
-    else if (this.#isMiscounted(end)) this.#takeMiscounted(bodyAt, end);
-    else this.#takeOddFrame(bodyAt, end);
+    const isMiscounted = this.#isMiscounted(at, bodyAt, end);
+    if (isMiscounted === UNDECIDED) this.#hold(at);
+    else if (isMiscounted) this.#takeMiscounted(bodyAt, end);
+    else if (end <= chunk.length) this.#takeOddFrame(bodyAt, end);
+    else if (this.#isDoubted && this.#mayHold(at)) this.#hold(at);
+    else this.#countedSize = end - at;
   }
 
   /** Takes more of a counted frame that began in an earlier chunk. If it fits, it is framed as if it had come whole. */
@@ -768,14 +774,32 @@ export class Framer {
     if (isWhole) this.#endFrame(undefined);
   }
 
-  /** Ends a frame whose count is wrong: where a count begins within it, or where a line would end behind it. */
+  /** Ends a frame whose count is wrong, or holds it back until the bytes tell where it ends. */
   #takeMiscounted(bodyAt: number, end: number): void {
-    this.#framed.miscounted++;
-    const next = findOctetCount(this.#chunk, bodyAt, end);
-    const realEnd = next >= 0 ? next : endOfCountedLine(this.#chunk, end);
-    if (realEnd >= 0) return this.#takeOddFrame(bodyAt, realEnd);
+    const realEnd = this.#endByCounts(bodyAt, end);
+    if (realEnd === UNDECIDED) return this.#hold(this.#at);
+    this.#endMiscounted(bodyAt, realEnd);
+    if (realEnd !== NONE) return;
     this.#at = bodyAt; // it has not ended: from now on it is a line
     this.#keepTo(end);
+  }
+
+  /** Ends a frame at `realEnd`. If that is within its count, its first digits are the last of the text before. */
+  #endMiscounted(bodyAt: number, realEnd: number): void {
+    this.#framed.miscounted++;
+    this.#isDoubted = true;
+    if (realEnd !== NONE) this.#takeOddFrame(realEnd < bodyAt ? this.#at : bodyAt, realEnd);
+  }
+
+  /** Where a frame or a line ends that begins at `#at`: where a count begins, or where a line ends from `end` on. */
+  #endByCounts(bodyAt: number, end: number): number {
+    const chunk = this.#chunk;
+    const from = bodyAt > this.#at ? this.#at + 1 : this.#at;
+    const { right, maybe, isOpen } = new CountSearch(chunk, from, bodyAt, chunk.length, this.#isEnd);
+    const countAt = maybe === NONE ? right : right === NONE ? maybe : Math.min(maybe, right);
+    const delimiterAt = endOfLine(chunk, end, countAt === NONE ? chunk.length : countAt);
+    if (delimiterAt >= 0) return delimiterAt;
+    return right === NONE && isOpen && this.#mayHold(this.#at) ? UNDECIDED : countAt;
   }
 
   /**
@@ -787,12 +811,11 @@ export class Framer {
     if (this.#size > this.#keepMaxSize) return false; // some of its bytes are dropped already
     const bytes = Buffer.concat([this.#kept.subarray(0, this.#size), this.#chunk.subarray(this.#at)]);
     const bodyAt = octetCountSize(bytes, 0);
-    const next = findChain(bytes, bodyAt, this.#isEnd);
-    if (next < 0) return false;
-    this.#framed.miscounted++;
+    const { right } = new CountSearch(bytes, 1, bodyAt, bytes.length, this.#isEnd);
+    if (right === NONE) return false;
     this.#takeKept();
     this.#refill(bytes);
-    this.#takeOddFrame(bodyAt, next);
+    this.#endMiscounted(bodyAt, right);
     return true;
   }
 
@@ -803,11 +826,26 @@ export class Framer {
     this.#addFrame(bytes, trimmedLength(bytes, bytes.length));
   }
 
-  /** Whether what follows a counted frame shows that its count is wrong. On a connection with lines, nothing does. */
-  #isMiscounted(end: number): boolean {
+  /**
+   * Whether a count is wrong, by what follows its frame or lies within it; may be `UNDECIDED`. One right frame within
+   * is enough after a wrong count, or before one; else it takes a row. On a connection with lines, nothing tells.
+   */
+  #isMiscounted(at: number, bodyAt: number, end: number): boolean | typeof UNDECIDED {
     const chunk = this.#chunk;
-    if (this.#sends !== "counts" || end >= chunk.length || isEnding(chunk[end])) return false;
-    return chunk[end - 1] !== NEWLINE && chunk[end - 1] !== NUL && octetCountSize(chunk, end) === NO_COUNT;
+    if (this.#sends !== "counts") return false;
+    const isFollowed = end >= chunk.length || isEnding(chunk[end]) || octetCountSize(chunk, end) !== NO_COUNT;
+    if (!isFollowed && chunk[end - 1] !== NEWLINE && chunk[end - 1] !== NUL) return true;
+    const to = Math.min(end, chunk.length);
+    if (!this.#isDoubted && (end > to || !mayBeginLater(chunk, bodyAt, end - bodyAt))) return false;
+    const hasFrame = new CountSearch(chunk, at + 1, bodyAt, to, false).provenTo <= to;
+    if (this.#isDoubted || !hasFrame) return hasFrame;
+    const next = endOfFrames(chunk, at, 2, this.#isEnd);
+    if (next === UNDECIDED && this.#mayHold(at)) return UNDECIDED;
+    return next === NONE || hasRowOfFrames(chunk, at + 1, bodyAt, to);
+  }
+
+  #mayHold(from: number): boolean {
+    return !this.#isEnd && this.#chunk.length - from <= HOLD_MAX_SIZE;
   }
 
   /** Makes the bytes of both the chunk that is being framed. */
@@ -948,8 +986,8 @@ function cutLength(bytes: Buffer, max: number): number {
 }
 
 /** Offset of the next delimiter; -1 for none. */
-function endOfLine(bytes: Buffer, from: number): number {
-  for (let at = from; at < bytes.length; at++) if (bytes[at] === NEWLINE || bytes[at] === NUL) return at;
+function endOfLine(bytes: Buffer, from: number, to = bytes.length): number {
+  for (let at = from; at < to; at++) if (bytes[at] === NEWLINE || bytes[at] === NUL) return at;
   return -1;
 }
 
@@ -6585,7 +6623,15 @@ export class Inbox {
 }
 
 // ---- Octet counts -----------------------------------------------------------
-// RFC 6587, section 3.4.1, as it is really sent: counts of characters instead of bytes, or off by a few.
+// RFC 6587, section 3.4.1, as it is really sent: counts of characters instead of bytes, or off by a few. A count is
+// right if another one, or a line's ending, follows its frame. Text may hold what looks like a count, and its last
+// digits may stand right before one: `…42` and `27 <1>` are `4227 <1>`. A false count's frame may end by chance where
+// another begins, but then right ones lie within it. So, of several, the one whose frame ends first is taken.
+
+const LOOK_AHEAD = 16; // how many counts are looked at for one that is right, behind one that is not
+const ROW = 5; // right frames in a row within another frame show that its count is wrong
+const BEFORE_PRIORITY = Buffer.from(" <");
+const COUNT_BEGUN = /[1-9]\d{0,6} ?$/;
 
 /** The size of an octet count and its space. `<n>` must follow: a line that begins with a number is a line. */
 function octetCountSize(bytes: Buffer, at: number): number {
@@ -6598,16 +6644,6 @@ function octetCountSize(bytes: Buffer, at: number): number {
   return isPriority(bytes, space + 1) ? space + 1 - at : NO_COUNT;
 }
 
-/** Offset of the next delimiter or octet count, which ends a line on a connection with counted frames; -1 for none. */
-function endOfCountedLine(bytes: Buffer, from: number): number {
-  for (let at = from; at < bytes.length; at++) {
-    if (bytes[at] === NEWLINE || bytes[at] === NUL) return at;
-    const countAt = bytes[at] === LESS_THAN ? octetCountBefore(bytes, from, at) : -1;
-    if (countAt >= 0) return countAt;
-  }
-  return -1;
-}
-
 /** The length of a counted frame without the line endings that its count included. */
 function trimmedLength(bytes: Buffer, size: number): number {
   let length = size;
@@ -6615,50 +6651,95 @@ function trimmedLength(bytes: Buffer, size: number): number {
   return length;
 }
 
-/** Whether an ending or another count stands where a counted frame ends. */
-function isConfirmed(bytes: Buffer, at: number): boolean {
-  const end = at + octetCountSize(bytes, at) + numberAt(bytes, at);
-  return isEnding(bytes[end]) || octetCountSize(bytes, end) > 0;
-}
+/**
+ * A search for the next right count, where one was wrong: from `from` on and before `to`. Its digits may be among those
+ * of the wrong count itself, which stands before `bodyAt`.
+ */
+class CountSearch {
+  /** Offset of a right count; `NONE` for none. */
+  right = NONE;
+  /** Offset up to which the bytes prove it right. */
+  provenTo = Infinity;
+  /** Offset of the first count behind the wrong one that is not proven right, where a frame may begin; `NONE` for none. */
+  maybe = NONE;
+  /** Whether the next bytes may prove another count right. */
+  isOpen: boolean;
 
-/** Where the first octet count begins from `from` on and before `to`; -1 for none. */
-function findOctetCount(bytes: Buffer, from: number, to: number): number {
-  const end = Math.min(bytes.length, to + COUNT_MAX_SIZE);
-  for (let at = from; at < end; at++) {
-    const start = bytes[at] === LESS_THAN ? octetCountBefore(bytes, from, at) : -1;
-    if (start >= 0) return start < to ? start : -1;
+  constructor(bytes: Buffer, from: number, bodyAt: number, to: number, isEnd: boolean) {
+    const tail = bytes.toString("latin1", Math.max(from, bytes.length - COUNT_MAX_SIZE));
+    this.isOpen = to === bytes.length && COUNT_BEGUN.test(tail);
+    for (let [space, counts] = [from - 1, 0]; counts < LOOK_AHEAD; counts += this.maybe === NONE ? 0 : 1) {
+      space = bytes.indexOf(BEFORE_PRIORITY, space + 1);
+      if (space < 0 || space >= Math.min(to, this.provenTo)) break;
+      const first = firstDigit(bytes, from, space);
+      const size = first === space ? NO_COUNT : octetCountSize(bytes, first);
+      if (size === UNDECIDED) this.isOpen = true;
+      const isWrong = size > 0 && !this.#proveOne(bytes, first, space, isEnd, from + HOLD_MAX_SIZE);
+      if (isWrong && space >= bodyAt && this.maybe === NONE && mayBegin(bytes, first, isEnd)) this.maybe = first;
+    }
   }
-  return -1;
+
+  /** Whether a right count begins at one of the digits from `first` on that stand before a space. */
+  #proveOne(bytes: Buffer, first: number, space: number, isEnd: boolean, holdTo: number): boolean {
+    let isProven = false;
+    for (let at = space - 1; at >= first; at--) {
+      if (bytes[at] === ZERO) continue;
+      const end = endOfFrames(bytes, at, bytes[at - 1] === SPACE ? 2 : 1, isEnd); // it may be of a text: "5 <1>"
+      if (end === UNDECIDED && space + numberAt(bytes, at) <= holdTo) this.isOpen = true;
+      if (end < 0 || end >= this.provenTo) continue;
+      [this.right, this.provenTo, isProven] = [at, end, true];
+    }
+    return isProven;
+  }
 }
 
-/** Where the octet count begins, from `from` on, that stands before a `<`; -1 for none. */
-function octetCountBefore(bytes: Buffer, from: number, at: number): number {
-  let first = at - 1;
-  while (first > from && first > at - 8 && isDigitByte(bytes[first - 1])) first--;
+/** Whether a frame may begin at a count that is not proven. Few texts end with a space. */
+function mayBegin(bytes: Buffer, at: number, isEnd: boolean): boolean {
+  return bytes[at - 1] !== SPACE || endOfFrames(bytes, at, 1, isEnd) > 0;
+}
+
+/**
+ * Where so many counted frames end, one behind the other, with another count, an ending or the end of all behind the
+ * last one; `NONE` where something else follows one; `UNDECIDED` where the bytes end too early.
+ */
+function endOfFrames(bytes: Buffer, from: number, frames: number, isEnd: boolean): number {
+  const end = from + octetCountSize(bytes, from) + numberAt(bytes, from);
+  let next = end;
+  while (next < end + 2 && isEnding(bytes[next])) next++;
+  if (next >= bytes.length && isEnd) return next === bytes.length ? end : NONE;
+  const size = next < bytes.length ? octetCountSize(bytes, next) : UNDECIDED;
+  if (size > 0) return frames === 1 ? end : endOfFrames(bytes, next, frames - 1, isEnd);
+  if (frames === 1 && next > end) return end;
+  return size === UNDECIDED && !isEnd ? UNDECIDED : NONE;
+}
+
+/** Offset of the first of up to seven digits, from `from` on, that stand before a space; no count begins with 0. */
+function firstDigit(bytes: Buffer, from: number, space: number): number {
+  let first = space;
+  while (first > from && first > space - 7 && isDigitByte(bytes[first - 1])) first--;
   while (bytes[first] === ZERO) first++;
-  if (first < from || octetCountSize(bytes, first) <= 0) return -1;
-  for (let start = first; start < at - 1; start++)
-    // digits of a text may stand before a count's
-    if (bytes[start] !== ZERO && isConfirmed(bytes, start)) return start;
-  const isOfText = first > 0 && bytes[first - 1] === SPACE; // as in "5 <1>"; few frames end with a space
-  return isOfText ? -1 : first;
+  return first;
 }
 
-/** Where a counted frame begins behind which, where its count ends, another count or the end of all is; -1 for none. */
-function findChain(bytes: Buffer, from: number, isEnd: boolean): number {
-  for (let at = from; (at = findOctetCount(bytes, at, bytes.length)) >= 0; at++) {
-    let end = at + octetCountSize(bytes, at) + numberAt(bytes, at);
-    for (let endings = 0; endings < 2 && isEnding(bytes[end]); endings++) end++;
-    if (octetCountSize(bytes, end) > 0 || (isEnd && end === bytes.length)) return at;
+/** Whether right frames, one behind the other, lie within a counted frame. */
+function hasRowOfFrames(bytes: Buffer, from: number, bodyAt: number, to: number): boolean {
+  for (let at = from; at < to;) {
+    const { right, provenTo } = new CountSearch(bytes, at, bodyAt, to, false);
+    if (provenTo > to) return false;
+    const end = endOfFrames(bytes, right, ROW, false);
+    if (end >= 0 && end <= to) return true;
+    at = provenTo;
   }
-  return -1;
+  return false;
 }
 
-/** Where the last bytes begin that may be an octet count; the end where none are. */
-function undecidedFrom(bytes: Buffer, from: number): number {
-  const start = Math.max(from, bytes.length - COUNT_MAX_SIZE);
-  const found = /[1-9]\d{0,6}(?: (?:<\d{0,3})?)?$/.exec(bytes.toString("latin1", start));
-  return found ? start + found.index : bytes.length;
+/** Whether a count's last digits may be a count of their own, by one byte behind such a frame; looked at often. */
+function mayBeginLater(bytes: Buffer, bodyAt: number, count: number): boolean {
+  for (let power = 10; power < count; power *= 10) {
+    const next = bytes[bodyAt + (count % power)];
+    if (isDigitByte(next) || isEnding(next)) return true;
+  }
+  return false;
 }
 
 /** Whether `<n>`, with which a syslog message begins, is at this offset. */

@@ -89,6 +89,39 @@ describe("octet counts that are wrong", () => {
       }
     });
 
+  for (const [last, allowed] of [
+    ["", 1 / 2000],
+    [" ", 0],
+    ["42", 1 / 2000],
+    ["7", 1 / 2000],
+    ["10", 1 / 2000],
+  ] as const)
+    test(`Framer: texts that end in ${JSON.stringify(last)} right before the next count cost ${allowed} of the right frames`, () => {
+      const random = seeded(6);
+      let [wanted, lost] = [0, 0];
+
+      for (let round = 0; round < ROUNDS; round++) {
+        const sent = Array.from({ length: 30 }, () => randomCounted(random, 0.9, undefined, last));
+        const bytes = Buffer.from(sent.map(({ count, body }) => `${count} ${body}`).join(""));
+        const { frames } = framed(splitAtRandom(bytes, random));
+        const right = sent.filter((_, n) => sent.slice(Math.max(0, n - 1), n + 1).every(({ isRight }) => isRight));
+        wanted += right.length;
+        lost += right.filter(({ body }) => !frames.includes(latin1(body))).length;
+      }
+
+      assert.ok(lost <= wanted * allowed, `${lost} of ${wanted}`);
+    });
+
+  test("Framer: digits at the end of a text that a count is too short for are a line, and the next frame is whole", () => {
+    const right = Array.from({ length: 200 }, (_, n) => `<14>1 - h a - - - line ${n} took 42`);
+    const wrong = `${right[0]!.length - 2} ${right[0]!}`; // then "42" and the next count are "4227 <14>"
+
+    const { frames, miscounted } = framed([Buffer.from(wrong + right.map(countFrame).join(""))]);
+
+    assert.deepEqual(frames, [right[0]!.slice(0, -2), "42", ...right]);
+    assert.equal(miscounted, 1);
+  });
+
   test("Framer: texts that look like counts stay in right frames, and cost one right frame in 200 where two of five are wrong", () => {
     const random = seeded(5);
     const words = ["a", "größe", "80", ...COUNT_WORDS];

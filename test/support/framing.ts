@@ -82,10 +82,10 @@ const WORDS = ["a", "über", "80", "<3", "{}", "x=1", "größe", "12 <x"];
 export const COUNT_WORDS = ["5 <1>", "7 <13>one", "12 <3>lines", "44 <14>1"];
 
 /** A syslog message of one line with a count that is right or, but for `rightShare`, off by -3 to +5, or of characters. */
-export function randomCounted(random: Random, rightShare = 0.6, words = WORDS): Counted {
+export function randomCounted(random: Random, rightShare = 0.6, words = WORDS, last = "."): Counted {
   const pick = (from: string[]) => from[Math.floor(random() * from.length)] ?? "";
   const text = Array.from({ length: Math.floor(random() * 8) }, () => pick(words)).join(" ");
-  const body = `<${Math.floor(random() * 192)}>1 2026-11-22T10:00:00Z h a - - - ${text}.`;
+  const body = `<${Math.floor(random() * 192)}>1 2026-11-22T10:00:00Z h a - - - ${text}${last}`;
   const right = Buffer.byteLength(body);
   const count = random() < rightShare ? right : random() < 0.5 ? body.length : right - 3 + Math.floor(random() * 9);
   return { count, body, isRight: count === right };
