@@ -2385,10 +2385,10 @@ function decodeFrame(bytes: Buffer, frameSize: number): DecodedFrame {
 
 const [TAB, BYTE_ORDER_MARK] = [9, 0xfeff];
 const [QUOTE, COMMA, DASH, DOT, ZERO, COLON, EQUALS] = [34, 44, 45, 46, 48, 58, 61];
-const [BANG, PERCENT, PARENTHESIS, PLUS, SLASH] = [33, 37, 40, 43, 47];
-const [UPPER_T, UPPER_Z, UNDERSCORE, BAR] = [84, 90, 95, 124];
+const [BANG, PERCENT, PARENTHESIS, STAR, PLUS, SLASH] = [33, 37, 40, 42, 43, 47];
+const [UPPER_L, UPPER_T, UPPER_Z, UNDERSCORE, BAR] = [76, 84, 90, 95, 124];
 const [LOWER_A, LOWER_F, LOWER_M, LOWER_P, LOWER_T, LOWER_U, LOWER_Z] = [97, 102, 109, 112, 116, 117, 122];
-const [BRACKET, BACKSLASH, BRACKET_END, BRACE_END] = [91, 92, 93, 125];
+const [AT, BRACKET, BACKSLASH, BRACKET_END, BRACE_END] = [64, 91, 92, 93, 125];
 
 /** What a reader found in a line, or in the body of one. */
 interface Layer {
@@ -3701,7 +3701,7 @@ const DEFAULT_LEVEL = 200;
 
 /** Monolog's scale, under the names that loggers use. */
 export const LEVEL_WORDS: Record<number, string> = {
-  100: "trace trce trac verbose verb vrb silly finest finer fine debug debu dbug dbg",
+  100: "trace trce trac verbose verb vrb silly finest finer fine debug debu dbug debg dbg",
   200: "info inf information informational default",
   250: "notice success",
   300: "warn warning wrn",
@@ -3738,6 +3738,7 @@ export function levelOf(value: unknown): number | undefined {
   if (typeof value === "number") return levelOfNumber(value);
   if (typeof value !== "string") return undefined;
   const level = levelNamed(value);
+  if (value.length === 1 && isUpper(value.charCodeAt(0))) return LETTER_LEVELS[value];
   if (level !== undefined || value.length > LEVEL_REACH) return level;
   const [, name = "", number] = LEVEL_TEXT.exec(withoutAnsi(value)) ?? [];
   return number === undefined ? levelNamed(name) : levelOfNumber(Number(number));
@@ -3794,6 +3795,14 @@ export const ALARMS: readonly [start: string, level: number, within?: string][] 
   ["Unhandled exception", 400],
   ["Unhandled Exception", 400],
   ["Unhandled rejection", 400],
+  ["Unhandled promise rejection", 400],
+  ["Deprecated: ", 250],
+  ["** (", 400, "Error) "],
+  ["(EE) ", 400],
+  ["(WW) ", 300],
+  ["error TS", 400, ": "],
+  ["make", 400, ": *** "],
+  ["terminate called ", 600],
   ["npm ERR!", 400],
   ["npm error ", 400],
   ["npm WARN ", 300],
@@ -3806,7 +3815,8 @@ const ALARMS_BY_CODE = Array.from({ length: 128 }, (_, code) =>
 const SYMBOLS = String.raw`\u2100-\u2bff\ud800-\udfff\ufe0f`; // emoji, arrows, check marks
 /** What may stand before a level: `*** ERROR ***`, log4j's ` WARN x`, `❌ Error: x`, `<warn>  [1795341600.1] x`. */
 const DECORATION = new RegExp(
-  String.raw`[-*>!#=.]{1,8} +| (?=[a-z]{4} )|[${SYMBOLS}]{1,8} +(?=[a-z]{3,13}:)|(?=<[a-z]+> [ [<])`,
+  String.raw`[-*>!#=.]{1,8} +| (?=[a-z]{4} )|[${SYMBOLS}]{1,8} +(?=[a-z]{3,13}:)|(?=<[a-z]+>(?:: | [ [<]))` +
+    String.raw`| \d{1,3}\(\d{1,7}\) (?=[A-Z]{4,8}: )|=(?=[A-Z]+ REPORT=)`, // Kamailio, Erlang
   "iy",
 );
 const SYMBOL = new RegExp(`^[${SYMBOLS}]`);
@@ -3817,10 +3827,10 @@ function levelInFront(text: string): number | undefined {
   const code = text.charCodeAt(0);
   if (code === BRACKET || code === PERCENT) return levelBehind(text, 0, false);
   const wordEnd = endOfLetters(text, 0);
-  if (wordEnd === 1) return letterLevelAt(text, 0, LETTER_IN_FRONT);
+  if (wordEnd === 1) return letterLevelAt(text, 0, LETTER_IN_FRONT) ?? levelOfWord(text, wordEnd);
   if (wordEnd > 0 || code === UNDERSCORE || code === SLASH) return levelOfWord(text, wordEnd);
   if (isDigit(code)) return undefined;
-  if (code !== PARENTHESIS) return levelAt(text, endOfMatch(DECORATION, text, 0), false);
+  if (code !== PARENTHESIS) return levelAt(text, endOfMatch(DECORATION, text, 0), false) ?? levelOfAlarm(text, 0);
   const end = endOfMatch(NODE_PREFIX, text, 0);
   return end < 0 ? (levelAt(text, 0, false) ?? levelOfAlarm(text, 0)) : levelInFront(text.slice(end));
 }
@@ -3846,11 +3856,15 @@ function levelOfAlarm(text: string, at: number): number | undefined {
 function levelOfThrown(text: string, at: number, end: number): number | undefined {
   const hasColon = text.charCodeAt(end - 1) === COLON;
   const isOfRails = text.charCodeAt(end + 1) === PARENTHESIS && text.endsWith("):");
-  if (!hasColon && !isOfRails && end < text.length) return undefined;
+  if (!hasColon && !isOfRails && end < text.length) return text.endsWith("Error)") && RUBY.test(text) ? 400 : undefined;
   const name = text.slice(at, hasColon ? end - 1 : end);
   if (name.endsWith("Error") || name.endsWith("Exception")) return 400;
   if (name.endsWith("Warning")) return 300;
   if (!hasColon) return undefined;
+  const level = isUpper(name.charCodeAt(name.length - 1))
+    ? LEVELS.get(name.slice(name.lastIndexOf(".") + 1))
+    : undefined;
+  if (level !== undefined) return level; // behind Monolog's channel
   return POSITION.test(name) ? levelInFront(text.slice(end + 1)) : levelBehindName(text, end + 1);
 }
 
@@ -3861,21 +3875,26 @@ function levelBehindName(text: string, at: number): number | undefined {
   return text.charCodeAt(end) === COLON ? levelOfLetters(text, at, end) : undefined;
 }
 
-const POSITION = /:\d+$/; // in a file
+const POSITION = /:\d+$|\(\d+,\d+\)$/; // in a file
+const RUBY = /^[^\s:]+:\d+:in /; // `a.rb:7:in 'x': y (NoMethodError)`
 
 /** What people put between a time and a level; six of them at most. */
 const SKIPPED = new RegExp(
   [
     String.raw`(?:(?:"[^"]*"|[^",]*),){1,12}(?=[A-Z]{3,7}\d?,[\dA-Z]{5},)`, // PostgreSQL's csvlog
-    String.raw`\[\w*:(?=[a-z]+\d?\])|\[[^\]]*[/:](?=[A-Z]{3,13}[\]:])`, // a module or a thread in the level's brackets
+    String.raw`\[(?:[\w.-]*[:#]|ID \d+ \w+\.)(?=[a-z]+\d?\])`, // a module, or a number and a facility, in brackets
+    String.raw`\[[^\]]*[/:](?=[A-Z]{3,13}[\]:])`, // a module or a thread in the level's brackets
     String.raw`\[[^\]]*\]|\([^)]*\)|\{[^}]*\}|<[^>]*>`,
-    String.raw`#?\d+(?:\.\d+%)?(?=[\s\]|])|[\w-]*\d[\w-]*(?=[\s|])`, // a number, or a name with digits
+    String.raw`#?\d+(?:\.\d+%)?(?=[\s\]|])|[\w.-]*\d[\w.-]*(?=[\s|])`, // a number, or a name with digits
     String.raw`[\w.-]+=\S+`,
     String.raw`[^\s[\]]+(?= +[-|] )|[^\s[\]|;]+(?=[|;])`, // a name before a dash or a bar
     String.raw`[\w-]+\.(?=[A-Z]+:)`, // Monolog's channel
     String.raw`[\w./-]+:\d+:[\w.]+\(\)(?= \[)|\w+\[[\da-f]{8,16}\] [a-z]{3}(?= \[)`, // Gitea's function; Fly's region
-    String.raw`[^\s@[\]]+@[^\s@[\]]+(?= )|[\w.-]+\[[^\]]*\](?= )`, // PostgreSQL's user@database
-    String.raw`(?:main|root|[\w$-]+(?:[./:_-][\w$-]+)+):?(?= +[A-Z[])|[\w.-]+:(?= +\w+:)|[^\s[\]]+:(?=\[)`, // a logger
+    String.raw`(?:[\w-]+ )?pid \d+:(?= [A-Z]+:)|\d+:(?= [a-z]+ : )`, // pgpool, libvirt
+    String.raw`[\w./-]+(?=\[[A-Z]+\]: |\t[a-z]+\t)`, // cloud-init, Prosody
+    String.raw`[\w.$]+(?= +[WEF] +[A-Z]{4,5}\d{4}[A-Z]:)`, // WebSphere
+    String.raw`[^\s@[\]]+@[^\s@[\]]+(?= )|[\w.-]+\[[^\]]*\]:?(?= )`, // PostgreSQL's user@database
+    String.raw`(?:main|MainThread|root|[\w$-]+(?:[./:_-][\w$-]+)+):?(?= +[A-Z[])|[\w.-]+:(?= +\w+:)|[^\s[\]]+:(?=\[)`, // a logger
   ].join("|"),
   "y",
 );
@@ -3903,9 +3922,9 @@ function levelBehind(text: string, start: number, isBehindTime = true): number |
 }
 
 const CISCO_LEVEL = /%[A-Z\d_-]+-([0-7])-[A-Z\d_]+:/y;
-const LETTER_IN_FRONT = /[VDIWEF](?:\/[\w.$-]{1,64} *(?:\( *\d+\))?: |! | \(\d+\) )|[EW]: /y;
+const LETTER_IN_FRONT = /[VDIWEF](?:\/[\w.$-]{1,64} *(?:\( *\d+\))?: |! | \(\d+\) | (?=\[\d\d\/))|[EW]: /y;
 const LETTER_BEHIND_TIME =
-  /[VDIWEF]\/[\w.$-]{1,64} *\( *\d+\): |[IWEF] (?=[\w./-]+:\d+\] )|[TDIWEFCN] (?:\| | *(?=[A-Z-]))|[DIWE]! /y;
+  /[VDIWEF]\/[\w.$-]{1,64} *\( *\d+\): |[IWEF] (?=[\w./-]+:\d+\] )|[TDIWEFCN] (?:\| | *(?=[A-Z-]|\[\S+:))|[DIWE]! /y;
 const LETTER_BEHIND_NUMBERS = /[VDIWEF] /y;
 
 const letterLevelAt = (text: string, at: number, pattern: RegExp) =>
@@ -3930,27 +3949,35 @@ function levelOfLetters(text: string, start: number, lettersEnd: number, isOpen 
   const end = length > 4 && isDigit(text.charCodeAt(lettersEnd)) ? lettersEnd + 1 : lettersEnd; // DEBUG2, trace3
   if (isMarkedAt(text, end, isOpen)) return levelNamed(text.slice(start, lettersEnd));
   const isCapital = isUpper(text.charCodeAt(start + 1)) && isEndOfCapitals(text, end);
-  return isCapital ? LEVELS.get(text.slice(start, lettersEnd)) : undefined;
+  return isCapital ? LEVELS.get(text.slice(start, lettersEnd)) : levelBeforeCode(text, start, lettersEnd, end);
+}
+
+function levelBeforeCode(text: string, start: number, lettersEnd: number, end: number): number | undefined {
+  const isBeforeWord = text.charCodeAt(end) === SPACE && isLower(text.charCodeAt(end + 1));
+  if (isBeforeWord || endOfMatch(CODE_BEHIND_LEVEL, text, end) < 0) return undefined;
+  return levelNamed(text.slice(start, lettersEnd));
 }
 
 const isOpening = (code: number) => code === BRACKET || code === PARENTHESIS || code === LESS_THAN || code === BRACE;
-const LETTER_IN_BRACKETS = /\](?=[[\s])| (?=\d)/y; // `[E][wifi:7]`, and Tornado's `[E 261122 10:00:00 web:1]`
-const CODE_IN_BRACKETS = /\[\w{1,16}\]:/y; // rustc's `error[E0308]:`
+/** `[E][wifi:7]`, Tornado's `[E 261122 10:00:00 web:1]`, qBittorrent's `(W) 2026-11-22T10:00:00`. */
+const LETTER_IN_BRACKETS = /\](?=[[\s])| (?=\d)|\) (?=\d{4}-)/y;
+/** rustc's `error[E0308]:`, MSBuild's `error CS1002:`, Mattermost's `error [2026-11-22 …`. */
+const CODE_BEHIND_LEVEL = /(?:\[\w{1,16}\]|\([\w.-]{1,64}\)| [A-Z]{2,6}\d{2,5}| (?=: )):| \[\d{4}-/y;
 /** A word right behind a time is a level where it is padded, or where a name with a colon follows. */
-const LOOSE_LEVEL = /[A-Za-z]{3,13}(?=\s{2}|[,;]|\/[A-Z][a-z])|[a-z]{3,13}(?= [\w.[\]-]{1,64}: )/y;
+const LOOSE_LEVEL = /[A-Za-z]{3,13}(?=\s{2}|[,;]|\/[A-Z][a-z]| [-|] | \[[a-z])|[a-z]{3,13}(?= [\w.[\]-]{1,64}: )/y;
 
 function isMarkedAt(text: string, at: number, isOpen: boolean): boolean {
   const code = text.charCodeAt(at);
   if (code === COLON) return text.charCodeAt(at + 1) !== COLON;
   if (code === TAB || code === BAR || (isOpen && code === SLASH)) return true;
-  if (code === BRACKET) return endOfMatch(CODE_IN_BRACKETS, text, at) > 0;
   const next = code <= SPACE ? text.charCodeAt(endOfSpace(text, at)) : code;
   return next === BRACKET_END || (isOpen && (next === PARENTHESIS + 1 || next === GREATER_THAN || next === BRACE_END));
 }
 
-/** Whether a level in capitals may end here: `ERRO[0012]`, `ERR!`. */
+/** Whether a level in capitals may end here: `ERRO[0012]`, `ERR!`, `*ERROR*`. */
 const isEndOfCapitals = (text: string, at: number) =>
-  isEndOfWord(text, at) || text.charCodeAt(at) === BRACKET || text.charCodeAt(at) === BANG || isSqlStateAt(text, at);
+  isEndOfWord(text, at) || CAPITALS_END.has(text.charCodeAt(at)) || isSqlStateAt(text, at);
+const CAPITALS_END = new Set([BRACKET, BANG, STAR]);
 
 /** Whether a code follows a comma, as in PostgreSQL's csvlog. */
 const isSqlStateAt = (text: string, at: number) => text.charCodeAt(at) === COMMA && endOfMatch(SQL_STATE, text, at) > 0;
@@ -4450,7 +4477,8 @@ function twoDigits(text: string, at: number): number {
 
 const isDigit = (code: number) => code >= 48 && code <= 57;
 const isUpper = (code: number) => code >= 65 && code <= 90;
-const isLetter = (code: number) => isUpper(code) || (code >= 97 && code <= 122);
+const isLower = (code: number) => code >= 97 && code <= 122;
+const isLetter = (code: number) => isUpper(code) || isLower(code);
 const isWordCode = (code: number) => isLetter(code) || isDigit(code) || code === UNDERSCORE;
 
 /** A sticky pattern's groups where it matches at `at`; none where it does not. */
