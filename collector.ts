@@ -2387,7 +2387,7 @@ const [TAB, BYTE_ORDER_MARK] = [9, 0xfeff];
 const [QUOTE, COMMA, DASH, DOT, ZERO, COLON, EQUALS] = [34, 44, 45, 46, 48, 58, 61];
 const [BANG, PERCENT, PARENTHESIS, STAR, PLUS, SLASH] = [33, 37, 40, 42, 43, 47];
 const [UPPER_L, UPPER_T, UPPER_Z, UNDERSCORE, BAR] = [76, 84, 90, 95, 124];
-const [LOWER_A, LOWER_F, LOWER_M, LOWER_P, LOWER_T, LOWER_U, LOWER_Z] = [97, 102, 109, 112, 116, 117, 122];
+const [LOWER_A, LOWER_F, LOWER_P, LOWER_T, LOWER_U, LOWER_Z] = [97, 102, 112, 116, 117, 122];
 const [AT, BRACKET, BACKSLASH, BRACKET_END, BRACE_END] = [64, 91, 92, 93, 125];
 
 /** What a reader found in a line, or in the body of one. */
@@ -3637,12 +3637,21 @@ function readText(
   time: FoundTime | undefined,
 ): Layer | undefined {
   const text = whole.length > LEVEL_REACH ? whole.slice(0, LEVEL_REACH) : whole;
-  if (time !== undefined) return layerOfText(levelBehind(text, time.end), time);
+  if (time !== undefined) return layerOfText(levelBehind(text, time.end) ?? levelBehindTwo(text, time, times), time);
   const code = text.charCodeAt(0);
   if (code === PERCENT && outer?.level !== undefined) return undefined; // Cisco's severity is the priority's
   const level = wordEnd > 1 ? levelOfWord(text, wordEnd) : levelInFront(text);
   if (level !== undefined) return layerOfText(level, timeBehindLevel(text, times));
   return wordEnd > 1 && !isClientAt(text, endOfWord(text, wordEnd)) ? undefined : readLateTime(text, times);
+}
+
+/** The level behind a second time, as `docker logs -t` and `kubectl logs --timestamps` put theirs in front. */
+function levelBehindTwo(text: string, { end, isZoned }: FoundTime, times: TimeReader): number | undefined {
+  const at = text.charCodeAt(end + 1);
+  if (!isZoned || text.charCodeAt(end) !== SPACE || !(isDigit(at) || isUpper(at) || at === BRACKET)) return undefined;
+  const rest = text.slice(end + 1);
+  const second = times.inFrontOf(rest);
+  return second === undefined ? readLateTime(rest, times)?.level : levelBehind(rest, second.end);
 }
 
 function layerOfText(level: number | undefined, time: FoundTime | undefined): Layer | undefined {
@@ -3652,7 +3661,8 @@ function layerOfText(level: number | undefined, time: FoundTime | undefined): La
   return layer;
 }
 
-const BETWEEN_LEVEL_AND_TIME = /[[(<]? *[A-Za-z]+\d?[\s\])>:|,[(-]+(?:[\w.-]+\][\s|-]*)?(?=\d|[A-Z][a-z]{2} )/y;
+const BETWEEN_LEVEL_AND_TIME =
+  /(?:[[(<]? *[A-Za-z]+\d?[\s\])>:|,[(-]+(?:[\w.-]+\][\s|-]*)?|=[A-Z]+ REPORT=+ |[A-Z]+ *\|[^|]{1,64}\| )(?=\d|[A-Z][a-z]{2} )/y;
 
 /** `INFO  [2026-11-22 10:00:00,123] …`, `[INFO] 2026-11-22 10:00:00 …`, `INFO[2026-11-22T10:00:00Z] …`. */
 function timeBehindLevel(text: string, times: TimeReader): FoundTime | undefined {
@@ -3670,6 +3680,8 @@ const REDIS_LEVELS: Record<string, number> = { ".": 100, "-": 100, "*": 250, "#"
 /** Spaces, Ruby's `W, [`, a name and a number (Nest), WebLogic's bracket, Cisco's number, or an access log's client. */
 const BEFORE_LATE_TIME = new RegExp(
   [
+    String.raw` *\d{1,7}:(?=\d{8}:)|L (?=\d\d\/)|\[#\|(?=\d{4}-)`, // Zabbix, game servers, GlassFish
+    String.raw`\[pid: [^\]]{1,99}\] \S{1,64} \([^)]{0,64}\) \{[^}]{1,64}\} \[`, // uWSGI
     String.raw` +(?=\d)|[A-Z], \[|\[[\w.:/-]{1,64}\] (?:\d{1,10} +- )?(?=\d\d)|#*[<("](?=[A-Z][a-z]{2} |\d\d)`,
     String.raw`(?:\d{1,10}: [*.]?|[*.])(?=[A-Z][a-z]{2} )|(?:[^\s[\]]+ ){1,5}\[(?=\d\d?\/)`,
   ].join("|"),
@@ -3679,7 +3691,8 @@ const BEFORE_LATE_TIME = new RegExp(
 /** A time behind something: klog's `W1122 10:00:00.000000 7 a.go:7] …`, Redis's `1:M 22 Nov 2026 10:00:00.123 # …`. */
 function readLateTime(text: string, times: TimeReader): Layer | undefined {
   const first = text.charCodeAt(0);
-  const isPossible = first <= LESS_THAN || isDigit(text.charCodeAt(1)) || text.includes("[");
+  const isPossible =
+    first <= LESS_THAN || isDigit(text.charCodeAt(1)) || isDigit(text.charCodeAt(2)) || text.includes("[");
   if (!isPossible) return undefined; // as nearly all prose: the patterns below would walk its first words
   const [part, letter = "", year = "0", month, day] = matchAt(KLOG, text, 0);
   if (part !== undefined) {
@@ -4019,23 +4032,31 @@ export const DATES: readonly [form: string, example: string, writers: string][] 
   ["Www D Mon", "Sun 22 Nov 10:00:00 UTC 2026", "date"],
   ["Www YYYY-MM-DD", "Sun 2026-11-22 10:00:00 UTC", "journalctl -o short-full"],
   ["Www Mon D YYYY", "Sun Nov 22 2026 10:00:00 GMT+0100", "JavaScript"],
+  ["Www D Mon YYYY", "Sun 22 Nov 2026 10:00:00 AM UTC", "date"],
   ["Www, D Mon YYYY", "Sun, 22 Nov 2026 10:00:00 GMT", "RFC 5322, HTTP"],
   ["DD/Mon/YYYY", "22/Nov/2026:10:00:00 +0000", "access logs"],
   ["DD-Mon-YYYY", "22-Nov-2026 10:00:00.123", "Tomcat, PHP, BIND"],
+  ["DD-Mon-YY", "22-Nov-26 10:00:00", "Python programs, Oracle"],
   ["D Mon YYYY", "22 Nov 2026 10:00:00.123", "Redis"],
   ["D Mon", "22 Nov 10:00:00.123", "Redis before 4"],
   ["DD.MM.YYYY", "22.11.2026 10:00:00", "German programs"],
+  ["DD.MM.YY", "22.11.26 10:00:00", "German programs; none where the other order makes it a day of the last year"],
   ["DD-MM-YYYY", "22-11-2026 10:00:00", "European programs; none where it could be either order"],
   ["MM/DD/YYYY:", "11/22/2026:10:00:00", "NetScaler"],
   ["MM/DD/YYYY-", "11/22/2026-10:00:00.123456", "Suricata"],
   ["MM/DD-", "11/22-10:00:00.123456", "Snort"],
   ["MM/DD/YYYY", "11/22/2026 10:00:00 AM", "American programs, and with the day first; none where it could be either"],
+  ["MM/DD/YY", "11/22/26 10:00:00:123", "WebSphere, before milliseconds behind a colon; none where it could be either"],
   ["YY/MM/DD", "26/11/22 10:00:00", "Spark, Hadoop; none where the other order makes it a day of the last year"],
   ["YYMMDD", "261122 10:00:00", "MySQL 5, Tornado, CockroachDB"],
   ["YYMMDD hhmmss", "261122 100000", "HDFS"],
   ["YYYYMMDD", "20261122 10:00:00", "glog and others"],
   ["YYYYMMDDThhmmss", "20261122T100000Z", "ISO 8601, basic"],
+  ["YYYYMMDD hhmmss", "20261122 100000", "programs of many kinds"],
+  ["YYYYMMDD-hhmmss", "20261122-100000", "programs of many kinds"],
+  ["YYYYMMDD:hhmmss", "20261122:100000.123", "Zabbix"],
   ["YYYY-MM-DD-hh.mm.ss", "2026-11-22-10.00.00.123456", "DB2"],
+  ["YYYY.MM.DD-hh.mm.ss", "2026.11.22-10.00.00:123", "Unreal Engine"],
   ["MM-DD", "11-22 10:00:00.123", "Android's logcat"],
 ];
 
@@ -4052,7 +4073,7 @@ export const ZONES: Record<string, number> = {
 const UNCERTAIN_ZONES = new Set(
   (
     "ADT ALMT AMST AMT AST BDT CHST CLST CLT COT GST ICT IDT IRDT IRKT IRST IST KRAT LMT MAGT MMT MYT NOVT NPT PHT " +
-    "PYT SST TZ UYT UZT VET VLAT YAKT YEKT"
+    "PYT SST TZ UYT UZT VET VLAT YAKT YEKT ET CT MT PT"
   ).split(" "),
 );
 
@@ -4074,12 +4095,14 @@ const DATE_TOKEN = /YYYY|YY|MM|Mon|DD|D|Www|hh|mm|ss/g;
 const BEFORE_CLOCK_ALONE = String.raw`(?=\d\d?:\d\d)`;
 const BEFORE_CLOCK = `(?:[Tt]|,? +| - |[_-])${BEFORE_CLOCK_ALONE}`;
 const BEFORE_CLOCK_OF_YEAR = `(?:[Tt]|,? +| - |[_-]|:{1,2})${BEFORE_CLOCK_ALONE}`;
+const BEFORE_CLOCK_OF_WEBSPHERE = String.raw`,? (?=\d\d?:\d\d:\d\d:\d)`;
 
 /** A date's pattern, with a group for each of its parts but the day of the week; `parts` names them. */
 const DATE_FORMS = DATES.map(([form]) => {
   const parts = (form.match(DATE_TOKEN) ?? []).filter((part) => part !== "Www");
   const date = form.replaceAll(".", "\\.").replace(DATE_TOKEN, (part) => DATE_PARTS[part] ?? part);
-  const before = form.includes("YYYY") ? BEFORE_CLOCK_OF_YEAR : BEFORE_CLOCK;
+  const shortBefore = form === "MM/DD/YY" ? BEFORE_CLOCK_OF_WEBSPHERE : BEFORE_CLOCK;
+  const before = form.includes("YYYY") ? BEFORE_CLOCK_OF_YEAR : shortBefore;
   const behind = form.includes("hh") ? String.raw`(?!\d)` : /[:-]$/.test(form) ? BEFORE_CLOCK_ALONE : before;
   return {
     form,
@@ -4117,15 +4140,16 @@ function timeOfEpoch(value: number): FoundTime | undefined {
   return { timeUs, end: 0, isDated: true, isZoned: true };
 }
 
+const TAI64N = /@40000000([\da-f]{8})([0-3][\da-f]{7})(?=\s|$)/y;
 const MAX_TIME = 80; // characters
 const ISO_MINUTE = "2026-11-22T10:00:".length;
 const EPOCH = /^\d{9,19}(?:\.\d+)?$/;
 const EPOCH_IN_FRONT = /\d{10}(\.\d{1,9})?(?=([\]\s:]|$))/y;
-const HALF_OF_DAY = /[ap]m(?!\w)/iy;
-const YEAR_BEHIND = / ((?:19|20)\d\d)(?=[\s:\]]|$)/y;
-const ZONE_OFFSET = / ?([+-])(\d\d)(?::?([0-5]\d))?(?![\w:.])/y;
+const HALF_OF_DAY = /\s?[ap](?:m|\.\s?m\.)(?!\w)/iy; // also behind a narrow space, as Java 20 writes it
+const YEAR_BEHIND = / ((?:19|20)\d\d)(?=[\s\]]|:(?!\w)|$)/y;
+const ZONE_OFFSET = / ?([+-])(\d\d)(?::?([0-5]\d))?(?![\w.]|:\S)/y;
 const UTC_OFFSET = /([+-])(\d\d?)(?::?(\d\d))?(?![\w:])/y;
-const ZONE_PLACE = /([A-Z][A-Za-z]+(?:\/[A-Z][\w+-]+){1,2})(?![\w/])/y;
+const ZONE_PLACE = /([A-Z][A-Za-z]+(?:\/[A-Z][\w+-]+){1,2}|[A-Z]{3}\d[A-Z]{3})(?![\w/])/y;
 /** Behind an offset: the zone's name, the offset again, the place, and Go's monotonic clock. */
 const BEHIND_OFFSET =
   /(?: ([A-Z]{2,5}|[+-]\d{2,4})(?![\w/]))?(?:\[[A-Z]\w*(?:\/[\w+-]+)*\](?!\S)| \([A-Z][A-Za-z ]+\))?(?: m=[+-][\d.]+)?/y;
@@ -4171,8 +4195,18 @@ export class TimeReader {
     const code = text.charCodeAt(0);
     if (isDigit(code)) return this.at(text, 0);
     if (code === BRACKET) return this.at(text, 1);
+    if (code === AT) return this.#taiAt(text);
     const next = isUpper(code) ? text.charCodeAt(3) : 0;
     return (next === SPACE || next === COMMA) && NAME_CODES.has(nameCode(text, 0)) ? this.at(text, 0) : undefined;
+  }
+
+  /** TAI64N as daemontools and runit write it, 10 s ahead of UTC; none in the future, as s6 adds leap seconds. */
+  #taiAt(text: string): FoundTime | undefined {
+    const [label = "", seconds = "", nanos = ""] = matchAt(TAI64N, text, 0);
+    if (label === "") return undefined;
+    const ms = (Number.parseInt(seconds, 16) - 10) * SECOND;
+    const timeUs = ms > this.nowMs + 5 * SECOND ? undefined : ms * 1000 + Math.floor(Number.parseInt(nanos, 16) / 1000);
+    return { timeUs, end: label.length, isDated: true, isZoned: true };
   }
 
   /** The time at `at`; one of day alone has no `timeUs`. */
@@ -4187,7 +4221,7 @@ export class TimeReader {
     }
     const mark = text.charCodeAt(at + 4);
     const isIso = (mark === DASH || mark === SLASH) && text.charCodeAt(at + 7) === mark;
-    if (isIso && text.charCodeAt(at + 13) === COLON) {
+    if (isIso && text.charCodeAt(at + 13) === COLON && isDigit(text.charCodeAt(at + 11))) {
       const between = text.charCodeAt(at + 10);
       const year = twoDigits(text, at) * 100 + twoDigits(text, at + 2);
       if (year >= 100 && (between === SPACE || (between | SPACE) === LOWER_T)) {
@@ -4236,11 +4270,12 @@ export class TimeReader {
     let year = part("YYYY") ?? fullYear(part("YY") ?? 0);
     let month = parts.includes("Mon") ? MONTHS.indexOf(name.toLowerCase()) + 1 : (part("MM") ?? 0);
     let day = part("DD") ?? part("D") ?? 0;
-    if (form === "MM/DD/YYYY" || form === "DD-MM-YYYY") {
+    if (form === "MM/DD/YYYY" || form === "MM/DD/YY" || form === "DD-MM-YYYY") {
       if (month > 12) [month, day] = [day, month];
       else if (day <= 12 && day !== month) day = Number.NaN;
     }
-    if (form === "YY/MM/DD" && !this.#isRecent(year, month, day) && this.#isRecent(2000 + day, month, year - 2000))
+    const isEither = form === "YY/MM/DD" || form === "DD.MM.YY";
+    if (isEither && !this.#isRecent(year, month, day) && this.#isRecent(2000 + day, month, year - 2000))
       year = Number.NaN;
     if (!parts.includes("hh")) return this.clockAt(text, end, year, month, day);
     return this.#finish(text, end, year, month, day, clockMs(part("hh") ?? 0, part("mm") ?? 0, part("ss") ?? 0));
@@ -4303,7 +4338,8 @@ export class TimeReader {
     let end = start + 1;
     while (isUpper(text.charCodeAt(end))) end++;
     const next = text.charCodeAt(end);
-    if (isWordCode(next)) return isLetter(next) ? this.#placeAt(text, start, year, month, day) : undefined;
+    const place = isWordCode(next) || next === SLASH ? this.#placeAt(text, start, year, month, day) : undefined;
+    if (place !== undefined || isWordCode(next)) return place;
     const name = end - start > MAX_ZONE_NAME ? "" : text.slice(start, end);
     const zone = NAMED_ZONES.get(name);
     if (zone === undefined && !UNCERTAIN_ZONES.has(name)) return undefined;
@@ -4359,7 +4395,7 @@ const MAX_PLACES = 100;
 const MAX_YEARS_BACK = 9; // a leap day may be eight years ago
 const BEHIND_MINUTES = /(?![^\s\])|,;])/y; // a time without seconds must stand alone
 const MORE_DIGITS = /[.:]\d/y;
-const COLON_MILLIS = /:\d{3}(?![\d:])/y;
+const COLON_MILLIS = /:\d{3}(?:\d{3}(?= \d{4}\)))?(?![\d:])/y;
 const MAX_ZONE_NAME = 5;
 const NAMED_ZONES = new Map(Object.entries(ZONES));
 
@@ -4373,9 +4409,10 @@ function zoneNamed(name: string): Zone | undefined {
 
 /** `AM` or `PM`, and when that half of the day begins. */
 function halfOfDayAt(text: string, at: number): { end: number; startMs: number } | undefined {
-  const start = text.charCodeAt(at) === SPACE ? at + 1 : at;
-  if ((text.charCodeAt(start + 1) | SPACE) !== LOWER_M || endOfMatch(HALF_OF_DAY, text, start) < 0) return undefined;
-  return { end: start + 2, startMs: (text.charCodeAt(start) | SPACE) === LOWER_P ? 12 * HOUR : 0 };
+  const code = text.charCodeAt(at);
+  const letter = (isLetter(code) ? code : text.charCodeAt(at + 1)) | SPACE;
+  const end = letter === LOWER_A || letter === LOWER_P ? endOfMatch(HALF_OF_DAY, text, at) : -1;
+  return end < 0 ? undefined : { end, startMs: letter === LOWER_P ? 12 * HOUR : 0 };
 }
 
 /** Whether there is what could be an offset, but is none that we know. */
