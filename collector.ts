@@ -2440,28 +2440,36 @@ export const ENVELOPES: readonly Format[] = [
   },
   { name: "syslog in files", starts: /[A-Z\d]/, read: readSyslogOfFile, example: "Nov 22 10:00:00 h a[7]: x" },
   { name: "Kubernetes (CRI)", starts: /\d/, read: readCri, example: "2026-11-22T10:00:00.1Z stderr F x" },
-  { name: "a time in front", starts: /[\d[A-Z]/, read: readTimed, example: "2026-11-22 10:00:00 level=info msg=x" },
+  { name: "a time in front", starts: /[\d[A-Z@]/, read: readTimed, example: "2026-11-22 10:00:00 level=info msg=x" },
   { name: "Docker Compose", starts: /[a-z]/i, read: readCompose, example: "web-1  | WARNING: x" },
-  { name: "kubectl logs --prefix", starts: /\[/, read: readKubectl, example: "[pod/web-1/shop] WARNING: x" },
+  { name: "kubectl logs --prefix", starts: /\[/, read: readTimed, example: "[pod/web-1/shop] WARNING: x" },
+  { name: "pm2 logs", starts: /\d/, read: readTimed, example: "0|shop  | WARNING: x" },
 ];
 
 /** What a line or an envelope may hold, in the order in which it is tried. */
 export const BODIES: readonly Format[] = [
   { name: "JSON, GELF, Docker's json-file", starts: /[{\s@]/, read: readJson, example: '{"level":30,"msg":"x","n":7}' },
   { name: "audit", starts: /[nt]/, read: readAudit, example: 'type=CWD msg=audit(1795341600.123:7): cwd="/"' },
+  {
+    name: "CEF, LEEF",
+    starts: /[CL]/,
+    read: readEvent,
+    example: "CEF:0|Vendor|Product|1.0|7|Port scan|8|src=192.0.2.1",
+  },
   { name: "logfmt", starts: /[a-z@_]/i, read: readLogfmt, example: 'level=info msg="x y" n=7' },
   {
     name: "text",
-    starts: /[\w[(%/: <*#>!=.-]/,
+    starts: /[\w[(%/: <*#>!=.@-]/,
     read: readText,
     example: "2026-11-22 10:00:00,123 [main] WARN shop.Cart - x",
   },
 ];
 
 /** The readers by the code of a line's first character, and those of a line that begins with a symbol. */
-const LINE_READERS = Array.from({ length: 128 }, (_, code) =>
-  [...ENVELOPES, ...BODIES].filter(({ starts }) => starts.test(String.fromCharCode(code))).map(({ read }) => read),
-);
+const LINE_READERS = Array.from({ length: 128 }, (_, code) => {
+  const formats = [...ENVELOPES, ...BODIES].filter(({ starts }) => starts.test(String.fromCharCode(code)));
+  return [...new Set(formats.map(({ read }) => read))];
+});
 const SYMBOL_READERS = [readText];
 const MAX_READ = KIB ** 2; // characters; a longer line is text, whole: it must not hold up the others
 const MAX_LAYERS = 4; // envelopes in envelopes; what is deeper stays text
@@ -2604,7 +2612,7 @@ function layerOfSyslog(
   sender: SyslogSender,
   members: string,
   time?: FoundTime,
-  priority?: number,
+  priority = sender.priority,
 ): Layer {
   const layer = newLayer(time);
   const facility = priority === undefined ? "" : `,"facility":"${FACILITIES[priority >> 3]}"`;
@@ -2613,7 +2621,8 @@ function layerOfSyslog(
   layer.app = nameOfField(sender.app);
   const device = sender.host === undefined ? "" : memberOf("device", sender.device);
   layer.members = (facility + memberOf("procid", sender.procid) + device + members).slice(1);
-  layer.message = layer.body = withoutNewline(text.slice(sender.end)) || undefined;
+  const start = text.charCodeAt(sender.end) === BYTE_ORDER_MARK ? sender.end + 1 : sender.end;
+  layer.message = layer.body = withoutNewline(text.slice(start)) || undefined;
   return layer;
 }
 
@@ -2625,11 +2634,10 @@ function readSyslog5424(text: string, { times }: LineContext): Layer | undefined
   const time = sentTime === "" ? undefined : times.of(sentTime);
   if (header === "" || Number(priority) > MAX_PRIORITY || (sentTime !== "" && time === undefined)) return undefined;
   const elements = structuredData(text, header.length);
-  const end = text.charCodeAt(elements.end) === BYTE_ORDER_MARK ? elements.end + 1 : elements.end;
   const members = memberOf("msgid", msgid === "-" ? undefined : msgid) + elements.members;
   return layerOfSyslog(
     text,
-    { end, host, app, procid: procid === "-" ? undefined : procid },
+    { end: elements.end, host, app, procid: procid === "-" ? undefined : procid },
     members,
     time,
     Number(priority),
@@ -2739,14 +2747,17 @@ function readSyslog3164(text: string, { times }: LineContext): Layer | undefined
 /** The same without a priority. A time that is no date of syslog's needs rsyslog's exact form, or a process id. */
 function readSyslogOfFile(text: string, _: LineContext, time: FoundTime | undefined): Layer | undefined {
   if (time?.timeUs === undefined || text.charCodeAt(time.end) !== SPACE) return undefined;
-  const isBsd = isLetter(text.charCodeAt(0)) && text.charCodeAt(3) === SPACE && !isLetter(text.charCodeAt(4));
+  const isBsd = isLetter(text.charCodeAt(0)) && text.charCodeAt(3) === SPACE;
   const mark = text.charCodeAt(10); // that of an epoch is a dot
   if (!isBsd && ((mark !== UPPER_T && mark !== DOT) || text.indexOf(": ", time.end) < 0)) return undefined;
   const sender = senderAt(text, endOfSpace(text, time.end), false, false);
-  if (sender.app === undefined || (sender.host !== undefined && levelNamed(sender.host) !== undefined))
-    return undefined;
-  if (!isBsd && sender.procid === undefined && !RSYSLOG_TIME.test(text)) return undefined;
-  return layerOfSyslog(text, sender, "", time);
+  const { app, host = "" } = sender;
+  const priority = priorityNamed(host);
+  if (priority !== undefined) [sender.host, sender.priority] = [undefined, priority];
+  if (isBsd && isLetter(text.charCodeAt(4)) && priority === undefined) return undefined; // a date as of Apache
+  if ((app === undefined && !text.startsWith("CEF:", sender.end)) || levelNamed(host) !== undefined) return undefined;
+  const isCertain = isBsd || sender.procid !== undefined || app === "kernel" || RSYSLOG_TIME.test(text);
+  return isCertain ? layerOfSyslog(text, sender, "", time) : undefined;
 }
 
 const RSYSLOG_TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[.,]\d{6}[+-]\d\d:\d\d /; // RSYSLOG_FileFormat, dmesg's iso
@@ -2759,7 +2770,8 @@ interface SyslogSender {
   procid?: string | undefined;
   /** UniFi's address and model, before the tag. */
   device?: string;
-  level?: number;
+  level?: number | undefined;
+  priority?: number | undefined;
 }
 
 const HOST = /(?:Message forwarded from )?(?:\[([\da-f.:]{2,45})\]|([^\s"'=<>{}()[\]]{1,255}?)):? +(?:: +)?/iy;
@@ -2780,12 +2792,22 @@ function senderAt(text: string, at: number, isHostless: boolean, isVersioned: bo
   return { end: end + appPart.length, host, app };
 }
 
-/** F5's level before a tag. */
+/** F5's level, or facility and level of BusyBox, before a tag. */
 function levelledTagAt(text: string, at: number): SyslogSender | undefined {
-  const end = endOfLetters(text, at);
-  const level = text.charCodeAt(end) === SPACE ? levelNamed(text.slice(at, end)) : undefined;
-  const sender = level === undefined ? undefined : tagAt(text, end + 1);
-  return sender?.procid === undefined || level === undefined ? undefined : { ...sender, level };
+  const end = endOfWord(text, at);
+  const word = text.slice(at, end);
+  const [priority, level] = [priorityNamed(word), levelNamed(word)];
+  const sender = priority === undefined && level === undefined ? undefined : tagAt(text, end + 1);
+  if (sender === undefined || (priority === undefined && sender.procid === undefined)) return undefined;
+  return { ...sender, level, priority };
+}
+
+/** The priority that `daemon.err` stands for, as BusyBox (Alpine, OpenWrt) writes it. */
+function priorityNamed(word: string): number | undefined {
+  const dot = word.indexOf(".");
+  const level = dot > 0 ? levelNamed(word.slice(dot + 1)) : undefined;
+  const facility = level === undefined ? -1 : FACILITIES.indexOf(word.slice(0, dot));
+  return level === undefined || facility < 0 ? undefined : facility * 8 + SEVERITIES.indexOf(level);
 }
 
 const TAG_START = /[a-z/_(.-]/iy;
@@ -2826,10 +2848,11 @@ function readCri(text: string, _: LineContext, time: FoundTime | undefined): Lay
   return layer;
 }
 
-/** JSON or logfmt behind a time, and fluentd's tag; the message is the body's, or the whole line. */
+/** JSON or logfmt behind a time, and fluentd's tag; the message is the body's, or the whole line. Or a named line. */
 function readTimed(text: string, context: LineContext, time: FoundTime | undefined): Layer | undefined {
-  if (time === undefined) return undefined;
-  const start = endOfSpace(text, text.charCodeAt(time.end) === BRACKET_END ? time.end + 1 : time.end);
+  if (time === undefined) return readNamed(text);
+  const mark = text.charCodeAt(time.end);
+  const start = endOfSpace(text, mark === BRACKET_END || mark === COLON ? time.end + 1 : time.end);
   const isJson = text.charCodeAt(start) === BRACE;
   const keyEnd = isJson ? start : endOfKey(text, start);
   const isTagged = text.charCodeAt(keyEnd - 1) === COLON && text.charCodeAt(keyEnd + 1) === BRACE;
@@ -2843,7 +2866,7 @@ function readTimed(text: string, context: LineContext, time: FoundTime | undefin
   return layer;
 }
 
-const COMPOSE = /[\w.-]{1,64} {0,64}\| +(?=\S)/y;
+const COMPOSE = /[\w.@-]{1,128} {0,64}\| +(?=\S)/y; // of Swarm, `web.1.x7f@node-1  | …`
 
 function readCompose(text: string, { wordEnd }: LineContext): Layer | undefined {
   const nameEnd = endOfKey(text, wordEnd);
@@ -2856,10 +2879,11 @@ function readCompose(text: string, { wordEnd }: LineContext): Layer | undefined 
   return layer;
 }
 
-const KUBECTL = /\[pod\/[\w.-]{1,253}\/([\w.-]{1,63})\] (?=\S)/y;
+const APP_PREFIX = /(?:\[pod\/[\w.-]{1,253}\/([\w.-]{1,63})\]|\d{1,4}\|([\w.-]{1,64}) *\|) (?=\S)/y;
 
-function readKubectl(text: string): Layer | undefined {
-  const [part, app] = text.startsWith("[pod/") ? matchAt(KUBECTL, text, 0) : [];
+/** A line behind its program's name, as kubectl and pm2 print them. */
+function readNamed(text: string): Layer | undefined {
+  const [part, container, app = container] = isUpper(text.charCodeAt(0)) ? [] : matchAt(APP_PREFIX, text, 0);
   if (part === undefined) return undefined;
   const layer = newLayer();
   layer.app = app;
@@ -2874,6 +2898,21 @@ function readAudit(text: string): Layer | undefined {
   if (epoch === undefined) return undefined;
   const layer = newLayer(timeOfEpoch(Number(epoch)));
   layer.host = host;
+  return layer;
+}
+
+const EVENT = /CEF:\d\|(?:(?:[^|\\]|\\.){0,512}\|){5}([\w-]{1,9})\||LEEF:\d[\d.]*\|.*?[|^\t]sev=(\d{1,2})(?!\d)/y;
+const EVENT_LEVELS = [200, 200, 200, 200, 300, 300, 300, 400, 400, 500, 500]; // by CEF's severity
+const EVENT_WORDS: Record<string, number> = { low: 200, medium: 300, high: 400, "very-high": 500 };
+
+/** An event of a security device, whole. A syslog priority around it wins over its severity. */
+function readEvent(text: string, { outer }: LineContext): Layer | undefined {
+  const [, word, severity = word] = text.startsWith("EF:", text.charCodeAt(0) === UPPER_L ? 2 : 1)
+    ? matchAt(EVENT, text, 0)
+    : [];
+  if (severity === undefined) return undefined;
+  const layer = newLayer();
+  if (outer?.level === undefined) layer.level = EVENT_LEVELS[Number(severity)] ?? EVENT_WORDS[severity.toLowerCase()];
   return layer;
 }
 
