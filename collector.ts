@@ -3190,8 +3190,9 @@ function readLogfmt(text: string, context: LineContext): Layer | undefined {
     if (keyEnd === at || fields.length > MAX_PARAMETERS || (isBare && mayBeProse)) return undefined;
     const isQuoted = !isBare && text.charCodeAt(keyEnd + 1) === QUOTE;
     at = isBare ? keyEnd : isQuoted ? endOfQuoted(text, keyEnd + 1) : endOfWord(text, keyEnd + 1);
-    if (!isEndOfWord(text, at)) return undefined;
-    const sent = text.slice(keyEnd + 1, at);
+    const isCut = context.isCut && isQuoted && at > text.length;
+    if (!isCut && !isEndOfWord(text, at)) return undefined;
+    const sent = isCut ? `${text.slice(keyEnd + 1, endOfEscapes(text, keyEnd + 1))}"` : text.slice(keyEnd + 1, at);
     const value = isQuoted ? unquote(sent) : sent;
     if (value === undefined) return undefined;
     fields.push(newField(key, isBare ? "true" : quote(value), keyEnd + 1, sent));
@@ -3201,7 +3202,7 @@ function readLogfmt(text: string, context: LineContext): Layer | undefined {
     mayBeProse = isBare || (!isQuoted && column === MESSAGE_COLUMN);
   }
   if (!isLog) return undefined;
-  if (!hasBare) context.logfmtShapes.learn(text, fields);
+  if (!hasBare && !context.isCut) context.logfmtShapes.learn(text, fields);
   const layer = layerOfFields(fields, LOGFMT_FORM, context);
   layer.isAltered ||= text.includes("\\") && UNSOUND.test(text);
   return layer;
@@ -3252,23 +3253,24 @@ function unquote(quoted: string): string | undefined {
 export const KEYS = {
   level:
     "level log.level severity lvl levelname level_name loglevel log_level @l at severity_text severitytext " +
-    "severity_label level.name level.levelStr record.level.name levelno severity_number severitynumber priority s " +
-    "error_severity syslogseverity _meta.logLevelName",
+    "severity_label @fields.level level.name level.levelStr record.level.name levelno severity_number severitynumber priority s " +
+    "error_severity syslogseverity sev l _meta.logLevelName",
   message:
     "msg message short_message @m event renderedmessage fields.message record.message body body.stringValue output " +
-    "@mt messagetemplate log textPayload jsonPayload.message text content 0",
+    "@mt messagetemplate log textPayload jsonPayload.message text content m 0",
   time:
     "time timestamp ts @t datetime asctime t eventtime event_time instant timemillis date source_realtime_timestamp " +
     "realtime_timestamp timeunixnano time_unix_nano observedtimeunixnano time_local time_iso8601 t.$date " +
-    "record.time.timestamp timereported timestampseconds timestamp.seconds _meta.date",
+    "record.time.timestamp timereported timestampseconds timestamp.seconds msec _meta.date",
   host:
     "hostname host.hostname host.name host devname machinename computername host_name syslog_hostname sysloghost " +
-    "kubernetes.host kubernetes.pod_node_name kubernetes.node.name _meta.hostname",
+    "kubernetes.host kubernetes.pod_node_name kubernetes.node.name Properties.MachineName resource.host.name " +
+    "resource.attributes.host.name _meta.hostname",
   app:
     "app application service.name name service logger log.logger channel component app_name appname application_name " +
     "applicationname service_name servicename syslog_identifier programname program logger_name loggername " +
     "sourcecontext @module kubernetes.container_name c sourcename kubernetes.container.name app-name _comm " +
-    "_meta.name",
+    "progname Properties.SourceContext resource.service.name resource.attributes.service.name _meta.name",
 };
 const COLUMNS = Object.entries(KEYS);
 const [MESSAGE_COLUMN, TIME_COLUMN, HOST_COLUMN, APP_COLUMN] = [1, 2, 3, 4]; // numbers in COLUMNS
@@ -3293,7 +3295,7 @@ const COLUMN_READERS: readonly FieldReader[] = [
 ];
 
 const isDuration = (text: string) => isDigit(text.charCodeAt(0)) && DURATION.test(text);
-const DURATION = /^\d+(?:\.\d+)?(?:[nuµm]?s|m|h|%)?$/;
+const DURATION = /^(?:\d+(?:\.\d+)?%?|(?:\d+(?:\.\d+)?(?:[nuµm]?s|m|h))+)$/;
 const PYTHON_LEVELS = [100, 100, 200, 300, 400, 500]; // by tens
 const OPENTELEMETRY_LEVELS = [100, 100, 200, 300, 400, 600]; // by fours, from 1 on
 const MONGO_LEVELS: Record<string, number> = { D: 100, I: 200, W: 300, E: 400, F: 600 };
@@ -3301,6 +3303,8 @@ const MONGO_LEVELS: Record<string, number> = { D: 100, I: 200, W: 300, E: 400, F
 function openTelemetryLevelOf(value: unknown): number | undefined {
   return typeof value === "number" ? OPENTELEMETRY_LEVELS[Math.floor((value - 1) / 4)] : undefined;
 }
+
+const NEXTCLOUD_LEVELS = [100, 200, 300, 400, 600];
 
 const hasKey = (keys: readonly Key[], name: string) => keys.some((key) => key.name === name);
 
@@ -3314,7 +3318,13 @@ const KEY_READERS: Record<string, FieldReader> = {
   s: (value) => (typeof value === "string" && value.length <= 2 ? MONGO_LEVELS[value.charAt(0)] : undefined),
   c: (value, { keys }) => (hasKey(keys, "s") && /^[A-Z]+$/.test(String(value)) ? nameOfField(value) : undefined),
   syslogseverity: (value) => SEVERITIES[Number(value)],
-  0: (value, { keys }) => (hasKey(keys, "_meta") ? messageOfField(value) : undefined), // of tslog
+  level: (value, context) =>
+    typeof value === "number" && value < 5 && hasKey(context.keys, "remoteAddr") && hasKey(context.keys, "app")
+      ? NEXTCLOUD_LEVELS[value]
+      : levelOfField(value, context),
+  l: (value, context) => (hasKey(context.keys, "M") ? levelOfField(value, context) : undefined), // zap's L and M
+  m: (value, context) => (hasKey(context.keys, "L") ? messageOfField(value, context) : undefined),
+  0: (value, { keys }) => (hasKey(keys, "_meta") && typeof value === "string" ? value : undefined), // of tslog
 };
 
 /** One of a column's keys. */
@@ -3335,7 +3345,8 @@ for (const [column, [, keys]] of COLUMNS.entries())
     const read = KEY_READERS[name] ?? COLUMN_READERS[column] ?? nameOfField;
     const [outer = "", ...path] = name.split(".");
     addPlace(name, { column, rank, read, path: [] });
-    if (path.length > 0) addPlace(outer, { column, rank, read, path });
+    for (let at = 0; at < path.length; at++)
+      addPlace(outer, { column, rank, read, path: [...path.slice(0, at), path.slice(at).join(".")] });
   }
 
 function addPlace(name: string, place: Place): void {
@@ -3366,14 +3377,15 @@ interface Key {
 
 const OUR_KEY = /^@+collector$/;
 const SYSLOG_SCALE_KEYS = new Set(["short_message", "PRIORITY", "__REALTIME_TIMESTAMP"]);
-const SPLIT_TIME_KEYS = new Set(["date", "time", "tz"]);
+const SPLIT_TIME_KEYS = new Set(["date", "time", "tz", "timezone"]);
 const SHIPPER_KEYS = new Set(["source_type", "agent"]); // of Vector and Filebeat, which put a file's line into `message`
+const CONDITION_KEYS = new Set([...SPLIT_TIME_KEYS, ...SHIPPER_KEYS, "remoteAddr"]);
 
 function keyNamed(name: string): Key {
   const places = placesOf(name);
   const isOurs = OUR_KEY.test(name);
   const member = `${quote(isOurs ? `@${name}` : name)}:`;
-  const isRead = places.length > 0 || isOurs || SPLIT_TIME_KEYS.has(name) || SHIPPER_KEYS.has(name);
+  const isRead = places.length > 0 || isOurs || CONDITION_KEYS.has(name);
   const own = places.find(({ path }) => path.length === 0);
   const inner = places.filter(({ path }) => path.length > 0);
   return { name, own, inner, member, isRead, isSyslogScale: SYSLOG_SCALE_KEYS.has(name) };
@@ -3506,8 +3518,11 @@ function nameOfField(value: unknown): string | undefined {
   return typeof value === "string" && value !== "" && value !== "-" && value !== "?" ? value : undefined;
 }
 
-function messageOfField(value: unknown): string | undefined {
-  return typeof value === "string" ? withoutNewline(value) || undefined : undefined;
+/** journald exports a text with control characters, or other bytes, as an array of its bytes. */
+function messageOfField(value: unknown, { isSyslogScale }: FieldContext): string | undefined {
+  const isBytes = isSyslogScale && Array.isArray(value) && value.every((byte) => byte >= 0 && byte < 256);
+  const text = isBytes ? Buffer.from(value).toString() : value;
+  return typeof text === "string" ? withoutNewline(text) || undefined : undefined;
 }
 
 function withoutNewline(text: string): string {
@@ -3611,7 +3626,7 @@ function layerOfColumns(
   layer.host = host as string | undefined;
   layer.app = app as string | undefined;
   layer.members = members;
-  layer.isAltered = layer.message !== sent;
+  layer.isAltered = layer.message !== sent || (isSyslogScale && layer.message?.includes("\ufffd") === true);
   const isEnvelope = messageKey === "log" || (messageKey === "MESSAGE" && isSyslogScale); // Docker's, journald's
   if (isEnvelope || (messageKey === "message" && level === undefined && isShipped(keys))) layer.body = layer.message;
   return layer;
@@ -3658,9 +3673,9 @@ function valueWithin(value: unknown, path: readonly string[]): unknown {
 function timeOfTwo(fields: Field[], times: TimeReader): FoundTime | undefined {
   const date = fields.find(({ key }) => key.name === "date");
   if (date === undefined) return undefined;
-  const [time, tz] = ["time", "tz"].map((name) => fields.find(({ key }) => key.name === name));
+  const [time, tz, zone = tz] = ["time", "tz", "timezone"].map((name) => fields.find(({ key }) => key.name === name));
   if (typeof date.value !== "string" || typeof time?.value !== "string") return undefined;
-  const found = times.of(`${date.value} ${time.value}${typeof tz?.value === "string" ? tz.value : ""}`);
+  const found = times.of(`${date.value} ${time.value}${typeof zone?.value === "string" ? ` ${zone.value}` : ""}`);
   if (found !== undefined) date.isTaken = time.isTaken = true;
   return found;
 }

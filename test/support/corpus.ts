@@ -453,6 +453,33 @@ export const CORPUS: Record<string, Sample[]> = {
     ],
     ['{"timestampSeconds":1795341600,"timestampNanos":7,"severity":"ERROR","message":"x"}', 400, { time: T }],
     ['{"0":"x","1":"y"}', 200, { message: '{"0":"x","1":"y"}' }],
+    ['{"PRIORITY":"4","MESSAGE":[104,105,240,159,152,128],"_HOSTNAME":"h"}', 300, { message: "hi😀", host: "h" }],
+    [
+      '{"PRIORITY":"6","MESSAGE":[27,91,51,49,109,69,82,82,79,82,27,91,48,109,32,120]}',
+      400,
+      { message: "ERROR x", attributes: undefined },
+    ],
+    ['{"MESSAGE":[104,300],"PRIORITY":"6"}', 200, { attributes: { MESSAGE: [104, 300] } }],
+    [
+      '{"L":"ERROR","T":"2026-11-22T10:00:00.123Z","N":"shop","C":"a/b.go:7","M":"x"}',
+      400,
+      { message: "x", time: MS, attributes: { N: "shop", C: "a/b.go:7" } },
+    ],
+    ['{"msg":"x","l":"error","m":"y"}', 200, { message: "x", attributes: { l: "error", m: "y" } }],
+    ['{"severity":"WARN","progname":"shop","message":"x"}', 300, { app: "shop" }],
+    ['{"c":1,"t":"1795341600.123","s":3,"sev":"E","f":"a.go","message":"x"}', 400, { message: "x", time: MS }],
+    ['{"msec":"1795341600.123","status":"500"}', 200, { time: MS }],
+    [
+      '{"reqId":"r","level":3,"time":"2026-11-22T10:00:00+00:00","remoteAddr":"192.0.2.1","user":"bob","app":"files","message":"x"}',
+      400,
+      { message: "x", app: "files", time: T, attributes: { reqId: "r", remoteAddr: "192.0.2.1", user: "bob" } },
+    ],
+    ['{"remoteAddr":"192.0.2.1","level":3,"message":"x"}', 200, { attributes: { remoteAddr: "192.0.2.1", level: 3 } }],
+    [
+      '<30>device="SFW" date=2026-11-22 time=11:00:00 timezone="CET" device_name="XG" priority=Warning msg="x"',
+      300,
+      { time: T, message: "x" },
+    ],
   ],
   "keys in objects": [
     [
@@ -495,6 +522,18 @@ export const CORPUS: Record<string, Sample[]> = {
       '{"message":"x","kubernetes":{"container":{"name":"shop"},"node":{"name":"node-1"}}}',
       200,
       { app: "shop", host: "node-1" },
+    ],
+    [
+      '{"SeverityText":"ERROR","Body":"x","Resource":{"service.name":"shop","host.name":"h"}}',
+      400,
+      { message: "x", app: "shop", host: "h" },
+    ],
+    ['{"@fields":{"n":1,"level":"warn"},"@message":"x"}', 300, { message: "x" }],
+    ['{"body":"x","resource":{"attributes":{"service.name":"shop"}}}', 200, { app: "shop" }],
+    [
+      '{"Level":"Error","MessageTemplate":"x","Properties":{"SourceContext":"Shop.Cart","MachineName":"h"}}',
+      400,
+      { message: "x", app: "Shop.Cart", host: "h" },
     ],
   ],
   "formats in formats": [
@@ -1113,6 +1152,7 @@ export const CORPUS: Record<string, Sample[]> = {
     ],
     ['{"msg":"x","@collector":1,"@@collector":2}', 200, { attributes: { "@@collector": 1, "@@@collector": 2 } }],
     ['{"msg":"x","\\u0040collector":1}', 200, { attributes: { "@@collector": 1 } }],
+    ["level=info msg=x service=1m30s", 200, { app: undefined, attributes: { service: "1m30s" } }],
   ],
   encodings: [
     ['\ufeff{"level":"error","msg":"x"}', 400, { message: "x" }],
@@ -1143,6 +1183,8 @@ export const CUT: Sample[] = [
     { message: "x", app: "a", attributes: { facility: "user", stack: "at" } },
   ],
   ['{"log":"{\\"level\\":\\"error\\",\\"msg\\":\\"x', 400, { message: "x", attributes: undefined }],
+  ['level=error msg="x" stack="at a\\n  at b', 400, { message: "x", attributes: { stack: "at a\n  at b" } }],
+  ['level=error msg="x y z', 400, { message: "x y z", attributes: undefined }],
   ["{level", 200, { message: "{level" }],
 ];
 
