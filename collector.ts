@@ -6669,6 +6669,7 @@ export class Inbox {
     this.#cutOff = cutOff;
     this.#isAll = cutOff.aborted || stream.destroyed || stream.readableEnded;
     inFlight.open();
+    readNothingWhilePaused(stream);
     stream.on("data", this.#add).on("end", this.#end).on("close", this.#end);
     cutOff.addEventListener("abort", this.#end);
   }
@@ -6741,6 +6742,23 @@ export class Inbox {
     this.#lastSize += chunk.copy(this.#last, this.#lastSize);
     this.#chunks[this.#chunks.length - 1] = this.#last.subarray(0, this.#lastSize);
   }
+}
+
+/**
+ * Leaves in the kernel what a paused sender sends. By itself, Node reads on until a chunk waits in the stream: 64 KiB
+ * for each sender, and more since Node 22.
+ */
+function readNothingWhilePaused(stream: Socket): void {
+  /* oxlint-disable eslint/no-underscore-dangle -- the name that Node's documentation has for who makes a stream */
+  const [push, read] = [stream.push.bind(stream), stream._read.bind(stream)];
+  let isWanted = false; // the stream asked for more while it was paused
+  stream.push = (chunk, encoding) => push(chunk, encoding) && !stream.isPaused();
+  stream._read = (size) => {
+    isWanted = stream.isPaused();
+    if (!isWanted) read(size);
+  };
+  stream.on("resume", () => isWanted && stream._read(CHUNK_SIZE));
+  /* oxlint-enable eslint/no-underscore-dangle */
 }
 
 // ---- Octet counts -----------------------------------------------------------

@@ -3,7 +3,8 @@ import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { writeFile } from "node:fs/promises";
-import type { Socket } from "node:net";
+import { connect, createServer } from "node:net";
+import type { AddressInfo, Socket } from "node:net";
 import { join } from "node:path";
 import { PassThrough } from "node:stream";
 import { describe, test } from "node:test";
@@ -251,6 +252,32 @@ describe("memory", () => {
 
     assert.deepEqual([isEarly, await filled], [false, true]);
     assert.equal(Buffer.concat(inbox.take() ?? []).toString(), "line\n");
+  });
+
+  test("a sender that is read no more keeps its bytes in the kernel, and goes on with all of them", async (t) => {
+    const server = createServer().listen(0, "127.0.0.1");
+    t.after(() => server.close());
+    await once(server, "listening");
+    const client = connect((server.address() as AddressInfo).port, "127.0.0.1");
+    t.after(() => client.destroy());
+    const [stream] = (await once(server, "connection")) as [Socket];
+    t.after(() => stream.destroy());
+    const inFlight = new InFlight();
+    inFlight.add(8 * KIB ** 2);
+    const inbox = new Inbox(stream, inFlight, 0, new AbortController().signal);
+    const sizeOfTaken = () => Buffer.concat(inbox.take() ?? []).length;
+
+    client.write(Buffer.alloc(KIB ** 2));
+    await eventually(() => assert.ok(stream.bytesRead > 0));
+    for (let turn = 0; turn < 10; turn++) await immediate();
+    const readAhead = stream.bytesRead;
+    let received = sizeOfTaken();
+    const rest = inbox.isFilled();
+    inFlight.remove(8 * KIB ** 2);
+    await rest;
+    while (received < KIB ** 2 && (await inbox.isFilled())) received += sizeOfTaken();
+
+    assert.deepEqual([readAhead <= 64 * KIB, received], [true, KIB ** 2]);
   });
 
   for (const [what, chunk] of [
