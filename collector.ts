@@ -381,6 +381,7 @@ class Intake {
   readonly #serving = new Map<Replies, Promise<void>>();
   readonly #leaving = new Set<Socket>(); // refused, and being told why
   readonly #inFlight = new InFlight();
+  readonly #scratch = Buffer.allocUnsafeSlow(2 * CHUNK_SIZE); // for a framer, until the journal has copied its frames
 
   constructor(options: Options, tls: TlsLayer, journal: Journal, log: Log) {
     this.#options = options;
@@ -480,7 +481,7 @@ class Intake {
   /** Reads a sender to its end. What has come is made durable first, and only then answered `ok`. */
   async #serve(stream: Socket, peer: string, replies: Replies): Promise<void> {
     const inbox = new Inbox(stream, this.#inFlight, this.#options.idleTimeout, this.#cutOff.signal);
-    const framer = new Framer(this.#options.maxLine, this.#options.ack);
+    const framer = new Framer(this.#options.maxLine, this.#options.ack, this.#scratch);
     try {
       for (let isEnd = false; !isEnd;) {
         isEnd = !(await inbox.isFilled());
@@ -611,7 +612,6 @@ class Replies {
 const [NUL, NEWLINE, RETURN, SPACE] = [0, 10, 13, 32]; // as bytes, and as characters' codes
 const [LESS_THAN, GREATER_THAN, BRACE] = [60, 62, 123];
 const NO_BYTES: Buffer = Buffer.alloc(0);
-const LINE_ENDS = { short: Buffer.of(NEWLINE), long: Buffer.of(RETURN, NEWLINE) };
 const COUNT_MAX_SIZE = 13; // of "1234567 <191>", which tells an octet count from a line that begins with a number
 const [NO_COUNT, UNDECIDED, NONE] = [0, -1, -2]; // for a size or an offset; undecided: the bytes end too early to tell
 const HOLD_MAX_SIZE = 4 * KIB; // what is held back until the bytes behind it tell which octet counts are right
@@ -633,6 +633,7 @@ export class Framer {
   /** Why the connection is refused, once it turns out to speak another protocol. */
   refusal: string | undefined;
   readonly #maxLine: number;
+  readonly #scratch: Buffer;
   readonly #opening = new Opening(); // what the first bytes tell of the protocol and the encoding
   #ack: Options["ack"];
   #sends: "nothing yet" | "lines" | "lines, then counts" | "counts" = "nothing yet";
@@ -650,22 +651,26 @@ export class Framer {
   #countedSize = 0; // its size by its octet count, the count included; 0 for a line
   #isDoubted = false; // a count was wrong: now one right frame within another shows that the other's count is, too
 
-  constructor(maxLine: number, ack: Options["ack"]) {
+  /** Copied frames are put into `scratch`, if it has room for them; else into new memory. */
+  constructor(maxLine: number, ack: Options["ack"], scratch = NO_BYTES) {
     this.#maxLine = maxLine;
     this.#ack = ack;
+    this.#scratch = scratch;
   }
 
   /**
-   * Returns the frames that the chunks complete, as views of the chunks: valid as long as those are. `undefined` stands
-   * for the sender's end, which completes the last frame.
+   * Returns the frames that the chunks complete, as views of the chunks and of the scratch memory: valid as long as
+   * those are. `undefined` stands for the sender's end, which completes the last frame.
    */
   push(chunks: Buffer[] | undefined): Framed {
+    this.#loose.bytes = this.#scratch;
     for (const chunk of chunks ?? []) this.#frameChunk(this.#opening.textOf(chunk));
     if (chunks === undefined) this.#finish();
     this.#addLooseSection();
     const framed = this.#framed;
     this.#framed = nothingFramed();
-    this.#chunk = NO_BYTES; // it may be large, and the sender silent from now on
+    this.#loose.bytes = NO_BYTES; // these may be large, and the sender silent from now on
+    this.#chunk = NO_BYTES;
     return framed;
   }
 
@@ -910,22 +915,22 @@ export class Framer {
     const isCut = length > this.#maxLine;
     const kept = bytes.subarray(0, isCut ? cutLength(bytes, this.#maxLine) : length);
     if (isCut) this.#addSection(kept, Math.min(length, COUNTED - 1), 1);
-    else if (kept.includes(NEWLINE) || kept.includes(NUL))
-      this.#addLooseFrame(COUNTED, Buffer.from(`${length} `), kept);
-    else this.#addLooseFrame(0, kept, kept.at(-1) === RETURN ? LINE_ENDS.long : LINE_ENDS.short);
+    else if (kept.includes(NEWLINE) || kept.includes(NUL)) this.#addLooseFrame(COUNTED, `${length} `, kept, "");
+    else this.#addLooseFrame(0, "", kept, kept.at(-1) === RETURN ? "\r\n" : "\n");
     if (!this.#isReplied(bytes, 0)) return;
     if (isCut) this.#framed.replies.push(`error: line of ${length} bytes cut to ${this.#maxLine}`);
     else addReply(this.#framed.replies, 1);
   }
 
   /** Copies a frame to those before it: a section of its own would take 200 bytes besides the frame's, a view 100. */
-  #addLooseFrame(frameSize: number, start: Buffer, end: Buffer): void {
+  #addLooseFrame(frameSize: number, count: string, bytes: Buffer, ending: string): void {
     if (this.#loose.frameSize !== frameSize) this.#addLooseSection();
     const loose = this.#loose;
-    const size = loose.size + start.length + end.length;
+    const size = loose.size + count.length + bytes.length + ending.length;
     if (size > loose.bytes.length) loose.bytes = enlarged(loose.bytes, loose.size, Math.max(size, 2 * loose.size));
-    start.copy(loose.bytes, loose.size);
-    end.copy(loose.bytes, loose.size + start.length);
+    loose.bytes.write(count, loose.size);
+    bytes.copy(loose.bytes, loose.size + count.length);
+    loose.bytes.write(ending, size - ending.length);
     loose.size = size;
     loose.frameSize = frameSize;
     loose.lines++;
@@ -934,7 +939,7 @@ export class Framer {
   /** Makes one section of the frames that were copied. */
   #addLooseSection(): void {
     const { bytes, size, frameSize, lines } = this.#loose;
-    this.#loose = { bytes: NO_BYTES, size: 0, frameSize, lines: 0 };
+    this.#loose = { bytes: bytes.subarray(size), size: 0, frameSize, lines: 0 };
     if (lines > 0) this.#addSection(bytes.subarray(0, size), frameSize, lines);
   }
 

@@ -8,9 +8,13 @@ export const COUNTED = 0xffff_ffff;
 
 /** What a framer makes of chunks: each frame's bytes as latin1, without how they were grouped. */
 export function framed(chunks: Buffer[], maxLine = 65_536, ack: "auto" | "always" = "always") {
-  const framer = new Framer(maxLine, ack);
-  const pushed = [...chunks.map((chunk) => framer.push([chunk])), framer.push(undefined)];
-  const frames = pushed.flatMap(({ sections }) => framesIn(sections));
+  const framer = new Framer(maxLine, ack, Buffer.alloc(64)); // too little for some
+  const pushed: (Framed & { frames: string[] })[] = [];
+  for (const chunk of [...chunks, undefined]) {
+    const each = framer.push(chunk && [chunk]);
+    pushed.push({ ...each, frames: framesIn(each.sections) }); // before the next chunk's frames take the scratch memory
+  }
+  const frames = pushed.flatMap((each) => each.frames);
   const replies = pushed
     .flatMap((each) => each.replies)
     .flatMap((reply) => (typeof reply === "number" ? oks(reply) : reply));
