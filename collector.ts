@@ -841,7 +841,7 @@ export class Framer {
     const isFollowed = end >= chunk.length || isEnding(chunk[end]) || octetCountSize(chunk, end) !== NO_COUNT;
     if (!isFollowed && chunk[end - 1] !== NEWLINE && chunk[end - 1] !== NUL) return true;
     const to = Math.min(end, chunk.length);
-    if (!this.#isDoubted && (end > to || !mayBeginLater(chunk, bodyAt, end - bodyAt))) return false;
+    if (!this.#isDoubted && (end > to || !mayHoldCount(chunk, bodyAt, end))) return false;
     const hasFrame = new CountSearch(chunk, at + 1, bodyAt, to, false).provenTo <= to;
     if (this.#isDoubted || !hasFrame) return hasFrame;
     const next = endOfFrames(chunk, at, 2, this.#isEnd);
@@ -6773,7 +6773,9 @@ function readNothingWhilePaused(stream: Socket): void {
 // another begins, but then right ones lie within it. So, of several, the one whose frame ends first is taken.
 
 const LOOK_AHEAD = 16; // how many counts are looked at for one that is right, behind one that is not
-const ROW = 5; // right frames in a row within another frame show that its count is wrong
+const ROW = 5; // right frames in a row within another frame show that its count is wrong,
+const SHORT_ROW = 4; // and so do these, if the last one ends where the other does
+const LONG_SIZE = 256; // of a frame within which it costs little to look for counts
 const BEFORE_PRIORITY = Buffer.from(" <");
 const COUNT_BEGUN = /[1-9]\d{0,6} ?$/;
 
@@ -6870,20 +6872,27 @@ function hasRowOfFrames(bytes: Buffer, from: number, bodyAt: number, to: number)
   for (let at = from; at < to;) {
     const { right, provenTo } = new CountSearch(bytes, at, bodyAt, to, false);
     if (provenTo > to) return false;
-    const end = endOfFrames(bytes, right, ROW, false);
-    if (end >= 0 && end <= to) return true;
+    for (let frames = SHORT_ROW; frames <= ROW; frames++) {
+      const end = endOfFrames(bytes, right, frames, false);
+      if (end === to || (frames === ROW && end >= 0 && end <= to)) return true;
+    }
     at = provenTo;
   }
   return false;
 }
 
-/** Whether a count's last digits may be a count of their own, by one byte behind such a frame; looked at often. */
-function mayBeginLater(bytes: Buffer, bodyAt: number, count: number): boolean {
+/**
+ * Whether another count may lie within a frame, at a glance, as most have none: its own last digits, by the byte behind
+ * a frame that they would count; or any, within a long frame.
+ */
+function mayHoldCount(bytes: Buffer, bodyAt: number, end: number): boolean {
+  const count = end - bodyAt;
   for (let power = 10; power < count; power *= 10) {
     const next = bytes[bodyAt + (count % power)];
     if (isDigitByte(next) || isEnding(next)) return true;
   }
-  return false;
+  const space = count < LONG_SIZE ? -1 : bytes.indexOf(BEFORE_PRIORITY, bodyAt);
+  return space >= 0 && space < end;
 }
 
 /** Whether `<n>`, with which a syslog message begins, is at this offset. */
