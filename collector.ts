@@ -2762,7 +2762,8 @@ function readSyslogOfFile(text: string, _: LineContext, time: FoundTime | undefi
   if (priority !== undefined) [sender.host, sender.priority] = [undefined, priority];
   if (isBsd && isLetter(text.charCodeAt(4)) && priority === undefined) return undefined; // a date as of Apache
   if ((app === undefined && !text.startsWith("CEF:", sender.end)) || levelNamed(host) !== undefined) return undefined;
-  const isCertain = isBsd || sender.procid !== undefined || app === "kernel" || RSYSLOG_TIME.test(text);
+  const isOfKernel = app === "kernel" && time.isZoned && isDigit(text.charCodeAt(time.end - 1)); // journalctl's
+  const isCertain = isBsd || sender.procid !== undefined || isOfKernel || RSYSLOG_TIME.test(text);
   return isCertain ? layerOfSyslog(text, sender, "", time) : undefined;
 }
 
@@ -3874,8 +3875,9 @@ export const ALARMS: readonly [start: string, level: number, within?: string][] 
   ["(EE) ", 400],
   ["(WW) ", 300],
   ["error TS", 400, ": "],
-  ["make", 400, ": *** "],
-  ["terminate called ", 600],
+  ["make: *** ", 400],
+  ["make[", 400, "]: *** "],
+  ["terminate called after throwing ", 600],
   ["npm ERR!", 400],
   ["npm error ", 400],
   ["npm WARN ", 300],
@@ -4035,7 +4037,7 @@ const isOpening = (code: number) => code === BRACKET || code === PARENTHESIS || 
 /** `[E][wifi:7]`, Tornado's `[E 261122 10:00:00 web:1]`, qBittorrent's `(W) 2026-11-22T10:00:00`. */
 const LETTER_IN_BRACKETS = /\](?=[[\s])| (?=\d)|\) (?=\d{4}-)/y;
 /** rustc's `error[E0308]:`, MSBuild's `error CS1002:`, Mattermost's `error [2026-11-22 …`. */
-const CODE_BEHIND_LEVEL = /(?:\[\w{1,16}\]|\([\w.-]{1,64}\)| [A-Z]{2,6}\d{2,5}| (?=: )):| \[\d{4}-/y;
+const CODE_BEHIND_LEVEL = /(?:\[\w{1,16}\]|\([\w.-]{2,64}\)| [A-Z]{2,6}\d{2,5}| (?=: )):| \[\d{4}-/y;
 /** A word right behind a time is a level where it is padded, or where a name with a colon follows. */
 const LOOSE_LEVEL = /[A-Za-z]{3,13}(?=\s{2}|[,;]|\/[A-Z][a-z]| [-|] | \[[a-z])|[a-z]{3,13}(?= [\w.[\]-]{1,64}: )/y;
 

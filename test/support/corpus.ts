@@ -741,6 +741,7 @@ export const CORPUS: Record<string, Sample[]> = {
     ],
     ["Sun Nov 22 10:00:00 2026 h dropbear[7]: x", 200, { time: T, app: undefined }],
     ["Nov 22 10:00:00 h sshd[7]: [ID 800047 auth.error] x", 400, { host: "h", app: "sshd" }],
+    ["2026-11-22T10:00:00Z loading kernel: done", 200, { time: T, host: undefined, app: undefined }],
     ["2026-11-22T10:00:00+0000 h kernel: x", 200, { time: T, host: "h", app: "kernel", message: "x" }],
     ["Nov 22 10:00:00 h CEF:0|V|P|1|7|Name|10|src=192.0.2.1", 500, { time: T, host: "h" }],
   ],
@@ -1345,6 +1346,35 @@ mail,calendar sync
 worker got [error] from db
 app[1] got [error] from x
 web.go:7:run() said error
+Error(s): 0, warning(s): 0
+error(s) were counted
+error (see below) is old
+make a list: *** stars, please
+makes no difference
+terminate called the meeting
+Kernel sources are large
+warning labels are printed in red
+Fatal flaw found in the plan, says report
+Alert readers will have noticed
+severe storms passed by
+critical thinking is taught here
+retrying (error budget is left)
+thread pool had 0 errors
+user=bob error handling was changed
+[7] error handling was changed
+(bob) error handling was changed
+sent 3 mails [error] 0 [warn] 1
+e error x
+E is for elephant
+F for fail, A for success
+D: drive was mounted
+(E) is for echo
+Error 0 was returned
+echo "WARN: x" was run
+12|3 errors | none
+bob@example.org | error handling
+app.error was renamed
+main.js:7 error handling
 `
   .trim()
   .split("\n");
