@@ -2394,7 +2394,7 @@ const [QUOTE, COMMA, DASH, DOT, ZERO, COLON, EQUALS] = [34, 44, 45, 46, 48, 58, 
 const [BANG, PERCENT, PARENTHESIS, STAR, PLUS, SLASH] = [33, 37, 40, 42, 43, 47];
 const [UPPER_L, UPPER_T, UPPER_Z, UNDERSCORE, BAR] = [76, 84, 90, 95, 124];
 const [LOWER_A, LOWER_F, LOWER_P, LOWER_T, LOWER_U, LOWER_Z] = [97, 102, 112, 116, 117, 122];
-const [AT, BRACKET, BACKSLASH, BRACKET_END, BRACE_END] = [64, 91, 92, 93, 125];
+const [BRACKET, BACKSLASH, BRACKET_END, BRACE_END] = [91, 92, 93, 125];
 
 /** What a reader found in a line, or in the body of one. */
 interface Layer {
@@ -2446,10 +2446,11 @@ export const ENVELOPES: readonly Format[] = [
   },
   { name: "syslog in files", starts: /[A-Z\d]/, read: readSyslogOfFile, example: "Nov 22 10:00:00 h a[7]: x" },
   { name: "Kubernetes (CRI)", starts: /\d/, read: readCri, example: "2026-11-22T10:00:00.1Z stderr F x" },
-  { name: "a time in front", starts: /[\d[A-Z@]/, read: readTimed, example: "2026-11-22 10:00:00 level=info msg=x" },
+  { name: "a time in front", starts: /[\d[A-Z]/, read: readTimed, example: "2026-11-22 10:00:00 level=info msg=x" },
   { name: "Docker Compose", starts: /[a-z]/i, read: readCompose, example: "web-1  | WARNING: x" },
   { name: "kubectl logs --prefix", starts: /\[/, read: readTimed, example: "[pod/web-1/shop] WARNING: x" },
   { name: "pm2 logs", starts: /\d/, read: readTimed, example: "0|shop  | WARNING: x" },
+  { name: "multilog, svlogd", starts: /@/, read: readTai, example: "@400000006a16b82b0754d4c0 ERROR x" },
 ];
 
 /** What a line or an envelope may hold, in the order in which it is tried. */
@@ -2465,7 +2466,7 @@ export const BODIES: readonly Format[] = [
   { name: "logfmt", starts: /[a-z@_]/i, read: readLogfmt, example: 'level=info msg="x y" n=7' },
   {
     name: "text",
-    starts: /[\w[(%/: <*#>!=.@-]/,
+    starts: /[\w[(%/: <*#>!=.-]/,
     read: readText,
     example: "2026-11-22 10:00:00,123 [main] WARN shop.Cart - x",
   },
@@ -2895,6 +2896,20 @@ function readNamed(text: string): Layer | undefined {
   const layer = newLayer();
   layer.app = app;
   layer.message = layer.body = text.slice(part.length);
+  return layer;
+}
+
+const TAI64N = /@40000000([\da-f]{8})([0-3][\da-f]{7})(?: |$)/y;
+
+/** A time as daemontools and runit write it, 10 s ahead of UTC; none if in the future, as s6 adds leap seconds. */
+function readTai(text: string, { times }: LineContext): Layer | undefined {
+  const [part, seconds = "", nanos = ""] = matchAt(TAI64N, text, 0);
+  if (part === undefined) return undefined;
+  const time = timeOfEpoch(Number.parseInt(seconds, 16) - 10 + Math.floor(Number.parseInt(nanos, 16) / 1000) / 1e6);
+  const layer = newLayer(
+    time?.timeUs !== undefined && time.timeUs > (times.nowMs + 5 * SECOND) * 1000 ? undefined : time,
+  );
+  layer.body = text.slice(part.length);
   return layer;
 }
 
@@ -4202,7 +4217,6 @@ function timeOfEpoch(value: number): FoundTime | undefined {
   return { timeUs, end: 0, isDated: true, isZoned: true };
 }
 
-const TAI64N = /@40000000([\da-f]{8})([0-3][\da-f]{7})(?=\s|$)/y;
 const MAX_TIME = 80; // characters
 const ISO_MINUTE = "2026-11-22T10:00:".length;
 const EPOCH = /^\d{9,19}(?:\.\d+)?$/;
@@ -4257,18 +4271,8 @@ export class TimeReader {
     const code = text.charCodeAt(0);
     if (isDigit(code)) return this.at(text, 0);
     if (code === BRACKET) return this.at(text, 1);
-    if (code === AT) return this.#taiAt(text);
     const next = isUpper(code) ? text.charCodeAt(3) : 0;
     return (next === SPACE || next === COMMA) && NAME_CODES.has(nameCode(text, 0)) ? this.at(text, 0) : undefined;
-  }
-
-  /** TAI64N as daemontools and runit write it, 10 s ahead of UTC; none in the future, as s6 adds leap seconds. */
-  #taiAt(text: string): FoundTime | undefined {
-    const [label = "", seconds = "", nanos = ""] = matchAt(TAI64N, text, 0);
-    if (label === "") return undefined;
-    const ms = (Number.parseInt(seconds, 16) - 10) * SECOND;
-    const timeUs = ms > this.nowMs + 5 * SECOND ? undefined : ms * 1000 + Math.floor(Number.parseInt(nanos, 16) / 1000);
-    return { timeUs, end: label.length, isDated: true, isZoned: true };
   }
 
   /** The time at `at`; one of day alone has no `timeUs`. */
