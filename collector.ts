@@ -3283,7 +3283,7 @@ export const KEYS = {
   time:
     "time timestamp ts @t datetime asctime t eventtime event_time instant timemillis date source_realtime_timestamp " +
     "realtime_timestamp timeunixnano time_unix_nano observedtimeunixnano time_local time_iso8601 t.$date " +
-    "record.time.timestamp timereported timestampseconds timestamp.seconds msec _meta.date",
+    "record.time.timestamp timereported timestampseconds timestamp.seconds msec isodate _meta.date",
   host:
     "hostname host.hostname host.name host devname machinename computername host_name syslog_hostname sysloghost " +
     "kubernetes.host kubernetes.pod_node_name kubernetes.node.name Properties.MachineName resource.host.name " +
@@ -3905,7 +3905,7 @@ const ALARMS_BY_CODE = Array.from({ length: 128 }, (_, code) =>
 const SYMBOLS = String.raw`\u2100-\u2bff\ud800-\udfff\ufe0f`; // emoji, arrows, check marks
 /** What may stand before a level: `*** ERROR ***`, log4j's ` WARN x`, `❌ Error: x`, `<warn>  [1795341600.1] x`. */
 const DECORATION = new RegExp(
-  String.raw`[-*>!#=.]{1,8} +| (?=[a-z]{4} )|[${SYMBOLS}]{1,8} +(?=[a-z]{3,13}:)|(?=<[a-z]+>(?:: | [ [<]))` +
+  String.raw`[-*>!#=.]{1,8} +|##(?=\[)| (?=[a-z]{4} )|[${SYMBOLS}]{1,8} +(?=[a-z]{3,13}:)|(?=<[a-z]+>(?:: | [ [<]))` +
     String.raw`| \d{1,3}\(\d{1,7}\) (?=[A-Z]{4,8}: )|=(?=[A-Z]+ REPORT=)`, // Kamailio, Erlang
   "iy",
 );
@@ -3989,7 +3989,7 @@ const SKIPPED = new RegExp(
   "y",
 );
 const MAX_SKIPPED = 6;
-const BEFORE_LEVEL = new RegExp(String.raw`[\s\]|,:;)>}*${SYMBOLS}-]*`, "y");
+const BEFORE_LEVEL = new RegExp(String.raw`[\s\]|,:;)>}*#${SYMBOLS}-]*`, "y");
 
 /** The level at `start`, or behind what may be skipped. */
 function levelBehind(text: string, start: number, isBehindTime = true): number | undefined {
@@ -4171,7 +4171,7 @@ const DATE_PARTS: Record<string, string> = {
 const DATE_TOKEN = /YYYY|YY|MM|Mon|DD|D|Www|hh|mm|ss/g;
 const BEFORE_CLOCK_ALONE = String.raw`(?=\d\d?:\d\d)`;
 const BEFORE_CLOCK = `(?:[Tt]|,? +| - |[_-])${BEFORE_CLOCK_ALONE}`;
-const BEFORE_CLOCK_OF_YEAR = `(?:[Tt]|,? +| - |[_-]|:{1,2})${BEFORE_CLOCK_ALONE}`;
+const BEFORE_CLOCK_OF_YEAR = `(?:[Tt\\t]|,? +| - |[_-]|:{1,2})${BEFORE_CLOCK_ALONE}`;
 const BEFORE_CLOCK_OF_WEBSPHERE = String.raw`,? (?=\d\d?:\d\d:\d\d:\d)`;
 
 /** A date's pattern, with a group for each of its parts but the day of the week; `parts` names them. */
