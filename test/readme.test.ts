@@ -5,6 +5,7 @@ import { cp } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { describe, test } from "node:test";
 import type { TestContext } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import { SECOND, eventually, range } from "./support/basics.ts";
 import { Program } from "./support/collectors.ts";
 import { codeBlocks, readDocs } from "./support/docs.ts";
@@ -23,7 +24,7 @@ describe("readme", () => {
       `the first block shows ok and the row in a fresh copy, pasted while two loops keep the machine busy, run ${run + 1}`,
       netcat,
       async (t) => {
-        const [block = ""] = codeBlocks((await readDocs()).get("README.md") ?? "", "sh");
+        const block = await firstBlock();
         for (const _ of range(2)) Program.spawn(t, ["-e", "for (;;);"], { program: [process.execPath] });
 
         const shell = await paste(t, block);
@@ -33,7 +34,24 @@ describe("readme", () => {
         assert.equal(shell.stderr, "");
       },
     );
+
+  test("the first block's loop ends where the collector does", netcat, async (t) => {
+    const [, , loop = ""] = (await firstBlock()).split("\n");
+    const commands = `false &\n${loop.replaceAll("8888", String(await freePort()))}`;
+
+    const child = launch("bash", ["-c", commands], {});
+    undoAfter(t, () => endGroup(child, "SIGKILL"));
+    const ended = once(child, "exit").then(() => true);
+
+    assert.match(loop, /nc -N/);
+    assert.equal(await Promise.race([ended, sleep(20 * SECOND, false)]), true);
+  });
 });
+
+async function firstBlock(): Promise<string> {
+  const [block = ""] = codeBlocks((await readDocs()).get("README.md") ?? "", "sh");
+  return block;
+}
 
 /** Types the lines into a shell in a copy of the repository, all at once; 8888 becomes a port that is free here. */
 async function paste(t: TestContext, lines: string): Promise<{ stdout: string; stderr: string }> {
