@@ -8341,7 +8341,8 @@ const REMEDIES: Record<string, (account: Account, message: string) => string> = 
   "42501": (account, message) => `: ${message}; ${grantOr(account)}`,
 };
 
-const grantOr = (account: Account) => `grant that, or use a database of its own: ${createDatabase(account)}`;
+const grantOr = (account: Account) =>
+  `grant that, or use a new database of its own: ${createDatabase({ ...account, database: `${account.database}_2` })}`;
 const createDatabase = ({ user, database }: Account) =>
   `create database ${quoteName(database)} owner ${quoteName(user)}`;
 const quoteName = (name: string) => (/^[a-z_][a-z\d_]*$/.test(name) ? name : `"${name.replaceAll('"', '""')}"`);

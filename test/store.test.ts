@@ -362,7 +362,7 @@ describe("database", () => {
       return collector.health().database.cause ?? "";
     };
     const port = await serverThatRefuses(t, "28P01");
-    const own = `grant that, or use a database of its own: create database ${name} owner ${role}`;
+    const own = `grant that, or use a new database of its own: create database ${name}_2 owner ${role}`;
 
     assert.match(await causeOf("postgres://nowhere.invalid/x"), /^(?:ENOTFOUND, there is no host|EAI_AGAIN, no name)/);
     assert.equal(await causeOf(NOWHERE), "ECONNREFUSED, nothing listens there");
