@@ -8747,8 +8747,16 @@ function hints({ host, port }: Listener, dataDir: string): string[] {
   return [
     `try: echo hello | nc -q1 ${host} ${port}`,
     `without nc: bash -c 'exec 3<>/dev/tcp/${host}/${port}; echo hello >&3; head -n1 <&3'`,
-    `to look: collector.ts query "select created_at, message from logs"${folder}`,
+    `to look: ${ownCommand()} query "select created_at, message from logs"${folder}`,
   ];
+}
+
+/** What starts this program here, as in the README's table of runtimes. */
+function ownCommand(): string {
+  const { bun, deno } = process.versions;
+  const isTsx = process.execArgv.some((flag) => flag.includes("tsx"));
+  const runner = bun ? "bun" : deno ? "deno run -A" : isTsx ? "npx tsx" : "node";
+  return `${runner} ${relative("", fileURLToPath(import.meta.url))}`;
 }
 
 function farewell({ inJournal }: Ledger): string {

@@ -8,7 +8,7 @@ import { promisify } from "node:util";
 import { startCollector } from "../collector.ts";
 import { KIB, eventually } from "./support/basics.ts";
 import { ANY_PORT, NOWHERE, Program, runProgram, start, whenStored } from "./support/collectors.ts";
-import { COLLECTOR, folder } from "./support/files.ts";
+import { ROOT, folder } from "./support/files.ts";
 import { countOf, create, freshDatabase, messages, missingDatabase, rowsOf } from "./support/postgres.ts";
 import { isInstalled } from "./support/processes.ts";
 import { Sender, converse } from "./support/senders.ts";
@@ -142,11 +142,11 @@ describe("life of the process", () => {
     await eventually(() => assert.match(program.stderr, /^to look: .*\n/m));
     const [, first = ""] = /^try: (.+)$/m.exec(program.stderr) ?? [];
     const [, withoutNc = ""] = /^without nc: (.+)$/m.exec(program.stderr) ?? [];
-    const [, look = ""] = /^to look: collector\.ts (.+)$/m.exec(program.stderr) ?? [];
+    const [, look = ""] = /^to look: (.+)$/m.exec(program.stderr) ?? [];
 
     assert.equal(await shell(withoutNc), "ok\n");
     if (await isInstalled("nc", "-h")) assert.equal(await shell(first), "ok\n");
-    const rows = await shell(`${COLLECTOR.join(" ")} ${look}`);
+    const rows = await shell(look);
 
     assert.match(rows, /hello/);
   });
@@ -167,4 +167,4 @@ describe("life of the process", () => {
   });
 });
 
-const shell = async (command: string) => (await promisify(execFile)("bash", ["-c", command])).stdout;
+const shell = async (command: string) => (await promisify(execFile)("bash", ["-c", command], { cwd: ROOT })).stdout;
