@@ -715,6 +715,7 @@ export class Framer {
     this.#keepTo(end);
     const isDelimiter = isEnding(chunk[end]); // if not, an octet count begins there
     if (isDelimiter) this.#at++;
+    else if (this.#sends === "counts") this.#isDoubted = true; // the line is what a wrong count left
     this.#endFrame(isDelimiter ? chunk[end] : undefined);
   }
 
@@ -961,10 +962,13 @@ export class Framer {
     return isAck || this.refusal !== undefined;
   }
 
-  /** Whether a frame gets a reply. Senders of JSON and syslog expect none, and may lose lines when one comes. */
+  /**
+   * Whether a frame gets a reply. Senders of JSON and syslog expect none, and may lose lines when one comes; what a
+   * wrong count leaves of a message is no line of plain text.
+   */
   #isReplied(bytes: Buffer, at: number): boolean {
     if (this.#ack !== "auto") return this.#ack === "always";
-    return bytes[at] !== BRACE && !isPriority(bytes, at);
+    return !this.#isDoubted && bytes[at] !== BRACE && !isPriority(bytes, at);
   }
 }
 

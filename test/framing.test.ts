@@ -122,6 +122,17 @@ describe("octet counts that are wrong", () => {
     assert.equal(miscounted, 1);
   });
 
+  test("Framer replies to nothing that a wrong count leaves over, however the bytes are split: its sender expects no reply", () => {
+    const random = seeded(7);
+
+    for (let round = 0; round < 100; round++) {
+      const sent = Array.from({ length: 30 }, () => randomCounted(random, 0.8, undefined, "42"));
+      const bytes = Buffer.from(sent.map(({ count, body }) => `${count} ${body}`).join(""));
+      const { replies } = framed(splitAtRandom(bytes, random), 65_536, "auto");
+      assert.deepEqual(replies, [], `round ${round}`);
+    }
+  });
+
   test("Framer: texts that look like counts stay in right frames, and cost one right frame in 200 where two of five are wrong", () => {
     const random = seeded(5);
     const words = ["a", "größe", "80", ...COUNT_WORDS];
