@@ -1015,6 +1015,7 @@ const lineLength = (bytes: Buffer, start: number, end: number) =>
 
 const SEGMENT_MAX_SIZE = 16 * MIB; // or one group, if that is larger
 const GROUP_MAX_SIZE = 4 * MIB; // written and synced at a time
+const SPARES_MAX = 2; // memory of two groups is kept, as one grows while one is written
 const ENTRY_MAX_SIZE = 512 * KIB; // or one line, if that is longer
 const ENTRY_MAX_LINES = 10_000; // approximate; a short line's row is many times as long as the line
 const TRY_AGAIN_MS = SECOND;
@@ -1062,7 +1063,7 @@ export class Journal {
   readonly #changed = { groups: new Signal(), synced: new Signal(), room: new Signal() };
   readonly #failure = deferred<never>();
   #checks: NodeJS.Timeout | undefined;
-  #spare: Buffer | undefined; // a written group's memory, for the next group
+  readonly #spares: Buffer[] = []; // memory of written groups, for the next ones
   #writer = Promise.resolve(); // settles when nothing more is written
   #remover = Promise.resolve(); // settles when the last removal is done
 
@@ -1238,8 +1239,8 @@ export class Journal {
     const last = this.#groups.at(-1);
     if (last?.hasRoomFor(framed, maxSize)) return last;
     last?.end(); // before another group begins: its positions and times come after these
-    const group = new Group(this.#id, this.#stamps, this.#spare ?? Buffer.allocUnsafeSlow(Math.min(MIB, 2 * maxSize)));
-    this.#spare = undefined;
+    const bytes = this.#spares.pop() ?? Buffer.allocUnsafeSlow(Math.min(MIB, 2 * maxSize));
+    const group = new Group(this.#id, this.#stamps, bytes);
     this.#groups.push(group);
     return group;
   }
@@ -1254,7 +1255,7 @@ export class Journal {
     const isWritten = await this.#retry(() => this.#makeDurable(group));
     if (isWritten && this.#phase !== "failed") group.durable.resolve();
     else group.durable.reject(notDurable());
-    if (group.buffer.length <= 4 * GROUP_MAX_SIZE) this.#spare = group.buffer;
+    if (group.buffer.length <= 4 * GROUP_MAX_SIZE && this.#spares.length < SPARES_MAX) this.#spares.push(group.buffer);
     this.#changed.synced.notify();
   }
 

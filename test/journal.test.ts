@@ -74,6 +74,26 @@ describe("journal", () => {
     }
   });
 
+  test("lines that come while others are synced, again and again, take no new memory", async (t) => {
+    const journal = await Journal.open(await folder(t), KIB ** 2, () => {});
+    const append = (word: string) => journal.append("192.0.2.1", frames([word]));
+    const appendTwice = async () => {
+      const first = append("first");
+      await new Promise<void>((resolve) => process.nextTick(resolve)); // by now, it is being written
+      await Promise.all([first, append("second")]);
+    };
+    await append("opened");
+    await appendTwice();
+    const { mock } = t.mock.method(Buffer, "allocUnsafeSlow");
+
+    for (let round = 0; round < 3; round++) await appendTwice();
+    const allocated = mock.callCount();
+    await journal.seal();
+    await journal.close();
+
+    assert.equal(allocated, 0);
+  });
+
   test("reread gives a batch's entries once more, and rejects where one was damaged since", async (t) => {
     const directory = await folder(t);
     const journal = await Journal.open(directory, KIB ** 2, () => {});
