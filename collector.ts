@@ -6438,9 +6438,8 @@ interface Owner {
 async function ownerOf(directory: string): Promise<Owner> {
   const { uid, gid } = await stat(directory).catch((error: unknown): never => {
     const isMissing = codeOf(error) === "ENOENT";
-    throw new UsageError(
-      `Cannot read --data-dir ${directory}: ${isMissing ? "there is no such folder" : codeOf(error)}`,
-    );
+    const cause = isMissing ? "there is no such folder; start the collector first, or choose another" : codeOf(error);
+    throw new UsageError(`Cannot read --data-dir ${directory}: ${cause}`);
   });
   const own = process.getuid?.() ?? uid;
   if (own !== uid && own !== 0) refuseFolder(directory, `it is user ${uid}'s; run this as that user`);

@@ -302,7 +302,10 @@ describe("where commands look", () => {
     const empty = await runProgram(["dead", "list", "--data-dir", dataDir]);
     const missing = await runProgram(["query", "select 1"], { environment: { DATABASE_URL: url } });
 
-    assert.match(without.stderr, /^Cannot read --data-dir \S+none: there is no such folder\n$/);
+    assert.match(
+      without.stderr,
+      /^Cannot read --data-dir \S+none: there is no such folder; start the collector first, or choose another\n$/,
+    );
     assert.match(empty.stderr, /^Cannot ask --data-dir \S+: there is no database in it yet; [^\n]+\n$/);
     assert.match(missing.stderr, /^Cannot run query: [^\n]*no such database[^\n]*create database[^\n]+\n$/);
     assert.deepEqual([without.code, empty.code, missing.code], [2, 2, 2]);
