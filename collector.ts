@@ -1385,9 +1385,9 @@ const notDurable = () => new NotDurable("Cannot write the journal: the collector
 // ---- Reader -----------------------------------------------------------------
 // Follows the journal, never past what is synced. Live traffic, a backlog and what a crash left take the same path.
 
-const BATCH_SIZE = 1.5 * MIB; // approximate; read, parsed and stored at a time
+const BATCH_SIZE = 2.25 * MIB; // approximate; read, parsed and stored at a time
 const BATCH_MAX_SIZE = BATCH_SIZE + ENTRY_MAX_SIZE; // unless it is one long line
-const BATCH_LINES = 20_000; // approximate; a short line's row is many times as long as the line
+const BATCH_LINES = 30_000; // approximate; a short line's row is many times as long as the line
 
 /**
  * Moves batches from the journal to the queue, whose bound keeps it a few of them ahead of the database. When it has
@@ -1618,7 +1618,7 @@ class Database {
 
   /** Fills in the rows of a batch's entries, as the store sends them. */
   async fillRows(batch: Batch): Promise<void> {
-    batch.writer = this.#writers.pop() ?? this.target.createRowWriter(BATCH_SIZE);
+    batch.writer = this.#writers.pop() ?? this.target.createRowWriter(2 * BATCH_SIZE); // rows are larger than lines
     await fillRows(batch.entries, this.parser, batch.writer);
   }
 
