@@ -3889,7 +3889,7 @@ export const ALARMS: readonly [start: string, level: number, within?: string][] 
   ["Unhandled exception", 400],
   ["Unhandled Exception", 400],
   ["Unhandled rejection", 400],
-  ["Unhandled promise rejection", 400],
+  ["Unhandled promise rejection:", 400],
   ["Deprecated: ", 250],
   ["** (", 400, "Error) "],
   ["(EE) ", 400],

@@ -1351,6 +1351,7 @@ worker got [error] from db
 app[1] got [error] from x
 web.go:7:run() said error
 Error(s): 0, warning(s): 0
+Unhandled promise rejections are deprecated
 error(s) were counted
 error (see below) is old
 make a list: *** stars, please

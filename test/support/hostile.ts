@@ -56,6 +56,16 @@ export const HOSTILE: Record<string, [start: string, repeated: string, end?: str
   audit: ["type=a msg=audit(", "1"],
   zone: ["2026-11-22 10:00:00 ", "A/"],
   zone2: ["2026-11-22 10:00:00 Eu", "/A"],
+  "cef open": ["CEF:0|", "a"],
+  "cef escapes": ["CEF:0|", "\\\\"],
+  leef: ["LEEF:1.0|", "|sev="],
+  pm2: ["1|", "a"],
+  uwsgi: ["[pid: 7] a () {", "] a () {"],
+  tai: ["@40000000", "a"],
+  busybox: ["Nov 22 10:00:00 h ", "daemon.err "],
+  "two times": ["", "2026-11-22T10:00:00Z "],
+  durations: ['{"msg":"x","service":"', "1s", 'x"}'],
+  "journald bytes": ['{"PRIORITY":"6","MESSAGE":[', "1,", "1]}"],
 };
 
 /** A line of at most `size` characters. */
