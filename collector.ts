@@ -4456,8 +4456,7 @@ export class TimeReader {
 function utcTimeAt(text: string, at: number, utcMs: number): FoundTime | undefined {
   if (text.charCodeAt(at) !== DOT) return undefined;
   const end = endOfDigits(text, at + 1, at + MAX_FRACTION);
-  if (end === at + 1 || text.charCodeAt(end) !== UPPER_Z) return undefined;
-  if (end + 1 < text.length && isWordCode(text.charCodeAt(end + 1))) return undefined; // beyond the end it is slow
+  if (end === at + 1 || text.charCodeAt(end) !== UPPER_Z || isWordCode(text.charCodeAt(end + 1))) return undefined;
   const timeUs = utcMs * 1000 + microsOf(text, at + 1, end);
   return { timeUs, end: end + 1, isDated: true, isZoned: true };
 }
