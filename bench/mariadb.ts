@@ -11,7 +11,7 @@ import { promisify } from "node:util";
 import type { Connection } from "mysql2/promise";
 import { median, range } from "../test/support/basics.ts";
 import { MariaDbServer, connectTo, rows } from "../test/support/mariadbServer.ts";
-import { peakRss } from "../test/support/processes.ts";
+import { cpuMs, peakRss } from "../test/support/processes.ts";
 import { startCollector } from "./collectors.ts";
 import type { Bench, Table } from "./run.ts";
 import { count, perSecond, rounded, say, waitFor } from "./run.ts";
@@ -51,12 +51,14 @@ async function throughCollector(bench: Bench, server: MariaDbServer, sql: Connec
   await sql.query(`drop database if exists ${NAME}; create database ${NAME}; use ${NAME}`);
   const collector = await startCollector(bench, `${server.url}/${NAME}`);
   await waitFor("the schema", async () => (await countIn(sql, PARTITIONS)) > 8); // today, a week ahead, and the future
+  const startMs = cpuMs(collector.pid);
   const { lines, startedAt, endedAt } = await send(PLAIN, collector.port, bench.lines);
   const storedAt = await lastCommit(sql, lines);
+  const cpuUsALine = ((cpuMs(collector.pid) - startMs) * 1000) / lines;
   const peakBytes = peakRss(collector.pid);
   await collector.stop();
   const [rowsPerS, ackedPerS] = [perSecond(lines, storedAt - startedAt), perSecond(lines, endedAt - startedAt)];
-  return { lines, rowsPerS, ackedPerS, peakBytes };
+  return { lines, rowsPerS, ackedPerS, cpuUsALine, peakBytes };
 }
 
 const PARTITIONS = "information_schema.partitions where table_schema = database() and table_name = 'logs'";

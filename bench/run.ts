@@ -136,5 +136,6 @@ export const count = (value: number) => Math.round(value).toLocaleString("en-US"
 /** To three digits: what a run gives beyond them is noise. */
 export const rounded = (value: number) => count(Number(value.toPrecision(3)));
 export const formatMs = (ms: number) => `${ms.toFixed(2)} ms`;
+export const formatUs = (us: number) => (Number.isNaN(us) ? "" : `${us.toFixed(2)} µs`);
 export const mib = (bytes: number) => (Number.isNaN(bytes) ? "" : `${count(bytes / MIB)} MiB`);
 export const say = (line: string) => void process.stdout.write(`${line}\n`);

@@ -17,7 +17,7 @@ import { sizeOf } from "./backlog.ts";
 import { NO_DATABASE, startCollector } from "./collectors.ts";
 import { dropTables, lastCommit, schemaIn } from "./logs.ts";
 import type { Bench, Table } from "./run.ts";
-import { count, mib, perSecond, rounded, say } from "./run.ts";
+import { count, formatUs, mib, perSecond, rounded, say } from "./run.ts";
 import type { Load } from "./sender.ts";
 import { LINES, PLAIN, send, startSending } from "./sender.ts";
 import { exportRows, throughCopy } from "./throughput.ts";
@@ -74,8 +74,6 @@ function figures(lines: number, bytes: number, tookMs: number, { cpu, peak }: { 
   const rates = [rounded(perSecond(lines, tookMs)), (perSecond(bytes, tookMs) / MIB).toFixed(0)];
   return [count(lines), ...rates, formatUs((cpu * 1000) / lines), formatUs((cpu * 1000 * 1024) / bytes), mib(peak)];
 }
-
-const formatUs = (us: number) => `${us.toFixed(2)} µs`;
 
 /** From the start that finds the backlog to its last row. */
 async function throughBacklog({ sql, url, folder }: Bench, bytes: number): Promise<string[]> {

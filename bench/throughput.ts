@@ -11,17 +11,17 @@ import { pipeline } from "node:stream/promises";
 import { promisify } from "node:util";
 import type postgres from "postgres";
 import { MIB, median, range } from "../test/support/basics.ts";
-import { peakRss } from "../test/support/processes.ts";
+import { cpuMs, peakRss } from "../test/support/processes.ts";
 import type { RunningCollector } from "./collectors.ts";
 import { queryCollector, startCollector } from "./collectors.ts";
 import { dropTables, hasPartitions, lastCommit, rowsIn, schemaIn } from "./logs.ts";
 import type { Bench, Table } from "./run.ts";
-import { count, mib, perSecond, rounded, say, waitFor } from "./run.ts";
+import { count, formatUs, mib, perSecond, rounded, say, waitFor } from "./run.ts";
 import type { Load } from "./sender.ts";
 import { PLAIN, send } from "./sender.ts";
 
 const EMBEDDED_SHARE = 0.3; // of the lines, on the embedded database
-const HEAD = ["lines", "number", "rows/s", "`\\copy` rows/s", "ratio", "acknowledged/s", "peak RSS"];
+const HEAD = ["lines", "number", "rows/s", "`\\copy` rows/s", "ratio", "acknowledged/s", "CPU a line", "peak RSS"];
 
 export const LOADS: Record<string, Load> = {
   plain: PLAIN,
@@ -36,6 +36,8 @@ export interface Outcome {
   lines: number;
   rowsPerS: number;
   ackedPerS: number;
+  /** CPU time of the collector's process, without its start; NaN where the system has no /proc. */
+  cpuUsALine: number;
   peakBytes: number;
 }
 
@@ -61,8 +63,9 @@ export async function measurePairs(bench: Bench, load: Load): Promise<Table> {
 export function throughputTable(name: string, outcomes: Outcome[], copy: string, ratio: string): Table {
   const rows = rounded(median(outcomes.map(({ rowsPerS }) => rowsPerS)));
   const acked = rounded(median(outcomes.map(({ ackedPerS }) => ackedPerS)));
+  const cpu = formatUs(median(outcomes.map(({ cpuUsALine }) => cpuUsALine)));
   const peak = mib(Math.max(...outcomes.map(({ peakBytes }) => peakBytes)));
-  const row = [name, count(outcomes[0]?.lines ?? 0), rows, copy, ratio, acked, peak];
+  const row = [name, count(outcomes[0]?.lines ?? 0), rows, copy, ratio, acked, cpu, peak];
   return { title: `throughput, median of ${outcomes.length}`, head: HEAD, rows: [row] };
 }
 
@@ -79,12 +82,14 @@ export async function throughCollector(
   await schemaIn(sql);
   onStart(collector);
   await sql`checkpoint`;
+  const startMs = cpuMs(collector.pid);
   const { lines, startedAt, endedAt } = await send(load, collector.port, bench.lines, times);
   const storedAt = await lastCommit(sql, lines);
+  const cpuUsALine = ((cpuMs(collector.pid) - startMs) * 1000) / lines;
   const peakBytes = peakRss(collector.pid);
   await collector.stop();
   const [rowsPerS, ackedPerS] = [perSecond(lines, storedAt - startedAt), perSecond(lines, endedAt - startedAt)];
-  return { lines, rowsPerS, ackedPerS, peakBytes };
+  return { lines, rowsPerS, ackedPerS, cpuUsALine, peakBytes };
 }
 
 // ---- Copy ------------------------------------------------------------------
@@ -162,11 +167,13 @@ async function throughEmbedded(bench: Bench): Promise<Outcome> {
   const collector = await startCollector(bench, "");
   const query = async (text: string) => (JSON.parse(await queryCollector(collector.dataDir, text)) as { n: number }).n;
   await waitFor("the schema", () => hasPartitions(query));
+  const startMs = cpuMs(collector.pid);
   const { lines, startedAt, endedAt } = await send(PLAIN, collector.port, Math.floor(bench.lines * EMBEDDED_SHARE));
-  let peakBytes = NaN;
+  let [cpuUsALine, peakBytes] = [NaN, NaN];
   const stopped = collector.stop();
   await waitFor("all rows", () => {
     peakBytes = peakRss(collector.pid) || peakBytes; // while it is there
+    cpuUsALine = ((cpuMs(collector.pid) - startMs) * 1000) / lines || cpuUsALine;
     return collector.output().includes("all lines are stored");
   });
   const storedAt = Date.now();
@@ -174,5 +181,5 @@ async function throughEmbedded(bench: Bench): Promise<Outcome> {
   const rows = await query("select count(*) as n from logs");
   if (rows !== lines) throw new Error(`Cannot go on: ${lines} lines became ${rows} rows`);
   const [rowsPerS, ackedPerS] = [perSecond(lines, storedAt - startedAt), perSecond(lines, endedAt - startedAt)];
-  return { lines, rowsPerS, ackedPerS, peakBytes };
+  return { lines, rowsPerS, ackedPerS, cpuUsALine, peakBytes };
 }
