@@ -613,7 +613,7 @@ const [NUL, NEWLINE, RETURN, SPACE] = [0, 10, 13, 32]; // as bytes, and as chara
 const [LESS_THAN, GREATER_THAN, BRACE] = [60, 62, 123];
 const NO_BYTES: Buffer = Buffer.alloc(0);
 const COUNT_MAX_SIZE = 13; // of "1234567 <191>", which tells an octet count from a line that begins with a number
-const [NO_COUNT, UNDECIDED, NONE] = [0, -1, -2]; // for a size or an offset; undecided: the bytes end too early to tell
+const [NO_COUNT, NONE, UNDECIDED] = [0, -1, -2]; // for a size or an offset; undecided: the bytes end too early to tell
 const HOLD_MAX_SIZE = 4 * KIB; // what is held back until the bytes behind it tell which octet counts are right
 const COUNTED = 0xffff_ffff; // as a section's frameSize: counted frames as they came
 
@@ -707,8 +707,8 @@ export class Framer {
     const isCounting = this.#sends === "counts" || this.#sends === "lines, then counts";
     const find = this.#opening.isWide ? indexOfNewline : endOfLine;
     const end = isCounting ? this.#endByCounts(this.#at, this.#at) : find(chunk, this.#at);
-    if (end === UNDECIDED && isCounting) return this.#hold(this.#at);
-    if (end < 0) {
+    if (end === UNDECIDED) return this.#hold(this.#at);
+    if (end === NONE) {
       this.#keepTo(isCounting && !this.#isEnd ? Math.max(this.#at, chunk.length - COUNT_MAX_SIZE) : chunk.length);
       return this.#hold(this.#at);
     }
@@ -750,9 +750,11 @@ export class Framer {
     if (this.#sends !== "counts") this.#sends = this.#sends === "nothing yet" ? "counts" : "lines, then counts";
     let [at, lines] = [this.#at, 0];
     let [bodyAt, end] = [at, at];
+    let isMiscounted: boolean | typeof UNDECIDED = false;
     while ((bodyAt = at + octetCountSize(chunk, at)) > at) {
       end = bodyAt + numberAt(chunk, at);
-      if (end > chunk.length || end - bodyAt > this.#maxLine || this.#isMiscounted(at, bodyAt, end)) break;
+      isMiscounted = this.#isMiscounted(at, bodyAt, end);
+      if (isMiscounted !== false || end > chunk.length || end - bodyAt > this.#maxLine) break;
       lines++;
       for (at = end; isEnding(chunk[at]);) at++;
     }
@@ -760,7 +762,6 @@ export class Framer {
     if (this.#ack === "always" && lines > 0) addReply(this.#framed.replies, lines);
     this.#at = at;
     if (bodyAt <= at) return; // no further count
-    const isMiscounted = this.#isMiscounted(at, bodyAt, end);
     if (isMiscounted === UNDECIDED) this.#hold(at);
     else if (isMiscounted) this.#takeMiscounted(bodyAt, end);
     else if (end <= chunk.length) this.#takeOddFrame(bodyAt, end);
