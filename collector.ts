@@ -802,7 +802,7 @@ export class Framer {
   #endByCounts(bodyAt: number, end: number): number {
     const chunk = this.#chunk;
     const from = bodyAt > this.#at ? this.#at + 1 : this.#at;
-    const { right, maybe, isOpen } = new CountSearch(chunk, from, bodyAt, chunk.length, this.#isEnd);
+    const { right, maybe, isOpen } = new CountSearch(chunk, from, bodyAt, chunk.length, this.#isEnd, end);
     const countAt = maybe === NONE ? right : right === NONE ? maybe : Math.min(maybe, right);
     const delimiterAt = endOfLine(chunk, end, countAt === NONE ? chunk.length : countAt);
     if (delimiterAt >= 0) return delimiterAt;
@@ -6821,17 +6821,23 @@ class CountSearch {
   /** Whether the next bytes may prove another count right. */
   isOpen: boolean;
 
-  constructor(bytes: Buffer, from: number, bodyAt: number, to: number, isEnd: boolean) {
+  /** Where a line's ending from `lineFrom` on would end the frame, it looks behind that for few counts, if any. */
+  constructor(bytes: Buffer, from: number, bodyAt: number, to: number, isEnd: boolean, lineFrom = to) {
     const tail = bytes.toString("latin1", Math.max(from, bytes.length - COUNT_MAX_SIZE));
     this.isOpen = to === bytes.length && COUNT_BEGUN.test(tail);
-    for (let [space, counts] = [from - 1, 0]; counts < LOOK_AHEAD; counts += this.maybe === NONE ? 0 : 1) {
+    let [lineTo, isBehindLine] = [lineFrom, false];
+    for (let [space, counts] = [from - 1, 0]; counts < LOOK_AHEAD;) {
       space = bytes.indexOf(BEFORE_PRIORITY, space + 1);
       if (space < 0 || space >= Math.min(to, this.provenTo)) break;
+      isBehindLine ||= endOfLine(bytes, lineTo, space) >= 0;
+      lineTo = Math.max(lineTo, space);
+      if (isBehindLine && this.right === NONE) break; // the ending comes first
       const first = firstDigit(bytes, from, space);
       const size = first === space ? NO_COUNT : octetCountSize(bytes, first);
       if (size === UNDECIDED) this.isOpen = true;
       const isWrong = size > 0 && !this.#proveOne(bytes, first, space, isEnd, from + HOLD_MAX_SIZE);
       if (isWrong && space >= bodyAt && this.maybe === NONE && mayBegin(bytes, first, isEnd)) this.maybe = first;
+      if (this.maybe !== NONE || isBehindLine) counts++;
     }
   }
 
@@ -6912,9 +6918,10 @@ function isPriority(bytes: Buffer, at: number): boolean {
   return digits > 0 && digits <= 3 && bytes[at + 1 + digits] === GREATER_THAN;
 }
 
+/** The number of digits at an offset; no further than tells that they are too many for a count. */
 function countDigits(bytes: Buffer, from: number): number {
   let at = from;
-  while (isDigitByte(bytes[at])) at++;
+  while (at < from + COUNT_MAX_SIZE && isDigitByte(bytes[at])) at++;
   return at - from;
 }
 

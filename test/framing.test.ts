@@ -225,6 +225,19 @@ describe("octet counts that are wrong", () => {
       assert.ok(much < 10 * little + 100, `${piece}: ${little} ms for 256 KiB, ${much} ms for 1 MiB`);
     }
   });
+
+  test("Framer takes as long for such bytes in large chunks as in small ones", () => {
+    const digits = `${"31000 <1>\n".repeat(3100)}${"1".repeat(31_000)}\n`;
+    const hostile = ["a\n", "a <\n", "a1 <\n", "a 9 <1>\n", "a0 <1>\n", "1 <1>", " 5 <1>xxx\n", digits];
+
+    for (const piece of hostile) {
+      const [small, large] = [2 ** 10, 2 ** 16].map((chunkSize) => costOf(piece, 2 ** 17, chunkSize)) as [
+        number,
+        number,
+      ];
+      assert.ok(large < 10 * small + 100, `${piece.slice(0, 20)}: ${small} ms in chunks of 1 KiB, ${large} in 64 KiB`);
+    }
+  });
 });
 
 describe("what a connection begins with", () => {
@@ -298,11 +311,11 @@ describe("what a connection begins with", () => {
 });
 
 /** The processor time, in ms, that so many bytes of a repeated piece cost behind a counted frame. */
-function costOf(piece: string, size: number): number {
+function costOf(piece: string, size: number, chunkSize = 16_384): number {
   const bytes = Buffer.from(`3 <1>${piece.repeat(size / piece.length)}`);
   const framer = new Framer(65_536, "auto");
   const { user } = process.cpuUsage();
-  for (const n of range(size / 16_384)) framer.push([bytes.subarray(n * 16_384, (n + 1) * 16_384)]);
+  for (const n of range(size / chunkSize)) framer.push([bytes.subarray(n * chunkSize, (n + 1) * chunkSize)]);
   framer.push(undefined);
   return (process.cpuUsage().user - user) / 1000;
 }
