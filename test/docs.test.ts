@@ -15,6 +15,30 @@ const openssl = { skip: lacks("openssl", "version", /^OpenSSL 3/, "openssl") };
 
 const python = { skip: lacks("python3", "--version", /^Python 3/, "python3") };
 
+const PHP_LIBRARY = `include "Monolog/autoload.php";`;
+const PHP_PROGRAM = `${PHP_LIBRARY}
+function stock() { throw new RuntimeException("no stock"); }
+try { stock(); } catch (Exception $cause) { $exception = new RuntimeException("no order", 0, $cause); }
+`;
+
+/** The recipes for a stack trace as one line that take a program of this machine, and no compiler. */
+const RECIPES = [
+  {
+    language: "python",
+    app: "root",
+    trace: /"stack":"Traceback .*ZeroDivisionError/,
+    ...python,
+    run: (code: string) => runProgram(["-c", code], { program: ["python3"] }),
+  },
+  {
+    language: "php",
+    app: "shop",
+    trace: /"trace":\["Command line code:/,
+    skip: lacks("php", `-r${PHP_LIBRARY} echo class_exists("Monolog\\\\Logger");`, /^1$/, "php-monolog"),
+    run: (code: string) => runProgram(["-r", PHP_PROGRAM + code], { program: ["php"] }),
+  },
+];
+
 describe("docs", () => {
   test("the tables of options and of formats are those of the code; `npm run docs` writes them", async () => {
     const docs = await readDocs();
@@ -78,28 +102,28 @@ describe("docs", () => {
     assert.equal(hurried.stdout, "100000 sent, 100000 on disk\n", hurried.stderr);
   });
 
-  test(
-    "the recipe for stack traces of Python makes an event one row, with its level and its trace",
-    python,
-    async (t) => {
-      const { url, sql } = await freshDatabase(t);
-      const { port } = await start(t, { databaseUrl: url });
-      const recipe = codeBlocks((await readDocs()).get("docs/senders.md") ?? "", "python").find((code) =>
-        /stack/.test(code),
-      );
+  for (const { language, app, trace, skip, run } of RECIPES)
+    test(
+      `the recipe for stack traces of ${language} makes an event one row, with level and trace`,
+      { skip },
+      async (t) => {
+        const { url, sql } = await freshDatabase(t);
+        const { port } = await start(t, { databaseUrl: url });
+        const blocks = codeBlocks((await readDocs()).get("docs/senders.md") ?? "", language);
+        const recipe = blocks.find((code) => /stack/i.test(code))?.replaceAll("8888", String(port)) ?? "";
 
-      const ended = await runProgram(["-c", recipe?.replaceAll("8888", String(port)) ?? ""], { program: ["python3"] });
+        const ended = await run(recipe);
 
-      assert.equal(ended.code, 0, ended.stderr);
-      const [row, ...others] = await eventually(async () => {
-        const rows = await rowsOf(sql);
-        assert.ok(rows.length > 0);
-        return rows;
-      });
-      assert.deepEqual([row?.level, row?.message, row?.app, others.length], [400, "order 42 failed", "root", 0]);
-      assert.match(JSON.stringify(row?.attributes), /"stack":"Traceback .*ZeroDivisionError/);
-    },
-  );
+        assert.equal(ended.code, 0, ended.stderr);
+        const [row, ...others] = await eventually(async () => {
+          const rows = await rowsOf(sql);
+          assert.ok(rows.length > 0);
+          return rows;
+        });
+        assert.deepEqual([row?.level, row?.message, row?.app, others.length], [400, "order 42 failed", app, 0]);
+        assert.match(JSON.stringify(row?.attributes), trace);
+      },
+    );
 
   test("the program that embeds the collector runs in a folder that has its two files", async (t) => {
     const cwd = await bareCopy(t, ["collector.ts", "schema.sql"]);
