@@ -3170,7 +3170,21 @@ function endOfMatch(expression: RegExp, text: string, at: number): number {
 
 function readValue(json: string): unknown {
   if (json.charCodeAt(0) === QUOTE) return readString(json);
-  return isDigit(json.charCodeAt(0)) ? Number(json) : JSON.parse(json);
+  return isDigit(json.charCodeAt(0)) ? readNumber(json) : JSON.parse(json);
+}
+
+const EXACT_DIGITS = 15; // so many are exact in a double
+
+/** A number that is not negative. For a whole one of many digits, `Number` would leave compiled code. */
+function readNumber(json: string): number {
+  if (json.length > EXACT_DIGITS) return Number(json);
+  let value = 0;
+  for (let at = 0; at < json.length; at++) {
+    const code = json.charCodeAt(at);
+    if (!isDigit(code)) return Number(json);
+    value = value * 10 + code - ZERO;
+  }
+  return value;
 }
 
 const readString = (json: string) => (json.indexOf("\\") >= 0 ? (JSON.parse(json) as string) : json.slice(1, -1));

@@ -313,6 +313,15 @@ describe("records", () => {
     assert.deepEqual([rows[0]?.level, rows[0]?.logged_at, rows[0]?.host, rows[0]?.app], [200, null, null, null]);
   });
 
+  test("LineParser.parse reads a JSON line's number of any length or form as JSON.parse does", () => {
+    const whole = ["170000000", "1700000000", "1700000000123", "170000000012345", "1700000000123456"];
+    const others = ["1700000000123456789", "12345678901234567890", "1700000000.25", "17e8", "1.7E+9", "0.5", "0"];
+
+    for (const json of [...whole, ...others, ...whole.map((digits) => `-${digits}`)])
+      for (const line of [`{"msg":"m","time":${json}}`, `{"msg":"m","time":${json},"n":1}`])
+        assert.equal(parseLine(line).loggedAtUs, timeOf(JSON.parse(json)), line);
+  });
+
   test("numbers in JSON keep every digit", async (t) => {
     const { sql } = await storedFrom(
       t,
