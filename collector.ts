@@ -818,7 +818,7 @@ export class Framer {
     if (this.#size > this.#keepMaxSize) return false; // some of its bytes are dropped already
     const bytes = Buffer.concat([this.#kept.subarray(0, this.#size), this.#chunk.subarray(this.#at)]);
     const bodyAt = octetCountSize(bytes, 0);
-    const { right } = new CountSearch(bytes, 1, bodyAt, bytes.length, this.#isEnd);
+    const { right } = new CountSearch(bytes, 1, bodyAt, Math.min(this.#countedSize, bytes.length), this.#isEnd);
     if (right === NONE) return false;
     this.#takeKept();
     this.#refill(bytes);
@@ -3366,7 +3366,7 @@ const KEY_READERS: Record<string, FieldReader> = {
       : levelOfField(value, context),
   l: (value, context) => (hasKey(context.keys, "M") ? levelOfField(value, context) : undefined), // zap's L and M
   m: (value, context) => (hasKey(context.keys, "L") ? messageOfField(value, context) : undefined),
-  0: (value, { keys }) => (hasKey(keys, "_meta") && typeof value === "string" ? value : undefined), // of tslog
+  0: (value, context) => (hasKey(context.keys, "_meta") ? messageOfField(value, context) : undefined), // of tslog
 };
 
 /** One of a column's keys. */

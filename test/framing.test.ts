@@ -178,6 +178,17 @@ describe("octet counts that are wrong", () => {
       }
   });
 
+  test("Framer: a right count of a frame that is cut is not reported as wrong, whatever comes in the same chunk", () => {
+    const frames = ["<13>one", `<13>${"x".repeat(200)}`, "<13>two", "<13>three", "<13>four"];
+    const bytes = Buffer.from(`line\n${frames.map(countFrame).join("")}`);
+
+    for (let at = 1; at < bytes.length; at++) {
+      const { frames: got, miscounted } = framed([bytes.subarray(0, at), bytes.subarray(at)], 100);
+      assert.deepEqual(got, ["line", ...frames.map((frame) => frame.slice(0, 100))]);
+      assert.equal(miscounted, 0, `split at ${at}`);
+    }
+  });
+
   test("Framer: text that looks like a count within a right frame stays there", () => {
     const bodies = ["<14>he wrote 5 <1>: 7 <13>one", "<14>two\n12 <3>lines", "<14>end"];
 

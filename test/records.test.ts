@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import fc from "fast-check";
-import { ALARMS, LineParser, TimeReader, ZONES, isProseAt, levelOf } from "../collector.ts";
+import { ALARMS, KEYS, LineParser, TimeReader, ZONES, isProseAt, levelOf } from "../collector.ts";
 import type { LogRecord } from "../collector.ts";
 import { KIB, eventually, seeded } from "./support/basics.ts";
 import { start, storedFrom, whenStored } from "./support/collectors.ts";
@@ -370,11 +370,19 @@ describe("records", () => {
   });
 
   test("the message is never empty: where the sender gives none it is the line as it came", async (t) => {
-    const lines = ['{"msg":""}', '{"level":30}', "{}", '{"message":null}', '{"msg":"","message":"second"}'];
+    const empty = ['{"msg":""}', '{"level":30}', "{}", '{"message":null}', '{"0":"","_meta":{"logLevelId":3}}'];
 
-    const { rows } = await storedFrom(t, `${lines.join("\n")}\n`);
+    const { rows } = await storedFrom(t, `${empty.join("\n")}\n{"msg":"","message":"second"}\n`);
 
-    assert.deepEqual(messages(rows), [...lines.slice(0, 4), "second"]);
+    assert.deepEqual(messages(rows), [...empty, "second"]);
+  });
+
+  test("LineParser.parse takes an empty text under any key for no message", () => {
+    for (const name of Object.values(KEYS).join(" ").split(" "))
+      for (const text of ["", "\n", "\x1b[0m"]) {
+        const others = { _meta: {}, L: "x", M: "", PRIORITY: "6", agent: "", level: "" };
+        assert.notEqual(parseLine(JSON.stringify({ ...others, [name]: text })).message, "", name);
+      }
   });
 
   test("a message with newlines, quotes, backslashes and braces arrives as it was", async (t) => {
