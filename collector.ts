@@ -1829,7 +1829,7 @@ async function storeByCopy(session: Session, batch: Batch): Promise<boolean> {
     const inPart = await session.positions(storedInPartSql(batch));
     if (inPart.size > 0) return session.run(session.sql`rollback`).then(() => false);
   }
-  if (entries.length > 0) await session.copy(copySql("stdin"), copyInput(entries), sumOf(entries, "lines"));
+  if (entries.length > 0) await session.copy(copySql(), copyInput(entries), sumOf(entries, "lines"));
   else await session.run(session.sql`select txid_current()`); // a commit with an id waits for a standby, as theirs did
   await session.commit();
   return true;
@@ -1845,7 +1845,7 @@ const claimSql = ({ journal, entries }: Batch) => `
   select '${journal}'::uuid, position from unnest(${positionsOf(entries)}) as position order by position
   on conflict do nothing returning position`;
 
-const copySql = (source: string) => `copy logs (${ROW_COLUMNS.join(", ")}) from ${source} (format binary)`;
+const copySql = () => `copy logs (${ROW_COLUMNS.join(", ")}) from stdin (format binary)`;
 
 // ---- Housekeeping -----------------------------------------------------------
 // Periodic tasks, whose failures are logged and retried; storing goes on.
@@ -4655,7 +4655,7 @@ class PostgresStore implements Store {
   async storeBatch(batch: Batch): Promise<void> {
     if (!this.#hasBulkLoad) throw new NoBulkLoad();
     const isStored = this.#embedded
-      ? await this.#pool.use(() => this.#embedded!.storeBatch(batch)) // not over its socket, which has no COPY
+      ? await this.#pool.use((session) => storeEmbedded(session, this.#embedded!, batch))
       : await this.#pool.use((session) => storeByCopy(session, batch));
     if (!isStored) throw new StoredInPart();
   }
@@ -4759,9 +4759,28 @@ function copyInput(entries: Entry[]): Buffer[] {
   return [COPY_HEADER, ...(rows.length > FEW_ENTRIES ? [Buffer.concat(rows)] : rows), COPY_TRAILER];
 }
 
-const storedInPartSql = ({ journal, entries }: Batch) => `
-  select position from log_entries
-  where journal = '${journal}' and position = any(${positionsOf(entries)}) and stored_lines is not null`;
+/**
+ * Does what {@link storeByCopy} does. As nobody else stores into PGlite, keys are copied without a claim, which takes
+ * half as long; which entries were stored before, as a crash or a lost answer leaves them, is asked where that fails.
+ */
+async function storeEmbedded(session: Session, embedded: EmbeddedPostgres, batch: Batch): Promise<boolean> {
+  try {
+    await embedded.copy(batch);
+    return true;
+  } catch (error) {
+    const stored = codeOf(error) === "23505" ? await session.positions(storedSql(batch)) : new Set();
+    if (stored.size === 0) throw error;
+    if ((await session.positions(storedInPartSql(batch))).size > 0) return false;
+    const entries = batch.entries.filter(({ position }) => !stored.has(position));
+    if (entries.length > 0) await embedded.copy({ ...batch, entries, lines: sumOf(entries, "lines") });
+    return true;
+  }
+}
+
+const storedSql = ({ journal, entries }: Batch) =>
+  `select position from log_entries where journal = '${journal}' and position = any(${positionsOf(entries)})`;
+
+const storedInPartSql = (batch: Batch) => `${storedSql(batch)} and stored_lines is not null`;
 
 const positionsOf = (entries: Entry[]) => `'${arrayOf(entries.map(({ position }) => position))}'::bigint[]`;
 
@@ -5102,7 +5121,7 @@ export type ReadLetter = (letter: DeadLetter) => StoredLine[];
 
 // ---- PGlite -----------------------------------------------------------------
 // The embedded database. It runs in a thread of its own, so that it holds up nobody's `ok`. It has one session, and
-// speaks PostgreSQL's protocol on a Unix socket, but without COPY.
+// speaks PostgreSQL's protocol on a Unix socket, but for COPY, whose input the thread gets by itself.
 
 const ENDED = "the embedded database has ended";
 const ROWS_AT_ONCE = 256; // of a user's answer, kept in memory
@@ -5147,14 +5166,21 @@ class EmbeddedPostgres implements DatabaseServer {
 
   noteSuccess(): void {}
 
-  /** Does what {@link storeByCopy} does. The caller holds the one session, so no other statement comes between. */
-  async storeBatch(batch: Batch): Promise<boolean> {
-    const entries = batch.entries.map(({ position, lines, rows }) => {
-      return { position, lines, rows: new Uint8Array(rows!) }; // in memory of its own, which is handed over
-    });
-    const memory = entries.map(({ rows }) => rows.buffer);
-    const sql = { claim: claimSql(batch), inPart: storedInPartSql(batch), copy: copySql("'/dev/blob'") };
-    return (await this.#ask({ name: "store", ...sql, entries, ends: [COPY_HEADER, COPY_TRAILER] }, memory)) === true;
+  /**
+   * Commits the rows of entries and their keys; rejects with 23505 where one is stored already. The caller holds the one
+   * session, so no other statement comes between.
+   */
+  async copy({ journal, entries, lines }: Batch): Promise<void> {
+    const keys = entries.map(({ position }) => `${journal}\t${position}\n`).join("");
+    const copies = [
+      {
+        messages: copyMessages("copy log_entries (journal, position) from stdin", [Buffer.from(keys)]),
+        rows: entries.length,
+      },
+      { messages: copyMessages(copySql(), copyInput(entries)), rows: lines },
+    ];
+    const memory = copies.map(({ messages }) => messages.buffer);
+    await this.#ask({ name: "copy", copies }, memory);
   }
 
   /**
@@ -5268,6 +5294,28 @@ class EmbeddedPostgres implements DatabaseServer {
   }
 }
 
+/**
+ * A COPY and all of its input as messages of PostgreSQL's protocol (its manual, "Message Formats"). PGlite takes the
+ * input where it comes at once. They are in one piece of memory of their own, as handing over hundreds takes a millisecond.
+ */
+function copyMessages(sql: string, input: Buffer[]): Uint8Array<ArrayBuffer> {
+  const [statement, size] = [Buffer.from(`${sql}\0`), sumOf(input, "length")];
+  const parts = [messageHead("Q", statement.length), statement, messageHead("d", size), ...input, messageHead("c", 0)];
+  const messages = new Uint8Array(sumOf(parts, "length"));
+  let at = 0;
+  for (const part of parts) {
+    messages.set(part, at);
+    at += part.length;
+  }
+  return messages;
+}
+
+function messageHead(type: string, bodySize: number): Buffer {
+  const head = Buffer.from(`${type}\0\0\0\0`);
+  head.writeUInt32BE(4 + bodySize, 1);
+  return head;
+}
+
 /** What the thread answers: a value, or what the database refused. */
 interface ThreadAnswer {
   value?: unknown;
@@ -5286,16 +5334,21 @@ const EMBEDDED_THREAD = `
     const server = new PGLiteSocketServer({ db, path: workerData.path });
     await server.start();
     parentPort.postMessage("ready");
-    const store = ({ claim, inPart, copy, entries, ends: [header, trailer] }) => db.transaction(async (own) => {
-      const claimed = new Set((await own.query(claim)).rows.map(({ position }) => position));
-      const fresh = entries.filter(({ position }) => claimed.has(position));
-      const others = fresh.length < entries.length ? (await own.query(inPart)).rows.length : 0;
-      if (others > 0) return own.rollback().then(() => false);
-      const lines = fresh.reduce((sum, entry) => sum + entry.lines, 0);
-      const blob = new Blob([header, ...fresh.map(({ rows }) => rows), trailer]);
-      const { affectedRows } = lines > 0 ? await own.query(copy, [], { blob }) : { affectedRows: 0 };
-      if (affectedRows !== lines) throw new Error("PGlite reports " + affectedRows + " rows, not " + lines);
-      return true;
+    const { parse, bind, describe, execute, sync, query: ask } = protocol.serialize;
+    const run = async (messages, expected) => {
+      const answers = await db.execProtocolStream(messages, { syncToFs: false });
+      const { text } = answers.find(({ name }) => name === "commandComplete") ?? {};
+      if (text !== expected) throw new Error("PGlite answers " + text + ", not " + expected);
+    };
+    const copy = ({ copies }) => db.runExclusive(async () => {
+      try {
+        await run(ask("begin"), "BEGIN");
+        for (const { messages, rows } of copies) await run(messages, "COPY " + rows);
+        await run(ask("commit"), "COMMIT");
+      } catch (error) {
+        await run(ask("rollback"), "ROLLBACK");
+        throw error;
+      }
     });
     const query = async ({ statement, isWrite, maxRows, path }) => {
       const fd = openSync(path, "a"); // Deno's threads share no descriptors
@@ -5314,7 +5367,6 @@ const EMBEDDED_THREAD = `
       const onRawData = (data) => {
         try { parser.parse(data, take); } catch (error) { failure ??= error; }
       };
-      const { parse, bind, describe, execute, sync } = protocol.serialize;
       const steps = [parse({ text: statement }), bind(), describe({ type: "P" }), execute({ rows: maxRows }), sync()];
       try {
         await db.exec(isWrite ? "begin" : "begin read only");
@@ -5334,7 +5386,7 @@ const EMBEDDED_THREAD = `
       ({ message, code, constraint_name: constraint, table_name: table, hint });
     parentPort.on("message", (task) => {
       if (task === "close") return server.stop().then(() => db.close()).then(() => process.exit());
-      const done = task.name === "store" ? store(task) : query(task);
+      const done = task.name === "copy" ? copy(task) : query(task);
       const settled = done.then((value) => ({ value }), (error) => ({ error: asServer(error) }));
       settled.then((answer) => task.answer.postMessage(answer));
     });
