@@ -8436,7 +8436,7 @@ const ERRNOS: Record<string, string> = {
 };
 
 /** What an error tells, without the server's message: that may quote lines. */
-function describeError(error: unknown, account?: Account): string {
+export function describeError(error: unknown, account?: Account): string {
   const known = codeOf(error);
   if (isOfFile(error)) return `${known} at ${(error as NodeJS.ErrnoException).path}`;
   if (!isFromServer(error)) return ERRNOS[known] === undefined ? known : `${known}, ${ERRNOS[known]}`;
@@ -8653,7 +8653,7 @@ async function openMysql({ databaseUrl: url, workers, maxLine }: Options, log: L
     throw new UsageError(`Cannot find ${fileURLToPath(file)}: copy the folder mysql/ beside collector.ts`);
   const { default: driver } = (await import(locatePackages(MYSQL_DRIVER)[0]!)) as { default: MysqlHost["driver"] };
   const { openMysqlStore } = (await import(file.href)) as typeof import("./mysql/mysql.ts");
-  return openMysqlStore({ driver, url, workers, maxLine, log, UsageError, DatabaseRefused });
+  return openMysqlStore({ driver, url, workers, maxLine, log, describe: describeError, UsageError, DatabaseRefused });
 }
 
 const SCHEMA_VERSION = "2"; // as schema.sql has it in its comment on the table

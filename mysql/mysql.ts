@@ -29,6 +29,8 @@ export interface MysqlHost {
   /** Longest line in bytes. */
   maxLine: number;
   log: (line: string) => void;
+  /** Tells in words why a connection can't be made. */
+  describe: (error: unknown) => string;
   /** What a wrong URL is refused with, and a database that is not one to store into. */
   UsageError: new (message: string) => Error;
   DatabaseRefused: new (message: string) => Error;
@@ -85,7 +87,7 @@ class MysqlStore implements Store {
   }
 
   describe(error: unknown): string {
-    return describe(error);
+    return describeOurs(error) ?? this.#host.describe(error);
   }
 
   async setUp(): Promise<void> {
@@ -339,7 +341,7 @@ class MysqlStore implements Store {
     if (isKnown) return;
     const remedy = cause === LACKS_RIGHT ? "grant delete on logs to this user" : "type set global local_infile = 1";
     this.#host.log(
-      `cannot load rows into ${this.name}: ${describe(error)}; they go by INSERT, at about half the rate; ${remedy}`,
+      `cannot load rows into ${this.name}: ${this.describe(error)}; they go by INSERT, at about half the rate; ${remedy}`,
     );
   }
 }
@@ -1064,9 +1066,9 @@ const CLIENT_MEANINGS: Record<string, string> = {
   HANDSHAKE_NO_SSL_SUPPORT: "the server offers no TLS",
 };
 
-function describe(error: unknown): string {
+/** Errors of the server and of its driver; `undefined` for others. */
+function describeOurs(error: unknown): string | undefined {
   const { sqlState, errno = 0, code = "", message } = error as Partial<ServerError>;
   if (sqlState) return [`error ${errno}`, `SQLSTATE ${sqlState}`, MEANINGS[errno]].filter(Boolean).join(", ");
-  if (code === "HANDSHAKE_SSL_ERROR") return `TLS failed: ${message}`;
-  return CLIENT_MEANINGS[code] ?? (code || message || String(error));
+  return code === "HANDSHAKE_SSL_ERROR" ? `TLS failed: ${message}` : CLIENT_MEANINGS[code];
 }

@@ -11,7 +11,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { inspect } from "node:util";
 import fc from "fast-check";
 import mysql from "mysql2";
-import { DatabaseRefused, UsageError } from "../collector.ts";
+import { DatabaseRefused, UsageError, describeError } from "../collector.ts";
 import type { Batch, LogRecord, Store, StoredLine, Table } from "../collector.ts";
 import { openMysqlStore } from "../mysql/mysql.ts";
 import { DAY, KIB, MIB, eventually, range } from "./support/basics.ts";
@@ -35,7 +35,8 @@ const describeStore = noMariaDb
 function storeOn(t: TestContext, url: string, { maxLine = 64 * KIB, workers = 2 } = {}) {
   const logged: string[] = [];
   const log = (line: string) => void logged.push(line);
-  const store = openMysqlStore({ driver: mysql, url, workers, maxLine, log, UsageError, DatabaseRefused });
+  const parts = { driver: mysql, log, describe: describeError, UsageError, DatabaseRefused };
+  const store = openMysqlStore({ ...parts, url, workers, maxLine });
   undoAfter(t, () => store.close());
   return Object.assign(store, { logged });
 }
@@ -900,7 +901,7 @@ describeStore("MySQL: connections", () => {
     );
     assert.deepEqual(
       errors.map((error) => nowhere.describe(error)),
-      ["ECONNREFUSED", "error 1045, SQLSTATE 28000, wrong user or password"],
+      ["ECONNREFUSED, nothing listens there", "error 1045, SQLSTATE 28000, wrong user or password"],
     );
   });
 

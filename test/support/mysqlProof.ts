@@ -18,7 +18,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { pathToFileURL } from "node:url";
 import mysql from "mysql2";
 import type { Connection } from "mysql2/promise";
-import { DatabaseRefused, UsageError } from "../../collector.ts";
+import { DatabaseRefused, UsageError, describeError } from "../../collector.ts";
 import type { Batch, Entry, Store, StoredLine } from "../../collector.ts";
 import { openMysqlStore } from "../../mysql/mysql.ts";
 import { DAY, KIB, range, seeded } from "./basics.ts";
@@ -155,6 +155,7 @@ class Proof {
       workers: 2,
       maxLine: 64 * KIB,
       log: () => {},
+      describe: describeError,
       UsageError,
       DatabaseRefused,
     });
