@@ -844,7 +844,7 @@ export class Framer {
     if (!isFollowed && chunk[end - 1] !== NEWLINE && chunk[end - 1] !== NUL) return true;
     const to = Math.min(end, chunk.length);
     if (!this.#isDoubted && (end > to || !mayHoldCount(chunk, bodyAt, end))) return false;
-    const hasFrame = new CountSearch(chunk, at + 1, bodyAt, to, false).provenTo <= to;
+    const hasFrame = hasFrameWithin(chunk, at + 1, bodyAt, to);
     if (this.#isDoubted || !hasFrame) return hasFrame;
     const next = endOfFrames(chunk, at, 2, this.#isEnd);
     if (next === UNDECIDED && this.#mayHold(at)) return UNDECIDED;
@@ -6947,6 +6947,12 @@ function firstDigit(bytes: Buffer, from: number, space: number): number {
   while (first > from && first > space - 7 && isDigitByte(bytes[first - 1])) first--;
   while (bytes[first] === ZERO) first++;
   return first;
+}
+
+/** Whether a right frame lies within a counted one. One that is merely the end of its text is text: `<3 <3>`. */
+function hasFrameWithin(bytes: Buffer, from: number, bodyAt: number, to: number): boolean {
+  const { right, provenTo } = new CountSearch(bytes, from, bodyAt, to, false);
+  return provenTo <= to && (right < bodyAt || endOfFrames(bytes, right, 1, false) < to);
 }
 
 /** Whether right frames, one behind the other, lie within a counted frame. */

@@ -122,6 +122,15 @@ describe("octet counts that are wrong", () => {
     assert.equal(miscounted, 1);
   });
 
+  test("Framer: a text that ends in what a right frame would be stays whole, long after a wrong count", () => {
+    const right = Array.from({ length: 20 }, (_, n) => `<14>1 - h a - - - line ${n} has <3 <3>`);
+    const wrong = "9 <14>Größe"; // 11 bytes
+
+    const { frames } = framed([Buffer.from(wrong + right.map(countFrame).join(""))]);
+
+    assert.deepEqual(frames, [latin1(wrong.slice(2)), ...right]);
+  });
+
   test("Framer replies to nothing that a wrong count leaves over, however the bytes are split: its sender expects no reply", () => {
     const random = seeded(7);
 
