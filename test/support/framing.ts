@@ -85,14 +85,81 @@ const WORDS = ["a", "über", "80", "<3", "{}", "x=1", "größe", "12 <x"];
 /** Words that look like octet counts. */
 export const COUNT_WORDS = ["5 <1>", "7 <13>one", "12 <3>lines", "44 <14>1"];
 
+const HEADER = "1 2026-11-22T10:00:00Z h a - - - ";
+
 /** A syslog message of one line with a count that is right or, but for `rightShare`, off by -3 to +5, or of characters. */
-export function randomCounted(random: Random, rightShare = 0.6, words = WORDS, last = "."): Counted {
+export function randomCounted(
+  random: Random,
+  { rightShare = 0.6, words = WORDS, last = ".", header = HEADER } = {},
+): Counted {
   const pick = (from: string[]) => from[Math.floor(random() * from.length)] ?? "";
   const text = Array.from({ length: Math.floor(random() * 8) }, () => pick(words)).join(" ");
-  const body = `<${Math.floor(random() * 192)}>1 2026-11-22T10:00:00Z h a - - - ${text}${last}`;
+  const body = `<${Math.floor(random() * 192)}>${header}${text}${last}`;
   const right = Buffer.byteLength(body);
   const count = random() < rightShare ? right : random() < 0.5 ? body.length : right - 3 + Math.floor(random() * 9);
   return { count, body, isRight: count === right };
+}
+
+/** What the texts of a stream end in; "number" stands for any. */
+const LASTS = [".", " ", "took", "7", "10", "42", "x=1", "number"];
+
+/** Frames of one sender: all with a header or none, their texts ending in one way. */
+export function randomStream(random: Random, size: number, rightShare: number): Counted[] {
+  const last = LASTS[Math.floor(random() * LASTS.length)] ?? "";
+  const header = random() < 0.5 ? HEADER : "";
+  const lastOf = () => (last === "number" ? `${Math.floor(10 ** (6 * random()))}` : last);
+  return Array.from({ length: size }, () => randomCounted(random, { rightShare, last: lastOf(), header }));
+}
+
+/**
+ * What a framer lost of the right frames behind a right one, and what of that it tore although the bytes tell. They
+ * don't tell if it gave only frames as they were counted between two places where it and the sender begin a frame:
+ * another sender, whose counts are right, would send just these bytes.
+ */
+export function judgeFrames(sent: Counted[], behind: string, frames: string[]) {
+  const text = latin1(streamOf(sent, behind));
+  const bodies = sent.map(({ body }) => latin1(body));
+  const [places, taken] = [placesIn(text, bodies), placesIn(text, frames)];
+  const isWhole = (place: Place) => taken.some(({ bodyAt, end }) => bodyAt === place.bodyAt && end === place.end);
+  const shared = places.map(({ at }) => at).filter((at) => taken.some((each) => each.at === at && each.bodyAt > at));
+  const isTorn = (place: Place) => {
+    const from = shared.findLast((at) => at <= place.at) ?? 0;
+    const to = shared.find((at) => at > place.at) ?? text.length;
+    return taken.some((each) => each.at >= from && each.at < to && !isAsCounted(text, each));
+  };
+
+  const wanted = places.filter((_, n) => sent.slice(Math.max(0, n - 1), n + 1).every(({ isRight }) => isRight));
+  const lost = wanted.filter((place) => !isWhole(place));
+  return { wanted: wanted.length, lost: lost.length, torn: lost.filter(isTorn).length };
+}
+
+export const streamOf = (sent: Counted[], behind = "") =>
+  sent.map(({ count, body }) => `${count} ${body}${behind}`).join("");
+
+interface Place {
+  at: number;
+  bodyAt: number; // behind its count, if it has one
+  end: number;
+}
+
+/** Where frames lie in a text that they were made of, or that was made of them. */
+function placesIn(text: string, frames: string[]): Place[] {
+  let end = 0;
+  return frames.map((frame) => {
+    const at = end + (/^[\r\n\0]*/.exec(text.slice(end))?.[0].length ?? 0);
+    const [count = ""] = text.startsWith(frame, at) ? [] : (/^\d+ /.exec(text.slice(at)) ?? []);
+    const bodyAt = at + count.length;
+    assert.ok(text.startsWith(frame, bodyAt), `${JSON.stringify(frame)} is not at ${at} of ${JSON.stringify(text)}`);
+    end = bodyAt + frame.length;
+    return { at, bodyAt, end };
+  });
+}
+
+/** Whether a frame ends where its count tells, and another count, a line's ending or the end of all follows. */
+function isAsCounted(text: string, { at, bodyAt, end }: Place): boolean {
+  const countedTo = bodyAt > at ? bodyAt + Number(text.slice(at, bodyAt)) : NaN;
+  const isItsEnd = countedTo <= text.length && /^[\r\n\0]*$/.test(text.slice(end, countedTo)); // or an ending behind it
+  return isItsEnd && /^(?:$|[\r\n\0]|[1-9]\d{0,6} <\d{1,3}>)/.test(text.slice(countedTo));
 }
 
 export function splitAtRandom(bytes: Buffer, random: Random): Buffer[] {
