@@ -499,7 +499,7 @@ class Intake {
 
   /** Frames what has come, and hands it to the journal. Keeps no chunk, so that memory is freed during the sync. */
   #append(peer: string, framer: Framer, inbox: Inbox): { durable: Promise<void>; owed: Owed } {
-    const framed = framer.push(inbox.take());
+    const framed = inbox.take((chunks) => framer.push(chunks));
     if (framer.refusal !== undefined) throw new Refused(framer.refusal);
     if (framed.miscounted > 0) this.#reportMiscounted(peer, framed.miscounted);
     const { lines, replies } = framed;
@@ -6651,6 +6651,8 @@ const READ_AHEAD_SIZE = 2 * MIB; // for all senders together, read while their l
 const READ_AHEAD_MIN_SIZE = 16 * KIB; // for each sender, however many there are
 const IN_FLIGHT_MAX_SIZE = 8 * MIB; // of all senders together, read and not durable yet; beyond it, they take turns
 const CHUNK_SIZE = 64 * KIB; // the largest chunk: what Node reads from a socket at a time
+const TURN_MS = 20; // approximate; work on what came, for one sender and for all, until the event loop has its turn
+const SHORT_MS = 0.1; // work that does not count
 const SMALL_SIZE = 4 * KIB; // smaller chunks are copied together, as each takes 200 bytes besides its own
 
 /** Places for connections: a number in all, and one for each address but this machine's and the proxies'. */
@@ -6688,6 +6690,7 @@ class Places {
 
 /** How much has been read from all senders that is not durable yet: that is what memory holds. */
 export class InFlight {
+  readonly turns = new Turns();
   #size = 0;
   #inboxes = 0;
   #isLettingIn = false;
@@ -6735,6 +6738,30 @@ export class InFlight {
   }
 }
 
+/** Turns of the event loop, in which work on what senders sent must not take long. */
+class Turns {
+  #workedMs = 0; // in this turn
+  #next: Promise<void> | undefined; // settles in the next turn
+
+  get isOver(): boolean {
+    return this.#workedMs > TURN_MS;
+  }
+
+  async next(): Promise<void> {
+    await this.#next;
+  }
+
+  /** Notes how long some work took. */
+  note(tookMs: number): void {
+    if (tookMs < SHORT_MS) return;
+    this.#workedMs += tookMs;
+    this.#next ??= immediate().then(() => {
+      this.#workedMs = 0;
+      this.#next = undefined;
+    });
+  }
+}
+
 /**
  * What a sender has sent and nobody has taken yet: up to its end, a silence of `idleMs` (0: none is too long) or a cut.
  * While the taker is busy, little more is read; small chunks are copied together, as each costs more than it has.
@@ -6748,6 +6775,7 @@ export class Inbox {
   #chunks: Buffer[] = [];
   #size = 0; // of the chunks
   #takenSize = 0; // of those that were taken last, and are in flight until the next are
+  #maxSize = CHUNK_SIZE; // of what is taken next, unless it is one chunk
   #last = NO_BYTES; // the memory of the last chunk, where small ones are copied to it,
   #lastSize = 0; // and how much of that is in use
   #isAll: boolean;
@@ -6769,18 +6797,30 @@ export class Inbox {
     this.#inFlight.remove(this.#takenSize);
     this.#takenSize = 0;
     while (this.#size === 0 && !this.#isAll) await this.#wait();
+    while (this.#inFlight.turns.isOver && this.#size > SMALL_SIZE) await this.#inFlight.turns.next();
     return this.#size > 0;
   }
 
-  /** What has come; `undefined` at the end. */
-  take(): Buffer[] | undefined {
+  /** Has something done with what has come, `undefined` at the end; only with as much of it as takes about 20 ms. */
+  take<Value>(use: (chunks: Buffer[] | undefined) => Value): Value {
+    const startedMs = performance.now();
+    const value = use(this.#take());
+    const tookMs = performance.now() - startedMs;
+    this.#inFlight.turns.note(tookMs);
+    if (tookMs > TURN_MS) this.#maxSize = (TURN_MS / tookMs) * this.#takenSize;
+    else if (tookMs < TURN_MS / 2 && this.#takenSize > this.#maxSize / 2) this.#maxSize *= 2;
+    return value;
+  }
+
+  #take(): Buffer[] | undefined {
     if (this.#size === 0) return undefined;
-    const chunks = this.#chunks;
-    this.#takenSize = this.#size;
-    this.#chunks = [];
-    this.#size = 0;
-    this.#last = NO_BYTES;
-    if (!this.#inFlight.isFull) this.#stream.resume();
+    let count = 0;
+    do this.#takenSize += this.#chunks[count++]!.length;
+    while (count < this.#chunks.length && this.#takenSize + this.#chunks[count]!.length <= this.#maxSize);
+    const chunks = this.#chunks.splice(0, count);
+    this.#size -= this.#takenSize;
+    if (this.#size === 0) this.#last = NO_BYTES;
+    if (!this.#inFlight.mustPause(this.#size)) this.#stream.resume();
     return chunks;
   }
 
@@ -6894,26 +6934,31 @@ class CountSearch {
   /** Offset of the first count behind the wrong one that is not proven right, where a frame may begin; `NONE` for none. */
   maybe = NONE;
   /** Whether the next bytes may prove another count right. */
-  isOpen: boolean;
+  isOpen = false;
 
-  /** Where a line's ending from `lineFrom` on would end the frame, it looks behind that for few counts, if any. */
+  /** Until it finds a count, it looks no further than a line's ending from `lineFrom` on: that comes first. */
   constructor(bytes: Buffer, from: number, bodyAt: number, to: number, isEnd: boolean, lineFrom = to) {
-    const tail = bytes.toString("latin1", Math.max(from, bytes.length - COUNT_MAX_SIZE));
-    this.isOpen = to === bytes.length && COUNT_BEGUN.test(tail);
-    let [lineTo, isBehindLine] = [lineFrom, false];
-    for (let [space, counts] = [from - 1, 0]; counts < LOOK_AHEAD;) {
-      space = bytes.indexOf(BEFORE_PRIORITY, space + 1);
+    for (let [at, counts] = [from, 0]; counts < LOOK_AHEAD; counts += this.#isEmpty ? 0 : 1) {
+      const space = this.#isEmpty ? priorityInLine(bytes, at, lineFrom, to) : bytes.indexOf(BEFORE_PRIORITY, at);
       if (space < 0 || space >= Math.min(to, this.provenTo)) break;
-      isBehindLine ||= endOfLine(bytes, lineTo, space) >= 0;
-      lineTo = Math.max(lineTo, space);
-      if (isBehindLine && this.right === NONE) break; // the ending comes first
-      const first = firstDigit(bytes, from, space);
-      const size = first === space ? NO_COUNT : octetCountSize(bytes, first);
-      if (size === UNDECIDED) this.isOpen = true;
-      const isWrong = size > 0 && !this.#proveOne(bytes, first, space, isEnd, from + HOLD_MAX_SIZE);
-      if (isWrong && space >= bodyAt && this.maybe === NONE && mayBegin(bytes, first, isEnd)) this.maybe = first;
-      if (this.maybe !== NONE || isBehindLine) counts++;
+      this.#look(bytes, from, bodyAt, space, isEnd);
+      at = space + 1;
     }
+    const tail = bytes.toString("latin1", Math.max(from, bytes.length - COUNT_MAX_SIZE));
+    this.isOpen ||= to === bytes.length && COUNT_BEGUN.test(tail);
+  }
+
+  get #isEmpty(): boolean {
+    return this.right === NONE && this.maybe === NONE;
+  }
+
+  /** Looks at the digits before a space. */
+  #look(bytes: Buffer, from: number, bodyAt: number, space: number, isEnd: boolean): void {
+    const first = firstDigit(bytes, from, space);
+    const size = first === space ? NO_COUNT : octetCountSize(bytes, first);
+    if (size === UNDECIDED) this.isOpen = true;
+    const isWrong = size > 0 && !this.#proveOne(bytes, first, space, isEnd, from + HOLD_MAX_SIZE);
+    if (isWrong && space >= bodyAt && this.maybe === NONE && mayBegin(bytes, first, isEnd)) this.maybe = first;
   }
 
   /** Whether a right count begins at one of the digits from `first` on that stand before a space. */
@@ -6928,6 +6973,15 @@ class CountSearch {
     }
     return isProven;
   }
+}
+
+/** Offset of the next ` <` before `to`; `NONE` where there is none, or a line's ending from `lineFrom` on before it. */
+function priorityInLine(bytes: Buffer, from: number, lineFrom: number, to: number): number {
+  for (let at = from; at < to; at++) {
+    if (bytes[at] === SPACE && bytes[at + 1] === LESS_THAN) return at;
+    if (at >= lineFrom && (bytes[at] === NEWLINE || bytes[at] === NUL)) return NONE;
+  }
+  return NONE;
 }
 
 /** Whether a frame may begin at a count that is not proven. Few texts end with a space. */

@@ -243,7 +243,17 @@ describe("octet counts that are wrong", () => {
 
   test("Framer takes as long for such bytes in large chunks as in small ones", () => {
     const digits = `${"31000 <1>\n".repeat(3100)}${"1".repeat(31_000)}\n`;
-    const hostile = ["a\n", "a <\n", "a1 <\n", "a 9 <1>\n", "a0 <1>\n", "1 <1>", " 5 <1>xxx\n", digits];
+    const hostile = [
+      "a\n",
+      "a b c d e f g h\n",
+      "a <\n",
+      "a1 <\n",
+      "a 9 <1>\n",
+      "a0 <1>\n",
+      "1 <1>",
+      " 5 <1>xxx\n",
+      digits,
+    ];
 
     for (const piece of hostile) {
       const [small, large] = [2 ** 10, 2 ** 16].map((chunkSize) => costOf(piece, 2 ** 17, chunkSize)) as [

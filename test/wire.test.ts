@@ -231,7 +231,7 @@ describe("memory", () => {
     for (const chunk of sent) stream.write(chunk);
     await inbox.isFilled();
     await eventually(() => assert.equal(stream.readableLength + stream.writableLength, 0));
-    const chunks = inbox.take() ?? [];
+    const chunks = takenFrom(inbox) ?? [];
 
     assert.deepEqual(Buffer.concat(chunks), Buffer.concat(sent));
     assert.ok(chunks.length <= 4, `${chunks.length} chunks`);
@@ -247,11 +247,11 @@ describe("memory", () => {
     const filled = inbox.isFilled();
     stream.write("line\n");
     await immediate();
-    const isEarly = inbox.take() !== undefined;
+    const isEarly = takenFrom(inbox) !== undefined;
     inFlight.remove(8 * KIB ** 2);
 
     assert.deepEqual([isEarly, await filled], [false, true]);
-    assert.equal(Buffer.concat(inbox.take() ?? []).toString(), "line\n");
+    assert.equal(Buffer.concat(takenFrom(inbox) ?? []).toString(), "line\n");
   });
 
   test("a sender that is read no more keeps its bytes in the kernel, and goes on with all of them", async (t) => {
@@ -265,7 +265,7 @@ describe("memory", () => {
     const inFlight = new InFlight();
     inFlight.add(8 * KIB ** 2);
     const inbox = new Inbox(stream, inFlight, 0, new AbortController().signal);
-    const sizeOfTaken = () => Buffer.concat(inbox.take() ?? []).length;
+    const sizeOfTaken = () => Buffer.concat(takenFrom(inbox) ?? []).length;
 
     client.write(Buffer.alloc(KIB ** 2));
     await eventually(() => assert.ok(stream.bytesRead > 0));
@@ -278,6 +278,33 @@ describe("memory", () => {
     while (received < KIB ** 2 && (await inbox.isFilled())) received += sizeOfTaken();
 
     assert.deepEqual([readAhead <= 64 * KIB, received], [true, KIB ** 2]);
+  });
+
+  test("bytes that take long to frame are taken few at a time, each time in another turn of the event loop", async () => {
+    const stream = new PassThrough({ highWaterMark: KIB ** 2 });
+    const inFlight = new InFlight();
+    const inbox = new Inbox(stream as unknown as Socket, inFlight, 0, new AbortController().signal);
+    const few = new PassThrough();
+    const other = new Inbox(few as unknown as Socket, inFlight, 0, new AbortController().signal);
+    const sizes: number[] = [];
+    const turns: number[] = [];
+    let turn = 0;
+    const counting = setInterval(() => turn++, 0);
+
+    for (let chunk = 0; chunk < 16; chunk++) stream.write(Buffer.alloc(64 * KIB));
+    few.write("line\n");
+    await eventually(() => assert.equal(stream.readableLength + few.readableLength, 0));
+    for (let size = 0; size < KIB ** 2; size += sizes.at(-1)!) {
+      await inbox.isFilled();
+      turns.push(turn);
+      sizes.push(inbox.take(frameSlowly));
+    }
+    await other.isFilled();
+    const isLate = turn > turns.at(-1)!;
+    clearInterval(counting);
+
+    assert.deepEqual([new Set(sizes), isLate], [new Set([64 * KIB]), false]);
+    assert.ok(new Set(turns).size > 12, `16 takes in ${new Set(turns).size} turns`);
   });
 
   for (const [what, chunk] of [
@@ -560,3 +587,12 @@ describe("allow", () => {
     assert.deepEqual(closed, []);
   });
 });
+
+const takenFrom = (inbox: Inbox) => inbox.take((chunks) => chunks);
+
+/** Takes 0.5 ms a KiB. */
+const frameSlowly = (chunks: Buffer[] = []) => {
+  const size = Buffer.concat(chunks).length;
+  for (const until = performance.now() + size / (2 * KIB); performance.now() < until;);
+  return size;
+};
