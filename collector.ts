@@ -6814,9 +6814,10 @@ export class Inbox {
 
   #take(): Buffer[] | undefined {
     if (this.#size === 0) return undefined;
+    const maxSize = this.#cutOff.aborted ? Infinity : this.#maxSize; // a stop is in a hurry
     let count = 0;
     do this.#takenSize += this.#chunks[count++]!.length;
-    while (count < this.#chunks.length && this.#takenSize + this.#chunks[count]!.length <= this.#maxSize);
+    while (count < this.#chunks.length && this.#takenSize + this.#chunks[count]!.length <= maxSize);
     const chunks = this.#chunks.splice(0, count);
     this.#size -= this.#takenSize;
     if (this.#size === 0) this.#last = NO_BYTES;

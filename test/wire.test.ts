@@ -307,6 +307,19 @@ describe("memory", () => {
     assert.ok(new Set(turns).size > 12, `16 takes in ${new Set(turns).size} turns`);
   });
 
+  test("a stop has all that a sender sent taken at once", async () => {
+    const stream = new PassThrough({ highWaterMark: KIB ** 2 });
+    const stop = new AbortController();
+    const inbox = new Inbox(stream as unknown as Socket, new InFlight(), 0, stop.signal);
+
+    for (let chunk = 0; chunk < 16; chunk++) stream.write(Buffer.alloc(64 * KIB));
+    await eventually(() => assert.equal(stream.readableLength, 0));
+    await inbox.isFilled();
+    stop.abort();
+
+    assert.equal(takenFrom(inbox)?.length, 16);
+  });
+
   for (const [what, chunk] of [
     ["tiny counted frames", "3 <1>".repeat(13_000)],
     ["tiny frames that are counted wrong", "5 <1>\n1x".repeat(8000)],
