@@ -7103,6 +7103,10 @@ const FOREIGN_BYTES = [
   },
   { first: firstBytes("\\x1f", "\\x8b"), reason: "gzipped data; turn compression off in the sender" },
   {
+    first: firstBytes("x", "[\\x01\\x9c]"), // RFC 1950; its other levels may be text
+    reason: "data compressed by zlib; turn compression off in the sender",
+  },
+  {
     first: firstBytes("\\0", "\\0", "[^\\n]", "[^\\n]", "[}\\x80]", "[q\\x02-\\x05]"),
     reason: "Python's SocketHandler, which pickles; use SysLogHandler over TCP",
   },

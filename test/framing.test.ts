@@ -2,6 +2,7 @@
 /** Framing: what a connection's bytes are, however they are split, and whatever its octet counts claim. */
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
+import { deflateSync } from "node:zlib";
 import { Framer } from "../collector.ts";
 import { range, seeded } from "./support/basics.ts";
 import {
@@ -274,6 +275,8 @@ describe("what a connection begins with", () => {
     ["the forward protocol", Buffer.from("\x92\xa3tag\x92\x92\xce", "latin1")],
     ["the forward protocol", Buffer.from("\x94\xd9\x20", "latin1")],
     ["gzipped data", Buffer.from([0x1f, 0x8b, 8, 0])],
+    ["data compressed by zlib", deflateSync('{"short_message":"x"}')],
+    ["data compressed by zlib", deflateSync('{"short_message":"x"}', { level: 1 })],
     ["Python's SocketHandler", Buffer.from("\0\0\x01\x23}q\0(X\x04\0", "latin1")],
     ["a PROXY header", "PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\nline\n"],
     ["a PROXY header", Buffer.from("\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c", "latin1")],
@@ -298,6 +301,8 @@ describe("what a connection begins with", () => {
       "GET / took 3 ms\n",
       "\x92 x\n",
       "\0x\n",
+      "x = 7\n",
+      "x\n",
       "\r\n\r\nx\n",
     ]) {
       const framer = new Framer(100, "auto");
