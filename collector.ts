@@ -2454,6 +2454,7 @@ export const ENVELOPES: readonly Format[] = [
   { name: "Kubernetes (CRI)", starts: /\d/, read: readCri, example: "2026-11-22T10:00:00.1Z stderr F x" },
   { name: "a time in front", starts: /[\d[A-Z]/, read: readTimed, example: "2026-11-22 10:00:00 level=info msg=x" },
   { name: "Docker Compose", starts: /[a-z]/i, read: readCompose, example: "web-1  | WARNING: x" },
+  { name: "dmesg -x", starts: /[a-z]/, read: readCompose, example: "kern  :warn  : [    1.234567] x" },
   { name: "kubectl logs --prefix", starts: /\[/, read: readTimed, example: "[pod/web-1/shop] WARNING: x" },
   { name: "pm2 logs", starts: /\d/, read: readTimed, example: "0|shop  | WARNING: x" },
   { name: "multilog, svlogd", starts: /@/, read: readTai, example: "@400000006a16b82b0754d4c0 ERROR x" },
@@ -2518,8 +2519,8 @@ export class LineParser {
   }
 
   #read(text: string, outer: Layer | undefined, depth: number): Layer | undefined {
-    const time = this.#context.times.inFrontOf(text);
     const wordEnd = endOfLetters(text, 0);
+    const time = this.#context.times.inFrontOf(text, wordEnd);
     if (time === undefined && isProse(text, wordEnd)) return layerOfText(levelOfAlarm(text, 0), undefined);
     const readers = LINE_READERS[text.charCodeAt(0)] ?? (SYMBOL.test(text) ? SYMBOL_READERS : undefined);
     if (readers === undefined) return undefined;
@@ -2562,9 +2563,9 @@ export function isProseAt(bytes: Buffer, start: number, end: number): boolean {
   const first = bytes[start]!;
   let wordEnd = start;
   while (isLetter(bytes[wordEnd]!)) wordEnd++;
-  const mayBeTime = isUpper(first) && wordEnd === start + 3;
-  if (wordEnd < start + 2 || wordEnd + 1 >= end || mayBeTime) return false;
+  if (wordEnd < start + 2 || wordEnd + 1 >= end) return false;
   const next = bytes[wordEnd + 1]!;
+  if (isUpper(first) && (wordEnd === start + 3 || (isDigit(next) && isNameAt(bytes, start)))) return false; // of a time
   if (bytes[wordEnd] !== SPACE || isUpper(bytes[start + 1]!) || !(isLetter(next) || isDigit(next))) return false;
   for (const [alarm] of ALARMS_BY_CODE[first]!) if (beginsWith(bytes, start, alarm)) return false;
   return true;
@@ -2762,19 +2763,38 @@ function readSyslogOfFile(text: string, _: LineContext, time: FoundTime | undefi
   if (time?.timeUs === undefined || text.charCodeAt(time.end) !== SPACE) return undefined;
   const isBsd = isLetter(text.charCodeAt(0)) && text.charCodeAt(3) === SPACE;
   const mark = text.charCodeAt(10); // that of an epoch is a dot
-  if (!isBsd && ((mark !== UPPER_T && mark !== DOT) || text.indexOf(": ", time.end) < 0)) return undefined;
-  const sender = senderAt(text, endOfSpace(text, time.end), false, false);
+  if (!isBsd && ((mark !== UPPER_T && mark !== DOT) || !hasTag(text, time.end))) return undefined;
+  const start = endOfSpace(text, time.end);
+  const [part = "", number] = text.charCodeAt(start + 2) === PARENTHESIS ? matchAt(ESXI_PRIORITY, text, start) : [];
+  const sender = senderAt(text, start + part.length, number !== undefined, false);
   const { app, host = "" } = sender;
-  const priority = priorityNamed(host);
+  const priority = number === undefined ? priorityNamed(host) : Number(number);
   if (priority !== undefined) [sender.host, sender.priority] = [undefined, priority];
   if (isBsd && isLetter(text.charCodeAt(4)) && priority === undefined) return undefined; // a date as of Apache
-  if ((app === undefined && !text.startsWith("CEF:", sender.end)) || levelNamed(host) !== undefined) return undefined;
+  if (app === undefined && !text.startsWith("CEF:", sender.end)) return undefined;
+  const level = levelNamed(host);
+  if (level !== undefined && endOfMatch(ESXI_TAG, text, time.end) < 0) return undefined;
+  if (level !== undefined) [sender.host, sender.level] = [undefined, level];
   const isOfKernel = app === "kernel" && time.isZoned && isDigit(text.charCodeAt(time.end - 1)); // journalctl's
-  const isCertain = isBsd || sender.procid !== undefined || isOfKernel || RSYSLOG_TIME.test(text);
+  const isCertain = isBsd || (sender.procid ?? number) !== undefined || isOfKernel || RSYSLOG_TIME.test(text);
   return isCertain ? layerOfSyslog(text, sender, "", time) : undefined;
 }
 
+/** Whether a tag may follow: with its colon, or as hostd of ESXi 7 and vpxd write it. */
+const hasTag = (text: string, at: number) => text.indexOf(": ", at) >= 0 || endOfMatch(ESXI_TAG, text, at) > 0;
+
+const ESXI_TAG = / (?:panic|error|warning|info|verbose) [\w-]+\[\d+\] \[Originator@/y;
+/** `In(182)`: a word for the severity, and the priority. */
+const ESXI_PRIORITY = /(?:Em|Al|Cr|Er|Wa|No|In|Db)\((\d{1,2}|1[0-8]\d|19[01])\) /y;
 const RSYSLOG_TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[.,]\d{6}[+-]\d\d:\d\d /; // RSYSLOG_FileFormat, dmesg's iso
+
+const DMESG = /([a-z]{3,8}) *:([a-z]{3,6}) *: (?=\[|\d{4}-)/y;
+
+function readDmesg(text: string): Layer | undefined {
+  const [part = "", facility, level] = matchAt(DMESG, text, 0);
+  const priority = priorityNamed(`${facility}.${level}`);
+  return priority === undefined ? undefined : layerOfSyslog(text, { end: part.length, priority }, "");
+}
 
 interface SyslogSender {
   /** Where the message begins. */
@@ -2825,7 +2845,7 @@ function priorityNamed(word: string): number | undefined {
 }
 
 const TAG_START = /[a-z/_(.-]/iy;
-const PROCID = /\[([^\s\]]{0,64})\](?:: ?|(?= ))/y;
+const PROCID = /\[([^\s\]]{0,64})\](?:: ?| )/y;
 const MAX_TAG = 128;
 
 /** A tag, and the space behind its colon; a level's word is none (`error: …` from Python's SysLogHandler). */
@@ -2882,7 +2902,10 @@ function readTimed(text: string, context: LineContext, time: FoundTime | undefin
 
 const COMPOSE = /[\w.@-]{1,128} {0,64}\| +(?=\S)/y; // of Swarm, `web.1.x7f@node-1  | …`
 
+/** A line behind its container's name. Such a line of dmesg begins with a word, too. */
 function readCompose(text: string, { wordEnd }: LineContext): Layer | undefined {
+  const colon = endOfSpace(text, wordEnd);
+  if (text.charCodeAt(colon) === COLON && isLower(text.charCodeAt(colon + 1))) return readDmesg(text);
   const nameEnd = endOfKey(text, wordEnd);
   if (text.charCodeAt(endOfSpace(text, nameEnd)) !== BAR || levelNamed(text.slice(0, nameEnd)) !== undefined)
     return undefined;
@@ -3746,7 +3769,7 @@ function levelBehindTwo(text: string, { end, isZoned }: FoundTime, times: TimeRe
   const at = text.charCodeAt(end + 1);
   if (!isZoned || text.charCodeAt(end) !== SPACE || !(isDigit(at) || isUpper(at) || at === BRACKET)) return undefined;
   const rest = text.slice(end + 1);
-  const second = times.inFrontOf(rest);
+  const second = times.inFrontOf(rest, endOfLetters(rest, 0));
   return second === undefined ? readLateTime(rest, times)?.level : levelBehind(rest, second.end);
 }
 
@@ -3998,7 +4021,7 @@ const SKIPPED = new RegExp(
     String.raw`#?\d+(?:\.\d+%)?(?=[\s\]|])|[\w.-]*\d[\w.-]*(?=[\s|])`, // a number, or a name with digits
     String.raw`[\w.-]+=\S+`,
     String.raw`[^\s[\]]+(?= +[-|] )|[^\s[\]|;]+(?=[|;])`, // a name before a dash or a bar
-    String.raw`[\w-]+\.(?=[A-Z]+:)`, // Monolog's channel
+    String.raw`[\w:-]+[.)](?=[A-Z]+:)`, // Monolog's channel; ESXi's processor and world
     String.raw`[\w./-]+:\d+:[\w.]+\(\)(?= \[)|\w+\[[\da-f]{8,16}\] [a-z]{3}(?= \[)`, // Gitea's function; Fly's region
     String.raw`(?:[\w-]+ )?pid \d+:(?= [A-Z]+:)|\d+:(?= [a-z]+ : )`, // pgpool, libvirt
     String.raw`[\w./-]+(?=\[[A-Z]+\]: |\t[a-z]+\t)`, // cloud-init, Prosody
@@ -4131,6 +4154,7 @@ export const DATES: readonly [form: string, example: string, writers: string][] 
   ["Www Mon D YYYY", "Sun Nov 22 2026 10:00:00 GMT+0100", "JavaScript"],
   ["Www D Mon YYYY", "Sun 22 Nov 2026 10:00:00 AM UTC", "date"],
   ["Www, D Mon YYYY", "Sun, 22 Nov 2026 10:00:00 GMT", "RFC 5322, HTTP"],
+  ["Www, Mon D, YYYY", "Sunday, November 22, 2026 10:00:00 AM", "PowerShell"],
   ["DD/Mon/YYYY", "22/Nov/2026:10:00:00 +0000", "access logs"],
   ["DD-Mon-YYYY", "22-Nov-2026 10:00:00.123", "Tomcat, PHP, BIND"],
   ["DD-Mon-YY", "22-Nov-26 10:00:00", "Python programs, Oracle"],
@@ -4182,8 +4206,8 @@ const DATE_PARTS: Record<string, string> = {
   MM: String.raw`(\d\d)`,
   DD: String.raw`(\d\d)`,
   D: String.raw` ?(\d\d?)`,
-  Mon: `(${MONTHS.join("|")})`,
-  Www: `(?:${DAYS.join("|")})`,
+  Mon: `(${MONTHS.join("|")})(?:(?=[a-z])(?:uary|ruary|ch|il|e|y|ust|t|tember|ober|ember))?`,
+  Www: `(?:${DAYS.join("|")})(?:(?=[a-z])(?:day|sday|nesday|rsday|urday))?`,
   hh: String.raw`(\d\d)`,
   mm: String.raw`(\d\d)`,
   ss: String.raw`(\d\d)`,
@@ -4191,7 +4215,7 @@ const DATE_PARTS: Record<string, string> = {
 const DATE_TOKEN = /YYYY|YY|MM|Mon|DD|D|Www|hh|mm|ss/g;
 const BEFORE_CLOCK_ALONE = String.raw`(?=\d\d?:\d\d)`;
 const BEFORE_CLOCK = `(?:[Tt]|,? +| - |[_-])${BEFORE_CLOCK_ALONE}`;
-const BEFORE_CLOCK_OF_YEAR = `(?:[Tt\\t]|,? +| - |[_-]|:{1,2})${BEFORE_CLOCK_ALONE}`;
+const BEFORE_CLOCK_OF_YEAR = `(?:[Tt\\t]|,? +(?:at )?| - |[_-]|:{1,2})${BEFORE_CLOCK_ALONE}`;
 const BEFORE_CLOCK_OF_WEBSPHERE = String.raw`,? (?=\d\d?:\d\d:\d\d:\d)`;
 
 /** A date's pattern, with a group for each of its parts but the day of the week; `parts` names them. */
@@ -4225,7 +4249,14 @@ const NAME_CODES = new Set([...MONTH_CODES, ...DAYS.map((name) => nameCode(name,
 
 /** Three letters as a number, in any case. */
 function nameCode(text: string, at: number): number {
-  return (text.charCodeAt(at) << 16) | (text.charCodeAt(at + 1) << 8) | text.charCodeAt(at + 2) | 0x202020;
+  return codeOfLetters(text.charCodeAt(at), text.charCodeAt(at + 1), text.charCodeAt(at + 2));
+}
+
+const isNameAt = (bytes: Buffer, at: number) =>
+  NAME_CODES.has(codeOfLetters(bytes[at]!, bytes[at + 1]!, bytes[at + 2]!));
+
+function codeOfLetters(one: number, two: number, three: number): number {
+  return (one << 16) | (two << 8) | three | 0x202020;
 }
 
 /** Numbers below 100,000,000 are durations or counters rather than times before 1973. */
@@ -4286,13 +4317,15 @@ export class TimeReader {
     return timeOfEpoch(epochSecond + Math.floor(nanoOfSecond / 1000) / 1e6);
   }
 
-  /** The time that a line begins with, in a bracket or not. */
-  inFrontOf(text: string): FoundTime | undefined {
+  /** The time that a line begins with, in a bracket or not; `wordEnd` is where the letters end that it begins with. */
+  inFrontOf(text: string, wordEnd: number): FoundTime | undefined {
     const code = text.charCodeAt(0);
     if (isDigit(code)) return this.at(text, 0);
     if (code === BRACKET) return this.at(text, 1);
-    const next = isUpper(code) ? text.charCodeAt(3) : 0;
-    return (next === SPACE || next === COMMA) && NAME_CODES.has(nameCode(text, 0)) ? this.at(text, 0) : undefined;
+    if (wordEnd < 3 || !isUpper(code)) return undefined;
+    const mark = text.charCodeAt(wordEnd);
+    const mayBeName = mark === COMMA || (mark === SPACE && (wordEnd === 3 || !isLetter(text.charCodeAt(wordEnd + 1))));
+    return mayBeName && NAME_CODES.has(nameCode(text, 0)) ? this.at(text, 0) : undefined;
   }
 
   /** The time at `at`; one of day alone has no `timeUs`. */
