@@ -7706,6 +7706,7 @@ class HealthPages {
     this.#answer(request, response).catch(() => response.destroy()); // viewer/ is of another version, say
   });
   readonly #connections = new Map<Socket, NodeJS.Timeout>(); // oldest first, with what closes them
+  readonly #answering = new Set<Socket>();
 
   constructor(address: Options["http"], vitals: Vitals, door: ViewerDoor) {
     this.#address = address;
@@ -7756,6 +7757,9 @@ class HealthPages {
 
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const { socket, headers } = request;
+    if (this.#answering.has(socket)) return void socket.destroy(); // no browser pipelines; its answers would wait here
+    this.#answering.add(socket);
+    response.once("close", () => this.#answering.delete(socket));
     if (this.#isOurs(headers.host, socket)) {
       clearTimeout(this.#connections.get(socket)); // the log page's answers take their time
       response.once("close", () => !socket.destroyed && this.#connections.set(socket, this.#closeLate(socket)));

@@ -165,6 +165,17 @@ describe("health", () => {
     assert.deepEqual(statuses, [200, 200, 200, 200, 200]);
   });
 
+  test("a client that pipelines requests is cut off: their answers do not wait in memory", async (t) => {
+    const collector = await start(t, { http: ANY_PORT });
+    const client = await Sender.connect(t, portOf(collector.http));
+
+    await client.send("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(1000));
+
+    await eventually(() => assert.ok(client.isClosed));
+    assert.ok(client.replies.split("HTTP/1.1 200 OK").length <= 2);
+    assert.equal((await ask(collector, "/healthz")).status, 200);
+  });
+
   test("a default port that is taken is logged and gone without; one that was asked for ends the start in one line", async (t) => {
     const holder = createServer();
     undoAfter(t, () => holder.close());

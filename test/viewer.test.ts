@@ -233,6 +233,19 @@ describe("The query language", () => {
     );
   });
 
+  test("looks at few rows first for a query of many words, as each word costs as much", async () => {
+    const offsets: number[] = [];
+    const read: Table["reader"]["read"] = async (statement, values) => {
+      if (statement.includes("offset")) offsets.push(Number(values.at(-1)));
+      return statement.includes("count(") ? [["0"]] : statement.endsWith("limit 1") ? [["1", "1"]] : [];
+    };
+
+    for (const words of [1, 8, 80, 1000])
+      await searchLogs({ isEmbedded: true, levels: LEVELS, read }, { query: "a ".repeat(words) }, neverAborted).next();
+
+    assert.deepEqual(offsets, [9999, 9999, 999, 99]);
+  });
+
   test("gives each term back as it was typed, so that a chip can take it away", () => {
     const terms = parseQuery(' -app:"a b",c  timeout level>=warn "x y"', LEVELS);
 
@@ -778,3 +791,5 @@ describe("The collector's log page", () => {
     assert.equal((asked as Answer).table?.outcome, collector.page);
   });
 });
+
+const neverAborted = new AbortController().signal;

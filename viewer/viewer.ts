@@ -24,6 +24,7 @@ const SECOND_US = 1e6;
 
 const BUDGET_MS = 2 * SECOND_MS; // of one request; the page asks on
 const [STRETCH_ROWS, STRETCH_MIN_ROWS, STRETCH_MAX_ROWS] = [10_000, 100, 500_000];
+const FEW_TERMS = 8; // with more, a first stretch has fewer rows
 const NEAR_ROWS = 1000; // a first stretch around a line, whose neighbours are rarely far
 const STRETCH_EMBEDDED_MAX_ROWS = 20_000; // PGlite has one session, and can't stop a statement
 const STRETCH_MS = 150; // what the next one is to take, going by the last
@@ -388,7 +389,7 @@ class Walk {
     signal: AbortSignal,
     stretchRows = STRETCH_ROWS,
   ) {
-    this.#stretchRows = stretchRows;
+    this.#stretchRows = Math.max(STRETCH_MIN_ROWS, stretchRows / Math.max(1, terms.length / FEW_TERMS));
     this.#reader = reader;
     this.#terms = terms;
     this.range = range;
