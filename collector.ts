@@ -4027,7 +4027,7 @@ const SKIPPED = new RegExp(
     String.raw`[\w./-]+(?=\[[A-Z]+\]: |\t[a-z]+\t)`, // cloud-init, Prosody
     String.raw`[\w.$]+(?= +[WEF] +[A-Z]{4,5}\d{4}[A-Z]:)`, // WebSphere
     String.raw`[^\s@[\]]+@[^\s@[\]]+(?= )|[\w.-]+\[[^\]]*\]:?(?= )`, // PostgreSQL's user@database
-    String.raw`(?:main|MainThread|root|[\w$-]+(?:[./:_-][\w$-]+)+):?(?= +[A-Z[])|[\w.-]+:(?= +\w+:)|[^\s[\]]+:(?=\[)`, // a logger
+    String.raw`(?:main|MainThread|root|(?=[\w$-]+[./:_-][\w$-])[\w$-]+(?:[./:][\w$-]+)*):?(?= +[A-Z[])|[\w.-]+:(?= +\w+:)|[^\s[\]]+:(?=\[)`, // a logger
   ].join("|"),
   "y",
 );

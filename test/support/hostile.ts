@@ -53,6 +53,8 @@ export const HOSTILE: Record<string, [start: string, repeated: string, end?: str
   files: ["", "a:1: "],
   letters: ["", "a"],
   colons: ["", "a:"],
+  names: ["2026-11-22 10:00:00 ", "a-"],
+  "names behind an offset": ["192.0.2.7 - - [22/Nov/2026:10:00:00 +0", "1-22"],
   audit: ["type=a msg=audit(", "1"],
   zone: ["2026-11-22 10:00:00 ", "A/"],
   zone2: ["2026-11-22 10:00:00 Eu", "/A"],
