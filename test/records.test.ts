@@ -250,6 +250,23 @@ describe("records", () => {
         }
     });
 
+  test("LineParser.parse takes no longer for a line that goes on with the same few characters, the longer it is", () => {
+    const random = seeded(1);
+    const pick = <T>(from: ArrayLike<T>) => from[Math.floor(random() * from.length)]!;
+    const starts = [...realLines(), ...Object.values(CORPUS).flatMap((samples) => samples.map(([line]) => line))];
+    for (let round = 0; round < 3000; round++) {
+      const beginning = pick(starts).slice(0, random() * 120);
+      const piece = Array.from({ length: 1 + random() * 3 }, () => pick('aA1-_.:/ [(=,|"\\')).join("");
+
+      for (let length = 20; length < 250; length += 10) {
+        const line = beginning + piece.repeat(length / piece.length);
+        const { user } = process.cpuUsage();
+        parseLine(line);
+        assert.ok(process.cpuUsage().user - user < 200_000, line); // the next one would take several times as long
+      }
+    }
+  });
+
   test("LineParser.parse keeps a line of more than 1 MiB as text, at once, and reads one of 1 MiB", () => {
     const line = `{"level":"error","msg":"x","a":"${"a".repeat(KIB ** 2 - 34)}"}`;
     assert.ok(line.length === KIB ** 2 && parseLine(line).message === "x");
