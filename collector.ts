@@ -621,10 +621,10 @@ const COUNTED = 0xffff_ffff; // as a section's frameSize: counted frames as they
  * Cuts a sender's chunks into frames of up to `maxLine` bytes, endings not counted: lines, and octet-counted syslog
  * messages (RFC 6587, section 3.4.1). `#ack on` or `#ack off` as the first line sets whether the sender gets replies.
  *
- * A wrong octet count costs its own frame only. Counts are judged where the connection's first frame is counted: one
- * is wrong if neither another count nor a line's ending follows its frame, or right frames lie within. The frame then
- * ends where the next count begins, within it or behind it, or else where a line would end. After a counted frame, a
- * count also ends a line.
+ * A wrong octet count costs its own frame, and at most the next. Counts are judged where the connection's first frame is
+ * counted: one is wrong if neither another count nor a line's ending follows its frame, or right frames lie within. The
+ * frame then ends where the next count begins, within it or behind it, or else where a line would end. After a counted
+ * frame, a count also ends a line.
  *
  * The methods' verbs: *take* bytes from the chunk; *keep* them in the frame that has not ended; *hold* them back for
  * the next chunk; *end* a frame; *add* it to a section.
@@ -5154,7 +5154,7 @@ export type ReadLetter = (letter: DeadLetter) => StoredLine[];
 
 // ---- PGlite -----------------------------------------------------------------
 // The embedded database. It runs in a thread of its own, so that it holds up nobody's `ok`. It has one session, and
-// speaks PostgreSQL's protocol on a Unix socket, but for COPY, whose input the thread gets by itself.
+// speaks PostgreSQL's protocol on a Unix socket. COPY does not work there: its messages are handed to the thread.
 
 const ENDED = "the embedded database has ended";
 const ROWS_AT_ONCE = 256; // of a user's answer, kept in memory
@@ -6834,7 +6834,7 @@ export class Inbox {
     return this.#size > 0;
   }
 
-  /** Has something done with what has come, `undefined` at the end; only with as much of it as takes about 20 ms. */
+  /** Uses what has come, `undefined` at the end: only as much of it as takes about 20 ms, so that others have a turn. */
   take<Value>(use: (chunks: Buffer[] | undefined) => Value): Value {
     const startedMs = performance.now();
     const value = use(this.#take());
